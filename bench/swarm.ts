@@ -1,0 +1,109 @@
+/** What every benchmark needs: a broker of its own, workers in processes of their own, a submitter, and medians. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Bus } from "../src/bus/bus.ts";
+import { connectBus } from "../src/bus/connection.ts";
+import { type Home, openHome } from "../src/bus/home/home.ts";
+import { startNatsServer } from "../src/bus/nats-server/server.ts";
+import { Publisher } from "../src/bus/publisher.ts";
+import { ensureTopology, streamInfo } from "../src/bus/topology.ts";
+import { TOPOLOGY_DEFAULTS } from "../src/protocols/streams.ts";
+import { Names } from "../src/protocols/subjects.ts";
+
+const JITI = join(createRequire(import.meta.url).resolve("jiti/package.json"), "..", "lib", "jiti-cli.mjs");
+
+/** A broker in a temporary home, with the swarm's streams. */
+export class BenchBroker {
+  readonly names = new Names();
+  readonly home: Home;
+  readonly url: string;
+  readonly bus: Bus;
+  readonly #stop: () => Promise<void>;
+
+  private constructor(home: Home, url: string, bus: Bus, stop: () => Promise<void>) {
+    this.home = home;
+    this.url = url;
+    this.bus = bus;
+    this.#stop = stop;
+  }
+
+  static async start(): Promise<BenchBroker> {
+    const dir = mkdtempSync(join(tmpdir(), "vgas-bench-"));
+    const home = await openHome(dir);
+    await home.lock();
+    const onExit = (error: Error): never => {
+      throw error;
+    };
+    const server = await startNatsServer({ home, port: 0, durability: "process", onExit });
+    const { seed, inboxPrefix } = await home.credentials.read("system");
+    const bus = await connectBus({ url: server.url, seed, inboxPrefix, name: "bench" });
+    await ensureTopology(bus, new Names(), TOPOLOGY_DEFAULTS);
+    return new BenchBroker(home, server.url, bus, async () => {
+      await bus.close();
+      await server.stop();
+      await home.release();
+      rmSync(dir, { recursive: true, force: true });
+    });
+  }
+
+  stop(): Promise<void> {
+    return this.#stop();
+  }
+}
+
+/** Starts `bench/<file>` in a process of its own and resolves when it has printed its first line. */
+export async function startWorker(file: string, ...args: readonly string[]): Promise<ChildProcess> {
+  const path = fileURLToPath(new URL(file, import.meta.url));
+  const child = spawn(process.execPath, ["--expose-gc", JITI, path, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const first = await Promise.race([once(child.stdout, "data"), once(child, "exit").then(() => undefined)]);
+  if (first === undefined) throw new Error(`${file} ended before it was ready`);
+  return child;
+}
+
+export async function stopWorker(child: ChildProcess): Promise<void> {
+  const ended = once(child, "exit");
+  child.kill("SIGTERM");
+  await ended;
+}
+
+/**
+ * Publishes `bodies` and waits until `results` more results are stored and every task is acknowledged. Returns results
+ * per second, from the first publish to the last stored result.
+ */
+export async function drive(broker: BenchBroker, subject: string, bodies: readonly Uint8Array[], results: number): Promise<number> {
+  const { bus, names } = broker;
+  const publisher = new Publisher(bus);
+  const before = (await streamInfo(bus, names.streams.results))?.messages ?? 0;
+  const started = performance.now();
+  for (const body of bodies) {
+    publisher.send(subject, body, undefined, (error) => {
+      if (error) throw error;
+    });
+  }
+  await publisher.idle();
+  for (;;) {
+    const stored = ((await streamInfo(bus, names.streams.results))?.messages ?? 0) - before;
+    if (stored >= results) break;
+    // Rarely enough not to burden the broker that is measured.
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  publisher.close();
+  return (results / (performance.now() - started)) * 1_000;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
+}
+
+/** `median (min - max)`. */
+export function spread(values: readonly number[], digits: number): string {
+  const show = (value: number): string => value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
+  return `${show(median(values))} (${show(Math.min(...values))} - ${show(Math.max(...values))})`;
+}

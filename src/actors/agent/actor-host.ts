@@ -1,0 +1,282 @@
+/**
+ * The actor host: owns the agents of this node, takes bursts for them, runs the tasks, and is the authority on slots.
+ *
+ * 1. An agent never runs more tasks than its slots; what is over them is refused in the receipt (P5).
+ * 2. A task is this host's from the receipt until it is settled: acknowledged, given back, or reported to its dispatcher.
+ * 3. A burst that was recalled before it came is never taken.
+ * 4. While draining nothing is taken; `drain` waits for what runs and gives back what does not end in time (P8).
+ */
+import type { AttemptsLog } from "../../bus/attempts.ts";
+import type { Bus, BusMessage } from "../../bus/bus.ts";
+import { decode, encode } from "../../bus/codec/codec.ts";
+import type { Publisher } from "../../bus/publisher.ts";
+import type { ResultStore } from "../../bus/results.ts";
+import type { Clock, Random } from "../../protocols/clock.ts";
+import { toWireError, VgasError } from "../../protocols/errors.ts";
+import {
+  type AgentGroup,
+  type Assignment,
+  type Burst,
+  burst as burstSchema,
+  type HostStats,
+  owned as ownedSchema,
+  type Receipt,
+  type RecallReply,
+  recall as recallSchema,
+  type Settled,
+} from "../../protocols/host-messages.ts";
+import type { Logger } from "../../protocols/logger.ts";
+import type { LaneName, Names } from "../../protocols/subjects.ts";
+import type { LocalActor } from "../runtime/refs.ts";
+import { Agent } from "./agent.ts";
+import { RunContext } from "./context.ts";
+import type { ResolvedAgent } from "./definition.ts";
+import type { Heartbeat } from "./heartbeat.ts";
+import type { agentMachine } from "./machine.ts";
+import { Notices } from "./notices.ts";
+import { Outcomes } from "./outcomes.ts";
+import { Receipts } from "./receipts.ts";
+import { Run, type RunOutcome } from "./run.ts";
+
+/** Ended attempts that wait to be stored; above it they keep their slots, so that a full stream cannot fill the memory. */
+const MAX_UNSETTLED = 8_192;
+
+export interface ActorHostOptions {
+  readonly hostId: string;
+  /** Differs after each start of the process. */
+  readonly run: string;
+  readonly agents: readonly ResolvedAgent[];
+  readonly bus: Bus;
+  readonly publisher: Publisher;
+  readonly results: ResultStore;
+  readonly attempts: AttemptsLog;
+  readonly names: Names;
+  readonly heartbeat: Heartbeat;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Runs an agent's chart under supervision. */
+  readonly spawn: (agent: number) => LocalActor<typeof agentMachine>;
+  /** The dispatcher of this process, if it has one. */
+  readonly local?: { readonly dispatcherId: string; readonly deliver: (notice: Settled) => void } | undefined;
+}
+
+export class ActorHost {
+  readonly hostId: string;
+  readonly #options: ActorHostOptions;
+  readonly #agents: Agent[] = [];
+  readonly #runs = new Map<string, Map<number, Run>>();
+  readonly #receipts = new Receipts();
+  readonly #notices: Notices;
+  readonly #outcomes: Outcomes;
+  readonly #subscriptions: { unsubscribe(): void }[] = [];
+  /** Runs whose behaviour has not settled. */
+  readonly #live = new Set<Run>();
+  /** Runs over `MAX_UNSETTLED` that keep their slot until their result is stored. */
+  readonly #holding = new Set<Run>();
+  #draining: Promise<void> | undefined;
+  #onQuiet: (() => void) | undefined;
+
+  constructor(options: ActorHostOptions) {
+    this.#options = options;
+    this.hostId = options.hostId;
+    for (const behaviour of options.agents) {
+      for (let i = 0; i < behaviour.instances; i++) {
+        this.#agents.push(new Agent(this.#agents.length, behaviour, options.spawn(this.#agents.length)));
+      }
+    }
+    this.#notices = new Notices({ ...options, freeSlots: (agent) => this.#agents[agent]?.free ?? 0 });
+    this.#outcomes = new Outcomes({ ...options, settled: (run, next) => this.#onSettled(run, next) });
+  }
+
+  async start(): Promise<void> {
+    const { bus, names, heartbeat } = this.#options;
+    const serve = async (operation: "burst" | "recall" | "owned" | "stats", answer: (body: unknown) => unknown): Promise<void> => {
+      const subscription = await bus.subscribe(names.host(this.hostId, operation), (message) => this.#answer(message, answer));
+      this.#subscriptions.push(subscription);
+    };
+    await serve("burst", (body) => this.burst(burstSchema.parse(body)));
+    await serve("recall", (body) => this.#recall(recallSchema.parse(body)));
+    await serve("owned", (body) => this.#owned(ownedSchema.parse(body)));
+    await serve("stats", () => this.stats());
+    await heartbeat.start();
+  }
+
+  /** Takes what it can of a burst and says what it refused. The tasks start after the receipt is on its way. */
+  burst(burst: Burst): Receipt {
+    const { run } = this.#options;
+    const gone = burst.run !== run;
+    const draining = this.#draining !== undefined;
+    if (gone || draining || this.#receipts.isRecalled(burst.from, burst.burst)) {
+      return { v: 1, burst: burst.burst, refused: burst.items.map(([n]) => n), free: [], gone, draining };
+    }
+    this.#notices.heard(burst.from);
+    const lane: LaneName = { pool: burst.pool, kind: burst.kind };
+    const refused: number[] = [];
+    const taken: Run[] = [];
+    const named = new Set<Agent>();
+    for (const item of burst.items) {
+      const agent = this.#agents[item[1]];
+      if (agent) named.add(agent);
+      if (!agent?.offers(lane) || agent.free === 0) refused.push(item[0]);
+      else taken.push(this.#take(agent, lane, burst, item));
+    }
+    const free: number[] = [];
+    for (const agent of named) {
+      agent.showLoad();
+      free.push(agent.number, agent.free);
+    }
+    const receipt: Receipt = { v: 1, burst: burst.burst, refused, free };
+    this.#receipts.keep(burst.from, receipt);
+    // A behaviour may block the loop: the microtask lets the receipt out first.
+    queueMicrotask(() => {
+      for (const each of taken) each.start();
+    });
+    return receipt;
+  }
+
+  /** Groups of like agents, as heartbeats and rosters name them. */
+  static groups(agents: readonly ResolvedAgent[]): readonly AgentGroup[] {
+    let first = 0;
+    return agents.map(({ pool, kinds, instances, slots }) => {
+      const group = { pool, kinds: [...kinds], first, count: instances, slots };
+      first += instances;
+      return group;
+    });
+  }
+
+  stats(): HostStats {
+    const { run } = this.#options;
+    const lanes = new Map<string, HostStats["lanes"][number]>();
+    for (const agent of this.#agents) {
+      for (const { pool, kind, base, tickets } of agent.tickets()) {
+        const key = `${pool}.${kind}.${base}`;
+        const lane = lanes.get(key) ?? { pool, kind, base, tickets: [] };
+        lane.tickets.push(agent.number, tickets);
+        lanes.set(key, lane);
+      }
+    }
+    const running = this.#agents.map((agent) => agent.running);
+    const abandoned = [...this.#live].filter((each) => each.ended).length;
+    return { v: 1, host: this.hostId, run, lanes: [...lanes.values()], running, abandoned };
+  }
+
+  /** Takes nothing new, waits up to `graceMs` for what runs, gives the rest back. Idempotent. */
+  drain(graceMs: number): Promise<void> {
+    this.#draining ??= this.#drain(graceMs);
+    return this.#draining;
+  }
+
+  /** Ends the agents and the heartbeat. Call after `drain`. */
+  async stop(): Promise<void> {
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
+    this.#notices.stop();
+    await this.#options.heartbeat.stop();
+  }
+
+  #take(agent: Agent, lane: LaneName, burst: Burst, item: Assignment): Run {
+    const { heartbeat, clock } = this.#options;
+    const run = new Run({
+      lane,
+      assignment: item,
+      dispatcher: burst.from,
+      behaviour: agent.behaviour,
+      clock,
+      entry: heartbeat.work.add(item[8], item[6]),
+      context: (each) => new RunContext(each, this.#options),
+      ended: (each, outcome) => this.#onEnded(each, outcome),
+      released: (each) => this.#onReleased(each),
+    });
+    agent.take(lane, burst.base);
+    heartbeat.board.setRunning(agent.number, agent.running);
+    heartbeat.board.started();
+    this.#live.add(run);
+    let ofDispatcher = this.#runs.get(burst.from);
+    if (!ofDispatcher) {
+      ofDispatcher = new Map();
+      this.#runs.set(burst.from, ofDispatcher);
+    }
+    ofDispatcher.set(run.n, run);
+    return run;
+  }
+
+  #onEnded(run: Run, outcome: RunOutcome): void {
+    const { heartbeat } = this.#options;
+    heartbeat.work.keep(run.entry);
+    heartbeat.board.ended(this.#outcomes.settle(run, outcome));
+  }
+
+  #onReleased(run: Run): void {
+    this.#live.delete(run);
+    if (this.#outcomes.open > MAX_UNSETTLED) this.#holding.add(run);
+    else this.#freeSlot(run);
+  }
+
+  #freeSlot(run: Run): void {
+    const agent = this.#agents[run.agent] as Agent;
+    agent.release();
+    this.#options.heartbeat.board.setRunning(agent.number, agent.running);
+    this.#notices.freed(agent.number, run.dispatcher);
+  }
+
+  #onSettled(run: Run, next: "done" | "again"): void {
+    this.#options.heartbeat.work.release(run.entry);
+    this.#runs.get(run.dispatcher)?.delete(run.n);
+    if (this.#holding.delete(run)) this.#freeSlot(run);
+    if (next === "done") this.#notices.done(run.dispatcher, run.n);
+    else this.#notices.again(run.dispatcher, run.n);
+    this.#showQuiet();
+  }
+
+  #showQuiet(): void {
+    if (this.#draining && this.#unsettled().length === 0) this.#onQuiet?.();
+  }
+
+  #unsettled(): readonly Run[] {
+    return [...this.#runs.values()].flatMap((runs) => [...runs.values()]);
+  }
+
+  async #drain(graceMs: number): Promise<void> {
+    const { clock, heartbeat } = this.#options;
+    heartbeat.board.drain();
+    heartbeat.beatNow();
+    for (const agent of this.#agents) agent.drain();
+    if (this.#unsettled().length > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = clock.setTimeout(resolve, graceMs);
+        this.#onQuiet = () => {
+          clock.clear(timer);
+          resolve();
+        };
+      });
+    }
+    const reason = new VgasError("SHUTTING_DOWN", "the host stops before the attempt ended; it runs again elsewhere");
+    const unended = this.#unsettled().filter((run) => !run.ended);
+    for (const run of unended) run.giveUp(reason);
+    await Promise.allSettled(unended.map((run) => this.#outcomes.giveBack(run)));
+    this.#notices.flush();
+    await this.#options.bus.flush();
+  }
+
+  #recall({ from, burst }: { readonly from: string; readonly burst: number }): RecallReply {
+    return this.#receipts.recall(from, burst) ?? { v: 1, unknown: true };
+  }
+
+  #owned({ from, ns }: { readonly from: string; readonly ns: readonly number[] }): unknown {
+    const runs = this.#runs.get(from);
+    return { v: 1, run: this.#options.run, ns: ns.filter((n) => runs?.has(n)) };
+  }
+
+  /** Decodes a request, answers it, and answers what is wrong with it. */
+  #answer(message: BusMessage, answer: (body: unknown) => unknown): void {
+    const { bus } = this.#options;
+    let reply: unknown;
+    try {
+      reply = answer(message.data.length === 0 ? {} : decode(message.data));
+    } catch (thrown) {
+      const error = thrown instanceof VgasError ? thrown : new VgasError("INVALID", `not a message of this subject: ${String(thrown)}`);
+      reply = { error: toWireError(error) };
+    }
+    bus.respond(message, encode(reply));
+  }
+}

@@ -1,0 +1,72 @@
+import type { LaneName } from "../../protocols/subjects.ts";
+import type { LocalActor } from "../runtime/refs.ts";
+import type { ResolvedAgent } from "./definition.ts";
+import type { agentMachine } from "./machine.ts";
+
+interface LaneTickets extends LaneName {
+  base: number;
+  tickets: number;
+}
+
+/** One agent: its slots, and the tickets that brought it a task. The actor shows its life. */
+export class Agent {
+  readonly number: number;
+  readonly behaviour: ResolvedAgent;
+  readonly #actor: LocalActor<typeof agentMachine>;
+  readonly #lanes: Map<string, LaneTickets>;
+  #running = 0;
+  #shownBusy = false;
+
+  constructor(number: number, behaviour: ResolvedAgent, actor: LocalActor<typeof agentMachine>) {
+    this.number = number;
+    this.behaviour = behaviour;
+    this.#actor = actor;
+    this.#lanes = new Map(behaviour.kinds.map((kind) => [kind, { pool: behaviour.pool, kind, base: -1, tickets: 0 }]));
+  }
+
+  get running(): number {
+    return this.#running;
+  }
+
+  get free(): number {
+    return this.behaviour.slots - this.#running;
+  }
+
+  offers({ pool, kind }: LaneName): boolean {
+    return pool === this.behaviour.pool && this.#lanes.has(kind);
+  }
+
+  /** Takes a slot for a ticket of the roster that began at `base`. */
+  take({ kind }: LaneName, base: number): void {
+    this.#running++;
+    const lane = this.#lanes.get(kind) as LaneTickets;
+    if (base > lane.base) {
+      lane.base = base;
+      lane.tickets = 0;
+    }
+    // A ticket of an older roster is not counted: the turns of that roster are over.
+    if (base === lane.base) lane.tickets++;
+  }
+
+  release(): void {
+    this.#running--;
+    // A burst that follows at once keeps the agent busy; the chart is told only when the loop comes round.
+    if (this.#running === 0) setImmediate(() => this.showLoad());
+  }
+
+  /** Tells the chart, if what it shows has changed. */
+  showLoad(): void {
+    const busy = this.#running > 0;
+    if (busy === this.#shownBusy) return;
+    this.#shownBusy = busy;
+    this.#actor.send({ type: busy ? "WORK" : "REST" });
+  }
+
+  drain(): void {
+    this.#actor.send({ type: "DRAIN" });
+  }
+
+  tickets(): readonly Readonly<LaneTickets>[] {
+    return [...this.#lanes.values()].filter(({ base }) => base >= 0);
+  }
+}

@@ -1,0 +1,70 @@
+/** What a behaviour holds while it runs; made anew for each run, so it is small and does nothing until asked. */
+import type { Bus } from "../../bus/bus.ts";
+import { encodeMirrored } from "../../bus/codec/task.ts";
+import type { Clock } from "../../protocols/clock.ts";
+import type { Logger } from "../../protocols/logger.ts";
+import type { TaskEvent } from "../../protocols/result.ts";
+import { agentId } from "../../protocols/rotation.ts";
+import type { Names } from "../../protocols/subjects.ts";
+import type { TaskContext } from "./definition.ts";
+import type { Run } from "./run.ts";
+
+export interface ContextOptions {
+  readonly bus: Bus;
+  readonly names: Names;
+  readonly hostId: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export class RunContext implements TaskContext {
+  readonly attempt: number;
+  readonly agent: string;
+  readonly host: string;
+  readonly #run: Run;
+  readonly #options: ContextOptions;
+  #chunks = 0;
+  #log: Logger | undefined;
+
+  constructor(run: Run, options: ContextOptions) {
+    this.#run = run;
+    this.#options = options;
+    this.attempt = run.attempt;
+    this.host = options.hostId;
+    this.agent = agentId(options.hostId, run.agent);
+  }
+
+  get signal(): AbortSignal {
+    return this.#run.signal;
+  }
+
+  get log(): Logger {
+    this.#log ??= bound(this.#options.logger, { task: this.#run.id, kind: this.#run.lane.kind, attempt: this.attempt });
+    return this.#log;
+  }
+
+  progress(data: unknown): void {
+    publishEvent(this.#run, this.#options, "progress", data);
+  }
+
+  output(chunk: unknown): void {
+    publishEvent(this.#run, this.#options, "output", { seq: this.#chunks++, chunk });
+  }
+}
+
+/** Publishes an event of a running task. A run that has ended says nothing more. */
+export function publishEvent(run: Run, options: Omit<ContextOptions, "logger" | "hostId">, type: TaskEvent["type"], data: unknown): void {
+  const { bus, names, clock } = options;
+  const event: TaskEvent = { id: run.id, type, at: clock.now(), attempt: run.attempt, data };
+  const bytes = encodeMirrored(event, run.encoding);
+  if (type === "retrying" || !run.ended) bus.publish(names.event(run.lane.pool, run.id), bytes);
+}
+
+function bound(logger: Logger, fields: object): Logger {
+  return {
+    debug: (more, message) => logger.debug({ ...fields, ...more }, message),
+    info: (more, message) => logger.info({ ...fields, ...more }, message),
+    warn: (more, message) => logger.warn({ ...fields, ...more }, message),
+    error: (more, message) => logger.error({ ...fields, ...more }, message),
+  };
+}

@@ -1,0 +1,114 @@
+/** What a user writes: agents, and what their behaviours get (contract section 7). */
+import { VgasError } from "../../protocols/errors.ts";
+import type { Logger } from "../../protocols/logger.ts";
+import { isToken } from "../../protocols/tokens.ts";
+
+/** A task as a behaviour gets it. */
+export interface Task<Input = unknown> {
+  readonly id: string;
+  readonly pool: string;
+  readonly kind: string;
+  readonly input: Input;
+  /** The context snapshot that was bound to the task when it was submitted. */
+  readonly context: unknown;
+  /** Milliseconds since the epoch. */
+  readonly submittedAt: number;
+  readonly timeoutMs: number;
+  readonly maxAttempts: number;
+  /** Fields of the task that vgas does not know. */
+  readonly extra: Readonly<Record<string, unknown>>;
+}
+
+/** What a behaviour can do while it runs. */
+export interface TaskContext {
+  /** Aborted at the timeout of the attempt and when the host stops. A behaviour that ignores it keeps its slot. */
+  readonly signal: AbortSignal;
+  /** Number of this execution, from 1. */
+  readonly attempt: number;
+  /** Id of the agent that runs the task. */
+  readonly agent: string;
+  readonly host: string;
+  /** Bound to the task: each line carries its id, kind and attempt. */
+  readonly log: Logger;
+  /**
+   * Publishes a `progress` event. Events are not stored.
+   *
+   * @throws VgasError INVALID_OUTPUT if `data` cannot be encoded, TOO_LARGE if it exceeds a message
+   */
+  progress(data: unknown): void;
+  /**
+   * Publishes a chunk of partial output as an `output` event; `data.seq` counts from 0 in each attempt.
+   *
+   * @throws VgasError INVALID_OUTPUT, TOO_LARGE as `progress`
+   */
+  output(chunk: unknown): void;
+}
+
+/** A behaviour, and how many agents run it. */
+export interface AgentDefinition<Input = unknown, Output = unknown> {
+  /** The kind of task it takes. Either this or `kinds`. */
+  readonly kind?: string;
+  readonly kinds?: readonly string[];
+  /** Pool of the agents. Default: the host's `--pool`. */
+  readonly pool?: string;
+  /** Agents of this behaviour on each host, 1..10 000. Default 1. */
+  readonly instances?: number;
+  /** Tasks at once per agent, 1..10 000. Default: the host's `--slots`. */
+  readonly slots?: number;
+  /** Runs one task. What it returns is the output; what it throws fails the attempt. */
+  run(task: Task<Input>, ctx: TaskContext): Promise<Output> | Output;
+}
+
+/** A definition with every default filled in. */
+export interface ResolvedAgent {
+  readonly pool: string;
+  readonly kinds: readonly string[];
+  readonly instances: number;
+  readonly slots: number;
+  run(task: Task, ctx: TaskContext): unknown;
+}
+
+const MAX_INSTANCES = 10_000;
+const MAX_SLOTS = 10_000;
+
+/** Gives a definition its types; what it returns is what a module exports by default. */
+export function defineAgent<Input = unknown, Output = unknown>(
+  definition: AgentDefinition<Input, Output>,
+): AgentDefinition<Input, Output> {
+  return definition;
+}
+
+/**
+ * Checks a definition and fills in the defaults. `source` names it in messages.
+ *
+ * @throws VgasError CONFIG naming the field, the bound and the value
+ */
+export function resolveAgent(value: unknown, defaults: { readonly pool: string; readonly slots: number }, source: string): ResolvedAgent {
+  if (typeof value !== "object" || value === null) throw config(source, "an agent definition must be an object", value);
+  const { kind, kinds, pool, instances, slots, run } = value as Partial<Record<keyof AgentDefinition, unknown>>;
+  if ((kind === undefined) === (kinds === undefined)) throw config(source, "an agent definition needs either kind or kinds", kind);
+  const list = kinds === undefined ? [kind] : kinds;
+  if (!Array.isArray(list) || list.length === 0) throw config(source, "kinds must be a non-empty array", kinds);
+  for (const each of list) if (!isToken(each)) throw config(source, "a kind must be a token [A-Za-z0-9_-]{1,64}", each);
+  if (new Set(list).size !== list.length) throw config(source, "kinds must differ from each other", list);
+  if (pool !== undefined && !isToken(pool)) throw config(source, "pool must be a token [A-Za-z0-9_-]{1,64}", pool);
+  if (typeof run !== "function") throw config(source, "run must be a function", run);
+  return {
+    pool: pool ?? defaults.pool,
+    kinds: list as readonly string[],
+    instances: whole(source, "instances", instances, MAX_INSTANCES) ?? 1,
+    slots: whole(source, "slots", slots, MAX_SLOTS) ?? defaults.slots,
+    run: (task, ctx) => (run as AgentDefinition["run"]).call(value as AgentDefinition, task, ctx),
+  };
+}
+
+function whole(source: string, field: string, value: unknown, max: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= max) return value;
+  throw config(source, `${field} must be an integer from 1 to ${max}`, value);
+}
+
+function config(source: string, bound: string, value: unknown): VgasError {
+  const shown = typeof value === "function" || typeof value === "symbol" ? typeof value : (JSON.stringify(value) ?? String(value));
+  return new VgasError("CONFIG", `${source}: ${bound}, got ${shown.slice(0, 200)}`);
+}

@@ -1,0 +1,101 @@
+/**
+ * The heartbeat thread: says that this host lives, and keeps its running tasks, over a connection of its own, so that a
+ * task that blocks the main loop does not look like death (P6).
+ *
+ * 1. A heartbeat a second, with what the load board says.
+ * 2. `+WPI` for each task that has run for a third of `ack_wait`, until two seconds after its deadline.
+ * 3. `stalled` when the main loop has not turned for a while and a task is past its deadline.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { workingOnTask } from "../../bus/acks.ts";
+import type { Bus } from "../../bus/bus.ts";
+import { encode } from "../../bus/codec/codec.ts";
+import { type ConnectOptions, connectBus } from "../../bus/connection.ts";
+import type { AgentGroup, Heartbeat } from "../../protocols/host-messages.ts";
+import { LANE_CONSUMER } from "../../protocols/streams.ts";
+import { LoadBoard } from "./load-board.ts";
+import { WorkTableReader } from "./work-table.ts";
+
+/** What the thread is started with. */
+export interface HeartbeatThreadData {
+  readonly connection: Omit<ConnectOptions, "logger">;
+  readonly subject: string;
+  readonly host: string;
+  readonly run: string;
+  readonly machine: string;
+  readonly roles: readonly string[];
+  readonly groups: readonly AgentGroup[];
+  readonly board: LoadBoard["memory"];
+  readonly segments: readonly SharedArrayBuffer[];
+}
+
+/** Main thread to heartbeat thread. */
+export type ToHeartbeatThread = { readonly segment: SharedArrayBuffer } | { readonly beatNow: true } | { readonly stop: true };
+
+const PERIOD_MS = 1_000;
+const KEEP_FROM_MS = LANE_CONSUMER.ackWaitMs / 3;
+const DEADLINE_GRACE_MS = 2_000;
+/** The main loop turns four times a second at least; silent for this long it counts as blocked. */
+const BLOCKED_MS = 2_000;
+
+async function main(data: HeartbeatThreadData): Promise<void> {
+  const port = parentPort;
+  if (!port) throw new Error("the heartbeat thread was started outside a worker");
+  const board = new LoadBoard(data.board);
+  const work = new WorkTableReader();
+  for (const segment of data.segments) work.addSegment(segment);
+  let pulse = -1;
+  let pulseAt = performance.now();
+  let seq = 0;
+
+  const bus = await connectBus(data.connection);
+  const beat = (): void => {
+    const now = performance.now();
+    if (board.pulse !== pulse) {
+      pulse = board.pulse;
+      pulseAt = now;
+    }
+    const lagMs = Math.round(now - pulseAt);
+    const { alive, overdue } = work.look(now, KEEP_FROM_MS, DEADLINE_GRACE_MS);
+    if (bus.state !== "connected") return;
+    for (const ack of alive) workingOnTask(bus, ack);
+    publish(bus, data, board, { seq: seq++, lagMs, stalled: overdue && lagMs > BLOCKED_MS });
+  };
+  beat();
+  const timer = setInterval(beat, PERIOD_MS);
+
+  port.on("message", (message: ToHeartbeatThread) => {
+    if ("segment" in message) work.addSegment(message.segment);
+    else if ("beatNow" in message) beat();
+    else {
+      clearInterval(timer);
+      void bus.close().finally(() => port.close());
+    }
+  });
+  port.postMessage("ready");
+}
+
+function publish(
+  bus: Bus,
+  data: HeartbeatThreadData,
+  board: LoadBoard,
+  state: Pick<Heartbeat, "seq" | "lagMs" | "stalled">,
+): void {
+  const heartbeat: Heartbeat = {
+    v: 1,
+    host: data.host,
+    run: data.run,
+    ...state,
+    at: Date.now(),
+    pid: process.pid,
+    machine: data.machine,
+    roles: [...data.roles],
+    draining: board.draining,
+    groups: [...data.groups],
+    running: board.running(),
+    ...board.totals(),
+  };
+  bus.publish(data.subject, encode(heartbeat));
+}
+
+await main(workerData as HeartbeatThreadData);

@@ -1,0 +1,22 @@
+/**
+ * The life of an agent. Tasks are plain code behind its slots; the chart changes once per burst at most.
+ *
+ * - `idle`: nothing runs. `busy`: at least one task runs.
+ * - `draining`: takes nothing new; left when the last task has ended.
+ * - `stopped`: final. A machine that throws is `faulted` under its supervisor, which starts it again.
+ */
+import { setup } from "xstate";
+
+export type AgentEvent = { readonly type: "WORK" | "REST" | "DRAIN" };
+
+export const agentMachine = setup({ types: { events: {} as AgentEvent } }).createMachine({
+  id: "agent",
+  initial: "starting",
+  states: {
+    starting: { always: "idle" },
+    idle: { on: { WORK: "busy", DRAIN: "stopped" } },
+    busy: { on: { REST: "idle", DRAIN: "draining" } },
+    draining: { on: { REST: "stopped" } },
+    stopped: { type: "final" },
+  },
+});

@@ -1,0 +1,169 @@
+/**
+ * What becomes of an attempt that has ended: a stored result, or another attempt.
+ *
+ * 1. The task is acknowledged only after its result is stored (P1), and its entry stays in the work table until then.
+ * 2. A failed attempt that may be repeated is recorded before the task is given back, so that it counts.
+ * 3. When neither can be done the task is left un-acknowledged: it comes back by `ack_wait`.
+ */
+import type { AttemptsLog } from "../../bus/attempts.ts";
+import type { Bus } from "../../bus/bus.ts";
+import { encode } from "../../bus/codec/codec.ts";
+import { encodeMirrored } from "../../bus/codec/task.ts";
+import type { Publisher } from "../../bus/publisher.ts";
+import { ackTask, nakTask } from "../../bus/pull.ts";
+import type { ResultStore } from "../../bus/results.ts";
+import type { Clock, Random } from "../../protocols/clock.ts";
+import { toWireError, VgasError, type WireError } from "../../protocols/errors.ts";
+import { MAX_PAYLOAD_BYTES } from "../../protocols/limits.ts";
+import type { Logger } from "../../protocols/logger.ts";
+import type { DeadLetter, TaskResult } from "../../protocols/result.ts";
+import { agentId } from "../../protocols/rotation.ts";
+import type { Names } from "../../protocols/subjects.ts";
+import { publishEvent } from "./context.ts";
+import type { Run, RunOutcome } from "./run.ts";
+
+/** Pause before attempt 2, doubled for each further one, ms; up to `MAX_BACKOFF_MS`, and up to a fifth more at random. */
+const BACKOFF_MS = 500;
+const MAX_BACKOFF_MS = 30_000;
+const BACKOFF_JITTER = 0.2;
+
+/** Kept free of a result message for headers and for the broker's own framing. */
+const RESULT_RESERVE_BYTES = 4_096;
+
+export interface OutcomesOptions {
+  readonly bus: Bus;
+  readonly publisher: Publisher;
+  readonly results: ResultStore;
+  readonly attempts: AttemptsLog;
+  readonly names: Names;
+  readonly hostId: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** The attempt is over for this host: its result is stored, or the task was given back. `again`: an element to be published anew. */
+  readonly settled: (run: Run, next: "done" | "again") => void;
+}
+
+export class Outcomes {
+  readonly #options: OutcomesOptions;
+  #open = 0;
+
+  constructor(options: OutcomesOptions) {
+    this.#options = options;
+  }
+
+  /** Attempts that have ended and are not settled. */
+  get open(): number {
+    return this.#open;
+  }
+
+  /** Settles `run`. Returns true if it failed. */
+  settle(run: Run, outcome: RunOutcome): boolean {
+    this.#open++;
+    if (outcome.ok) {
+      try {
+        const bytes = this.#encode(run, { status: "ok", ...(outcome.output === undefined ? {} : { output: outcome.output }) });
+        if (bytes.length > MAX_PAYLOAD_BYTES - RESULT_RESERVE_BYTES) {
+          throw new VgasError("INVALID_OUTPUT", `the result has ${bytes.length} bytes; at most ${MAX_PAYLOAD_BYTES - RESULT_RESERVE_BYTES} fit`);
+        }
+        this.#store(run, bytes, undefined);
+        return false;
+      } catch (thrown) {
+        this.#fail(run, toWireError(thrown));
+        return true;
+      }
+    }
+    const error = toWireError(outcome.thrown);
+    if (error.retryable && run.attempt < run.maxAttempts) void this.#retry(run, error);
+    else this.#fail(run, error);
+    return true;
+  }
+
+  /** Gives back an attempt that was broken off: it counts, and its task runs again elsewhere. */
+  async giveBack(run: Run): Promise<void> {
+    this.#open++;
+    await this.#recordAndReturn(run, { attempts: run.attempt }, 0);
+  }
+
+  async #retry(run: Run, error: WireError): Promise<void> {
+    const { clock, random, logger } = this.#options;
+    const delayMs = Math.round(Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** (run.attempt - 1)) * (1 + random() * BACKOFF_JITTER));
+    try {
+      publishEvent(run, this.#options, "retrying", { error, delayMs });
+    } catch (thrown) {
+      logger.debug({ id: run.id, error: String(thrown) }, "a retrying event could not be sent");
+    }
+    await this.#recordAndReturn(run, { attempts: run.attempt, notBefore: clock.now() + delayMs, error }, delayMs);
+  }
+
+  async #recordAndReturn(run: Run, record: Parameters<AttemptsLog["write"]>[2], delayMs: number): Promise<void> {
+    const { attempts, bus, logger } = this.#options;
+    try {
+      await attempts.write(run.lane.pool, run.id, record);
+      if (run.ack !== "") nakTask(bus, run.ack, delayMs);
+    } catch (error) {
+      logger.warn({ id: run.id, error: String(error) }, "an attempt could not be recorded; the task comes back by ack_wait");
+    }
+    this.#close(run, run.ack === "" ? "again" : "done");
+  }
+
+  #fail(run: Run, error: WireError): void {
+    this.#store(run, this.#encode(run, { status: "failed", error: { ...error, retryable: false } }), error);
+  }
+
+  #store(run: Run, bytes: Uint8Array, error: WireError | undefined): void {
+    this.#options.results.store(run.lane.pool, run.id, bytes, run.replyTo, (refusal, outcome) => {
+      if (refusal) {
+        this.#options.logger.warn({ id: run.id }, `a result was not stored: ${refusal.message}`);
+        this.#close(run, "done");
+      } else if (error && outcome === "stored") this.#bury(run, error);
+      else this.#acknowledge(run);
+    });
+  }
+
+  #bury(run: Run, error: WireError): void {
+    const { publisher, names, clock, logger } = this.#options;
+    const letter: DeadLetter = {
+      id: run.id,
+      pool: run.lane.pool,
+      kind: run.lane.kind,
+      reason: "attempts-exhausted",
+      message: `${error.code}: ${error.message}`,
+      attempts: run.attempt,
+      at: clock.now(),
+      task: run.body,
+    };
+    publisher.send(names.dead(run.lane.pool, run.id), encode(letter), undefined, (refusal) => {
+      if (refusal) logger.warn({ id: run.id }, `a dead letter was not stored: ${refusal.message}`);
+      this.#acknowledge(run);
+    });
+  }
+
+  #acknowledge(run: Run): void {
+    if (run.ack !== "") ackTask(this.#options.bus, run.ack);
+    this.#close(run, "done");
+  }
+
+  #close(run: Run, next: "done" | "again"): void {
+    this.#open--;
+    this.#options.settled(run, next);
+  }
+
+  #encode(run: Run, ending: Pick<TaskResult, "status" | "output" | "error">): Uint8Array {
+    const { clock, hostId } = this.#options;
+    const result: TaskResult = {
+      id: run.id,
+      pool: run.lane.pool,
+      kind: run.lane.kind,
+      ...ending,
+      attempt: run.attempt,
+      submittedAt: run.submittedAt,
+      startedAt: run.startedAt,
+      finishedAt: clock.now(),
+      agent: agentId(hostId, run.agent),
+      host: hostId,
+      ticket: run.ticket,
+    };
+    return encodeMirrored(result, run.encoding);
+  }
+}

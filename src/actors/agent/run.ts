@@ -1,0 +1,177 @@
+/**
+ * One execution of a task: decodes it, runs the behaviour, and calls `ended` once with what came of it.
+ *
+ * 1. The attempt ends at its timeout, whatever the behaviour does; the slot is free when the behaviour has settled (P5).
+ * 2. `ended` is called exactly once, `released` exactly once and never before the behaviour has settled.
+ */
+import { readBody, readEncoding, type TaskEncoding } from "../../bus/codec/task.ts";
+import type { Clock, Timer } from "../../protocols/clock.ts";
+import { VgasError } from "../../protocols/errors.ts";
+import type { Assignment } from "../../protocols/host-messages.ts";
+import type { LaneName } from "../../protocols/subjects.ts";
+import { KNOWN_FIELDS } from "../../protocols/task.ts";
+import { isInbox } from "../../protocols/tokens.ts";
+import type { ResolvedAgent, Task, TaskContext } from "./definition.ts";
+import type { WorkEntry } from "./work-table.ts";
+
+/** What a behaviour did: its output, or what it threw. */
+export type RunOutcome = { readonly ok: true; readonly output: unknown } | { readonly ok: false; readonly thrown: unknown };
+
+export interface RunOptions {
+  readonly lane: LaneName;
+  readonly assignment: Assignment;
+  readonly dispatcher: string;
+  readonly behaviour: ResolvedAgent;
+  readonly clock: Clock;
+  /** Its entry in the work table. */
+  readonly entry: WorkEntry;
+  readonly context: (run: Run) => TaskContext;
+  readonly ended: (run: Run, outcome: RunOutcome) => void;
+  readonly released: (run: Run) => void;
+}
+
+export class Run {
+  readonly n: number;
+  readonly agent: number;
+  readonly ticket: number;
+  readonly attempt: number;
+  readonly id: string;
+  readonly submittedAt: number;
+  readonly timeoutMs: number;
+  readonly maxAttempts: number;
+  readonly ack: string;
+  readonly body: Uint8Array;
+  readonly lane: LaneName;
+  readonly dispatcher: string;
+  readonly entry: WorkEntry;
+  /** In what the task was sent, and so its result and events are. */
+  readonly encoding: TaskEncoding;
+  replyTo: string | undefined;
+  /** Milliseconds since the epoch; 0 before it started. */
+  startedAt = 0;
+  readonly #options: RunOptions;
+  #controller: AbortController | undefined;
+  #timer: Timer | undefined;
+  #ended = false;
+  #abortedBy: Error | undefined;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    this.lane = options.lane;
+    this.dispatcher = options.dispatcher;
+    this.entry = options.entry;
+    [
+      this.n,
+      this.agent,
+      this.ticket,
+      this.attempt,
+      this.id,
+      this.submittedAt,
+      this.timeoutMs,
+      this.maxAttempts,
+      this.ack,
+      this.body,
+    ] = options.assignment;
+    this.encoding = readEncoding(this.body);
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Made when a behaviour first asks for it: most never do. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#abortedBy) this.#controller.abort(this.#abortedBy);
+    }
+    return this.#controller.signal;
+  }
+
+  start(): void {
+    const { behaviour, clock, context } = this.#options;
+    this.startedAt = clock.now();
+    let returned: unknown;
+    try {
+      returned = behaviour.run(this.#task(), context(this));
+    } catch (thrown) {
+      this.#end({ ok: false, thrown });
+      this.#options.released(this);
+      return;
+    }
+    if (!isThenable(returned)) {
+      this.#end({ ok: true, output: returned });
+      this.#options.released(this);
+      return;
+    }
+    this.#timer = clock.setTimeout(() => {
+      this.abort(new VgasError("TIMEOUT", `the attempt timed out after ${this.timeoutMs} ms`));
+    }, this.timeoutMs);
+    returned.then(
+      (output) => this.#settled({ ok: true, output }),
+      (thrown: unknown) => this.#settled({ ok: false, thrown }),
+    );
+  }
+
+  /** Ends the attempt with `reason`, and tells the behaviour so. */
+  abort(reason: VgasError): void {
+    this.#end({ ok: false, thrown: reason });
+    this.#abortWith(reason);
+  }
+
+  /** Gives the attempt up without an outcome: another host will run the task. */
+  giveUp(reason: VgasError): void {
+    this.#ended = true;
+    this.#abortWith(reason);
+  }
+
+  #abortWith(reason: VgasError): void {
+    this.#abortedBy = reason;
+    this.#controller?.abort(reason);
+  }
+
+  #settled(outcome: RunOutcome): void {
+    this.#options.clock.clear(this.#timer);
+    this.#end(outcome);
+    this.#options.released(this);
+  }
+
+  #end(outcome: RunOutcome): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#options.ended(this, outcome);
+  }
+
+  #task(): Task {
+    const { fields } = readBody(this.body);
+    if (isInbox(fields["replyTo"])) this.replyTo = fields["replyTo"];
+    return {
+      id: this.id,
+      pool: this.lane.pool,
+      kind: this.lane.kind,
+      input: fields["input"] ?? null,
+      context: fields["context"] ?? null,
+      submittedAt: this.submittedAt,
+      timeoutMs: this.timeoutMs,
+      maxAttempts: this.maxAttempts,
+      extra: extraOf(fields),
+    };
+  }
+}
+
+const NO_EXTRA: Readonly<Record<string, unknown>> = Object.freeze({});
+
+function extraOf(fields: Record<string, unknown>): Readonly<Record<string, unknown>> {
+  let extra: Record<string, unknown> | undefined;
+  for (const key in fields) {
+    if (!KNOWN_FIELDS.has(key)) {
+      extra ??= {};
+      extra[key] = fields[key];
+    }
+  }
+  return extra ?? NO_EXTRA;
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}

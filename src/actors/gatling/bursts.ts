@@ -1,0 +1,153 @@
+/**
+ * Hands assignments to hosts: one request per host and batch, answered by a receipt.
+ *
+ * 1. A task is the host's from its receipt on. Until then it may or may not have it, and is neither drawn again nor
+ *    given up.
+ * 2. Without a receipt in time the burst is recalled: the host answers with the receipt after all, or promises never to
+ *    take it. This repeats until it answers or is evicted; then whoever evicts it decides.
+ * 3. No responders at the first try means that the burst reached nobody.
+ */
+import type { Bus } from "../../bus/bus.ts";
+import { decode, encode } from "../../bus/codec/codec.ts";
+import type { Clock } from "../../protocols/clock.ts";
+import { VgasError } from "../../protocols/errors.ts";
+import { type Burst, type Receipt, receipt, recallReply } from "../../protocols/host-messages.ts";
+import { MAX_BURST_BYTES } from "../../protocols/limits.ts";
+import type { LaneName, Names } from "../../protocols/subjects.ts";
+import type { HostView } from "./fleet.ts";
+import type { Assigned } from "./ledger.ts";
+
+/** How long a receipt may take before the burst is recalled, ms. */
+const RECEIPT_MS = 1_000;
+
+/** Pause between two recalls that nobody answered, ms. */
+const RECALL_PAUSE_MS = 250;
+
+/** Bytes of an assignment besides the task's own: numbers, id and ack subject. */
+const ITEM_OVERHEAD_BYTES = 256;
+
+/** A host in this process: it takes a burst without the bus. */
+export interface LocalHost {
+  readonly hostId: string;
+  burst(burst: Burst): Receipt;
+}
+
+export interface BurstsOptions {
+  readonly bus: Bus;
+  readonly names: Names;
+  readonly clock: Clock;
+  readonly dispatcherId: string;
+  readonly local: LocalHost | undefined;
+  /** The burst's outcome: what the host refused or never got is to be drawn again. */
+  readonly onReceipt: (host: HostView, assigned: readonly Assigned[], receipt: Receipt) => void;
+  /** Nobody listened at that host. */
+  readonly onNobody: (host: HostView) => void;
+}
+
+export class Bursts {
+  readonly #options: BurstsOptions;
+  #next = 1;
+  #open = 0;
+
+  constructor(options: BurstsOptions) {
+    this.#options = options;
+  }
+
+  /** Bursts whose receipt has not come. */
+  get open(): number {
+    return this.#open;
+  }
+
+  /** Sends all assignments of one batch for one host, split by bytes. */
+  send(lane: LaneName, base: number, host: HostView, assigned: readonly Assigned[]): void {
+    let from = 0;
+    let bytes = 0;
+    for (const [i, { task }] of assigned.entries()) {
+      const size = task.body.length + ITEM_OVERHEAD_BYTES;
+      if (i > from && bytes + size > MAX_BURST_BYTES) {
+        this.#sendOne(lane, base, host, assigned.slice(from, i));
+        from = i;
+        bytes = 0;
+      }
+      bytes += size;
+    }
+    this.#sendOne(lane, base, host, from === 0 ? assigned : assigned.slice(from));
+  }
+
+  #sendOne(lane: LaneName, base: number, host: HostView, assigned: readonly Assigned[]): void {
+    const { dispatcherId, local } = this.#options;
+    const burst: Burst = {
+      v: 1,
+      from: dispatcherId,
+      burst: this.#next++,
+      run: host.run,
+      pool: lane.pool,
+      kind: lane.kind,
+      base,
+      items: assigned.map(({ n, task, agent, ticket }) => [
+        n,
+        agent.number,
+        ticket,
+        task.attempt,
+        task.id,
+        task.submittedAt,
+        task.timeoutMs,
+        task.maxAttempts,
+        task.ack,
+        task.body,
+      ]),
+    };
+    if (local?.hostId === host.id) {
+      this.#settle(host, assigned, local.burst(burst));
+      return;
+    }
+    this.#open++;
+    void this.#deliver(host, burst)
+      .then((answer) => {
+        if (answer) this.#settle(host, assigned, answer);
+      })
+      .finally(() => {
+        this.#open--;
+      });
+  }
+
+  #settle(host: HostView, assigned: readonly Assigned[], answer: Receipt): void {
+    // In this order `free` is never too high in between.
+    host.report(answer.free);
+    for (const { agent } of assigned) agent.unassign();
+    this.#options.onReceipt(host, assigned, answer);
+  }
+
+  /** The receipt, or undefined if the host was evicted before it could be had. */
+  async #deliver(host: HostView, burst: Burst): Promise<Receipt | undefined> {
+    const { bus, names, onNobody } = this.#options;
+    try {
+      const subject = names.host(host.id, "burst");
+      const answer = await bus.request("host.burst", subject, encode(burst), { timeoutMs: RECEIPT_MS });
+      return receipt.parse(decode(answer.data));
+    } catch (error) {
+      if (error instanceof VgasError && error.code === "UNDELIVERABLE") {
+        const refused = burst.items.map(([n]) => n);
+        onNobody(host);
+        return { v: 1, burst: burst.burst, refused, free: [] };
+      }
+      return this.#recall(host, burst);
+    }
+  }
+
+  async #recall(host: HostView, burst: Burst): Promise<Receipt | undefined> {
+    const { bus, clock, names, dispatcherId } = this.#options;
+    const body = encode({ v: 1, from: dispatcherId, burst: burst.burst });
+    while (host.state !== "out") {
+      try {
+        const answer = await bus.request("host.recall", names.host(host.id, "recall"), body, { timeoutMs: RECEIPT_MS });
+        const reply = recallReply.parse(decode(answer.data));
+        return "unknown" in reply ? { v: 1, burst: burst.burst, refused: burst.items.map(([n]) => n), free: [] } : reply;
+      } catch (error) {
+        if (error instanceof VgasError && error.code === "SHUTTING_DOWN") return undefined;
+        await new Promise<void>((resolve) => clock.setTimeout(resolve, RECALL_PAUSE_MS));
+      }
+    }
+    return undefined;
+  }
+}

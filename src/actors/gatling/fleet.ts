@@ -1,0 +1,186 @@
+/**
+ * A dispatcher's picture of the hosts: which agents there are, and how many slots of each are free.
+ *
+ * 1. A host is the authority on its agents' slots. `free` here is what it last reported, less what this dispatcher has
+ *    assigned since without a receipt. A host's reports and receipts reach us in the order in which it sent them.
+ * 2. Seats of a lane's places follow `free`: a place is marked free exactly while its agent's `free` is above 0.
+ */
+import type { AgentGroup, Heartbeat } from "../../protocols/host-messages.ts";
+import type { RosterRange } from "../../protocols/rotation.ts";
+import type { Seats } from "./draw.ts";
+import { FreePlaces } from "./places.ts";
+
+/** One agent as this dispatcher sees it. */
+export class AgentView {
+  readonly host: HostView;
+  readonly number: number;
+  readonly slots: number;
+  /** Free slots by the host's last word. */
+  #reported: number;
+  /** Assigned by us, receipt not yet seen. */
+  #pending = 0;
+  /** `free` as the seats know it. */
+  #shown = 0;
+  readonly #seats: { readonly seats: RosterSeats; readonly place: number }[] = [];
+
+  constructor(host: HostView, number: number, slots: number, running: number) {
+    this.host = host;
+    this.number = number;
+    this.slots = slots;
+    this.#reported = slots - running;
+  }
+
+  get free(): number {
+    return this.host.usable ? Math.max(0, this.#reported - this.#pending) : 0;
+  }
+
+  /** Assigns one task, before its burst goes out. */
+  assign(): void {
+    this.#pending++;
+    this.#mark();
+  }
+
+  /** Takes an assignment back: it was not sent, or its receipt has come. */
+  unassign(): void {
+    this.#pending--;
+    this.#mark();
+  }
+
+  /** The host says how many slots are free now. */
+  report(free: number): void {
+    this.#reported = free;
+    this.#mark();
+  }
+
+  sit(seats: RosterSeats, place: number): void {
+    this.#seats.push({ seats, place });
+    seats.change(place, 0, this.#shown);
+  }
+
+  leave(seats: RosterSeats): void {
+    const index = this.#seats.findIndex((seat) => seat.seats === seats);
+    if (index >= 0) this.#seats.splice(index, 1);
+  }
+
+  /** Brings the seats in line with `free`; the host calls it when `usable` changes. */
+  refresh(): void {
+    this.#mark();
+  }
+
+  #mark(): void {
+    const before = this.#shown;
+    const after = this.free;
+    if (before === after) return;
+    this.#shown = after;
+    for (const { seats, place } of this.#seats) seats.change(place, before, after);
+  }
+}
+
+/**
+ * `up`: takes tasks. `suspended`: nobody listened there just now, although its heartbeat is fresh; it keeps its place and
+ * its tasks. `leaving`: draining, finishes what it has. `out`: evicted for good; its return makes a new view.
+ */
+export type HostState = "up" | "suspended" | "leaving" | "out";
+
+/** One incarnation of a host. */
+export class HostView {
+  readonly id: string;
+  readonly run: string;
+  readonly groups: readonly AgentGroup[];
+  readonly agents: readonly AgentView[];
+  /** Arrival of the last heartbeat on the monitor's monotonic clock, ms. */
+  heardAt: number;
+  heartbeat: Heartbeat;
+  /** When a receipt or notice last told of free slots, monotonic ms. */
+  reportedAt = Number.NEGATIVE_INFINITY;
+  #state: HostState;
+
+  constructor(heartbeat: Heartbeat, heardAt: number) {
+    this.id = heartbeat.host;
+    this.run = heartbeat.run;
+    this.groups = heartbeat.groups;
+    this.heartbeat = heartbeat;
+    this.heardAt = heardAt;
+    this.#state = heartbeat.draining ? "leaving" : "up";
+    const agents: AgentView[] = [];
+    for (const group of heartbeat.groups) {
+      for (let number = group.first; number < group.first + group.count; number++) {
+        agents[number] = new AgentView(this, number, group.slots, heartbeat.running[number] ?? 0);
+      }
+    }
+    this.agents = agents;
+    for (const agent of agents) agent?.refresh();
+  }
+
+  get state(): HostState {
+    return this.#state;
+  }
+
+  set state(state: HostState) {
+    if (this.#state === state) return;
+    this.#state = state;
+    for (const agent of this.agents) agent?.refresh();
+  }
+
+  /** Only then do its agents count as free. */
+  get usable(): boolean {
+    return this.#state === "up";
+  }
+
+  /** Pairs `agent, free` as a receipt or a notice carries them. Numbers of agents that do not exist are ignored. */
+  report(pairs: readonly number[]): void {
+    for (let i = 0; i + 1 < pairs.length; i += 2) this.agents[pairs[i] as number]?.report(pairs[i + 1] as number);
+  }
+}
+
+/** The places of one lane's roster, bound to the agents behind them. */
+export class RosterSeats implements Seats {
+  readonly ranges: readonly RosterRange[];
+  readonly size: number;
+  readonly #agents: (AgentView | undefined)[] = [];
+  readonly #free: FreePlaces;
+  #freeSlots = 0;
+  readonly #onFree: () => void;
+
+  /** `onFree` is called whenever slots become free. */
+  constructor(ranges: readonly RosterRange[], find: (host: string, run: string) => HostView | undefined, onFree: () => void) {
+    this.ranges = ranges;
+    this.#onFree = onFree;
+    for (const range of ranges) {
+      const host = find(range.host, range.run);
+      for (let i = 0; i < range.count; i++) this.#agents.push(host?.agents[range.first + i]);
+    }
+    this.size = this.#agents.length;
+    this.#free = new FreePlaces(this.size);
+    for (const [place, agent] of this.#agents.entries()) agent?.sit(this, place);
+  }
+
+  next(from: number): number {
+    return this.#free.next(from);
+  }
+
+  take(place: number): void {
+    this.#agents[place]?.assign();
+  }
+
+  agent(place: number): AgentView {
+    return this.#agents[place] as AgentView;
+  }
+
+  /** Free slots of all places: the lane's credit. */
+  get freeSlots(): number {
+    return this.#freeSlots;
+  }
+
+  change(place: number, before: number, after: number): void {
+    this.#freeSlots += after - before;
+    if (after > 0 && before <= 0) this.#free.add(place);
+    else if (after <= 0 && before > 0) this.#free.remove(place);
+    if (after > before) this.#onFree();
+  }
+
+  /** Unbinds the agents; the roster has been replaced. */
+  dispose(): void {
+    for (const agent of this.#agents) agent?.leave(this);
+  }
+}

@@ -1,0 +1,342 @@
+/**
+ * One lane of one dispatcher: pulls what its agents can run, draws tickets for it, hands it over.
+ *
+ * Owns: the pull subscription, the tasks in hand, the rotation, the seats.
+ *
+ * 1. At most one write to the rotation is under way (`#pump`). What arrives meanwhile joins the next batch.
+ * 2. Credit: messages asked of the broker are never more than the free slots of the lane's agents, less what is in hand.
+ * 3. A task is handed over only after the swap that drew its ticket is stored.
+ * 4. Whatever leaves the hand is in the ledger, settled, or back in the stream.
+ */
+import type { Bus } from "../../bus/bus.ts";
+import type { KvBucket } from "../../bus/kv.ts";
+import { type PulledMessage, PullSubscription, workingOnTask } from "../../bus/pull.ts";
+import type { Clock, Random } from "../../protocols/clock.ts";
+import { VgasError } from "../../protocols/errors.ts";
+import type { Logger } from "../../protocols/logger.ts";
+import type { RosterRange } from "../../protocols/rotation.ts";
+import type { LaneName, Names } from "../../protocols/subjects.ts";
+import { readEncoding } from "../../bus/codec/task.ts";
+import type { Bursts } from "./bursts.ts";
+import { type Draw, draw } from "./draw.ts";
+import { type HostView, RosterSeats } from "./fleet.ts";
+import { Intake, type IntakeOptions } from "./intake.ts";
+import type { Assigned, Ledger } from "./ledger.ts";
+import { Rotation } from "./rotation.ts";
+import type { ArrayInHand, TaskInHand } from "./task-in-hand.ts";
+
+/** Most tasks in one swap: what one burst of 200-byte tasks carries, several times over. */
+const MAX_BATCH = 4_096;
+
+/** Longest pause after a lost swap, ms: about what one swap takes, so that contenders do not collide in step. */
+const LOST_SWAP_JITTER_MS = 1;
+
+/** Pause after the bus or the record failed, ms. */
+const TROUBLE_PAUSE_MS = 500;
+
+export interface LaneOptions extends Pick<IntakeOptions, "verdicts" | "results" | "attempts"> {
+  readonly lane: LaneName;
+  readonly bus: Bus;
+  readonly bucket: KvBucket;
+  readonly names: Names;
+  readonly dispatcherId: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly nonce: () => string;
+  readonly bursts: Bursts;
+  readonly ledger: Ledger;
+  readonly findHost: (host: string, run: string) => HostView | undefined;
+  /** Every host of the roster was heard, or had time enough to be: until then its turns would be skipped for nothing. */
+  readonly knowsHosts: (ranges: readonly RosterRange[]) => boolean;
+  /** The roster that should be in force, given the one that is. */
+  readonly wantedRoster: (current: readonly RosterRange[]) => readonly RosterRange[];
+  /** Makes the lane's durable consumer. */
+  readonly ensureConsumer: () => Promise<void>;
+  /** Returns tasks to the stream that were not handed over. */
+  readonly giveBack: (lane: LaneName, tasks: readonly TaskInHand[]) => void;
+  /** The lane began or stopped to have work it can, or cannot, hand over. */
+  readonly onActivity: () => void;
+}
+
+export class Lane {
+  readonly name: LaneName;
+  readonly rotation: Rotation;
+  readonly #options: LaneOptions;
+  readonly #intake: Intake;
+  readonly #pull: PullSubscription;
+  readonly #arrays = new Set<ArrayInHand>();
+  #hand: TaskInHand[] = [];
+  #seats: RosterSeats;
+  #open = false;
+  #stopped = false;
+  #pumping = false;
+  #pumpAgain = false;
+  #rosterStale = true;
+  #loaded = false;
+  #forgottenBelow = 0;
+  /** Moving average of tasks in a message, so that credit counts tasks while pulls count messages. */
+  #tasksPerMessage = 1;
+
+  constructor(options: LaneOptions) {
+    this.#options = options;
+    this.name = options.lane;
+    const { bucket, names, lane, dispatcherId, nonce } = options;
+    this.rotation = new Rotation({ bucket, names, lane, by: dispatcherId, nonce });
+    this.#seats = new RosterSeats([], options.findHost, () => this.#wake());
+    this.#intake = new Intake({
+      ...options,
+      forgottenBelow: () => this.#forgottenBelow,
+      accept: (tasks) => {
+        if (this.#stopped) options.giveBack(this.name, tasks);
+        else for (const task of tasks) this.#hand.push(task);
+        this.#wake();
+      },
+      onArray: (array) => this.#arrays.add(array),
+      onArraySettled: (array) => {
+        this.#arrays.delete(array);
+        options.verdicts.settle({ ack: array.ack, array: undefined });
+      },
+    });
+    this.#pull = new PullSubscription(options.bus, names.streams.tasks, names.consumer(lane), {
+      onMessage: (message) => this.#take(message),
+      onTrouble: (reason, detail) => this.#onTrouble(reason, detail),
+    });
+  }
+
+  /** Tasks pulled and not handed over. */
+  get inHand(): number {
+    return this.#hand.length + this.#intake.lookups;
+  }
+
+  /** Arrays of which an element is not settled. */
+  get openArrays(): number {
+    return this.#arrays.size;
+  }
+
+  /** True if there is something to hand over and no slot for it. */
+  get saturated(): boolean {
+    return this.#hand.length > 0 && this.#seats.freeSlots === 0;
+  }
+
+  /** Begins, or begins again, to pull. What the broker may have forgotten since is judged by the record as it is now. */
+  open(): void {
+    this.#open = true;
+    this.#loaded = false;
+    this.#wake();
+  }
+
+  /** Stops pulling; what is in hand stays. */
+  close(): void {
+    this.#open = false;
+  }
+
+  /** A host came, went or changed. */
+  refreshRoster(): void {
+    this.#rosterStale = true;
+    this.#seats.dispose();
+    this.#seats = this.#seat();
+    this.#wake();
+  }
+
+  /** Compares the roster in force with the wanted one: hosts may have gone that nobody alive has seen. */
+  checkRoster(): void {
+    this.#rosterStale = true;
+    this.#wake();
+  }
+
+  /** Puts refused tasks back at the head of the hand. */
+  takeBack(tasks: readonly TaskInHand[]): void {
+    if (this.#stopped) this.#options.giveBack(this.name, tasks);
+    else this.#hand = [...tasks, ...this.#hand];
+    this.#wake();
+  }
+
+  /** Pulls no more, and gives back what is in hand and whatever comes to hand afterwards. Idempotent. */
+  async stop(): Promise<void> {
+    this.#open = false;
+    this.#stopped = true;
+    const hand = this.#hand;
+    this.#hand = [];
+    this.#options.giveBack(this.name, hand);
+    await this.#pull.stop();
+  }
+
+  /** Tells the broker that what is in hand is still wanted. Called more often than `ack_wait`. */
+  keepAlive(): void {
+    const { bus } = this.#options;
+    for (const task of this.#hand) if (task.ack !== "") workingOnTask(bus, task.ack);
+    for (const array of this.#arrays) workingOnTask(bus, array.ack);
+  }
+
+  #take(message: PulledMessage): void {
+    const tasks = this.#intake.take(message);
+    this.#tasksPerMessage += (Math.max(1, tasks) - this.#tasksPerMessage) / 8;
+    if (tasks === 0) this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#pumping) this.#pumpAgain = true;
+    else void this.#pump();
+  }
+
+  async #pump(): Promise<void> {
+    const { clock, logger } = this.#options;
+    this.#pumping = true;
+    // Everything that arrives in this turn of the loop joins the first batch.
+    await undefined;
+    do {
+      this.#pumpAgain = false;
+      try {
+        if (this.#open || this.#hand.length > 0) await this.#step();
+      } catch (error) {
+        logger.warn({ ...this.name, error: String(error) }, "the rotation could not be advanced, trying again");
+        this.#pumpAgain = true;
+        await new Promise<void>((resolve) => clock.setTimeout(resolve, TROUBLE_PAUSE_MS));
+      }
+    } while (this.#pumpAgain && (this.#open || this.#hand.length > 0));
+    this.#pumping = false;
+    this.#options.onActivity();
+  }
+
+  /** One round: the roster if it is to change, then one batch, then the credit that is left. */
+  async #step(): Promise<void> {
+    if (!this.#loaded) await this.#load();
+    if (this.#rosterStale) await this.#maintainRoster();
+    if (!this.#options.knowsHosts(this.rotation.ranges)) return;
+    this.#dropExpired();
+    if (this.#hand.length > 0 && this.#seats.freeSlots > 0) await this.#fire();
+    this.#askForMore();
+  }
+
+  async #load(): Promise<void> {
+    await this.#options.ensureConsumer();
+    if (await this.rotation.load()) this.#forgottenBelow = this.rotation.dealt;
+    this.#loaded = true;
+    this.#reseat();
+  }
+
+  async #maintainRoster(): Promise<void> {
+    this.#rosterStale = false;
+    const wanted = this.#options.wantedRoster(this.rotation.ranges);
+    if (sameRoster(wanted, this.rotation.ranges)) return;
+    try {
+      await this.rotation.replaceRoster(wanted);
+    } catch (error) {
+      this.#rosterStale = true;
+      if (!(error instanceof VgasError && error.code === "CONFLICT")) throw error;
+      // Another dispatcher wrote a roster first; ours is compared with it in the next round.
+      await this.rotation.load();
+      this.#pumpAgain = true;
+    }
+    this.#reseat();
+  }
+
+  async #fire(): Promise<void> {
+    const { rotation } = this;
+    const seats = this.#seats;
+    const drawn = draw(rotation.index, rotation.base, seats, Math.min(this.#hand.length, MAX_BATCH));
+    const tasks = this.#hand.splice(0, drawn.places.length);
+    let dealt = 0;
+    for (const task of tasks) dealt = Math.max(dealt, task.sequence);
+    const agents = drawn.places.map((place) => seats.agent(place));
+    let won = false;
+    try {
+      won = (await rotation.advance(drawn.drawn, dealt)) === "won";
+    } finally {
+      if (!won) {
+        for (const agent of agents) agent.unassign();
+        this.takeBack(tasks);
+      }
+    }
+    if (won) this.#handOver(drawn, tasks, seats);
+    if (rotation.ranges !== seats.ranges) this.#reseat();
+    if (!won) await this.#pauseAfterLostSwap();
+    if (this.#hand.length > 0) this.#pumpAgain = this.#pumpAgain || this.#seats.freeSlots > 0;
+  }
+
+  #handOver(drawn: Draw, tasks: readonly TaskInHand[], seats: RosterSeats): void {
+    const { bursts, ledger, clock } = this.#options;
+    const givenAt = clock.monotonic();
+    const byHost = new Map<HostView, Assigned[]>();
+    const stranded: TaskInHand[] = [];
+    for (const [i, task] of tasks.entries()) {
+      const agent = seats.agent(drawn.places[i] as number);
+      // Evicted while the swap was under way: the turn is skipped.
+      if (!agent.host.usable) {
+        agent.unassign();
+        stranded.push(task);
+        continue;
+      }
+      const assigned = ledger.add(task, agent, drawn.tickets[i] as number, givenAt);
+      const ofHost = byHost.get(agent.host);
+      if (ofHost) ofHost.push(assigned);
+      else byHost.set(agent.host, [assigned]);
+    }
+    if (stranded.length > 0) this.takeBack(stranded);
+    for (const [host, assigned] of byHost) bursts.send(this.name, drawn.base, host, assigned);
+  }
+
+  async #pauseAfterLostSwap(): Promise<void> {
+    const { clock, random } = this.#options;
+    this.#pumpAgain = true;
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, random() * LOST_SWAP_JITTER_MS));
+  }
+
+  #dropExpired(): void {
+    const { clock, verdicts } = this.#options;
+    const now = clock.now();
+    if (!this.#hand.some((task) => task.expiresAt !== undefined && task.expiresAt < now)) return;
+    const kept: TaskInHand[] = [];
+    for (const task of this.#hand) {
+      if (task.expiresAt === undefined || task.expiresAt >= now) kept.push(task);
+      else {
+        const error = new VgasError("EXPIRED", `not started within ${task.expiresAt - task.submittedAt} ms after submission`);
+        verdicts.expire(this.name, { ...task, encoding: readEncoding(task.body), attempts: task.attempt - 1 }, error);
+      }
+    }
+    this.#hand = kept;
+  }
+
+  #askForMore(): void {
+    if (!this.#open) return;
+    const free = this.#seats.freeSlots - this.inHand;
+    const wanted = Math.ceil(free / this.#tasksPerMessage);
+    // A pull for each slot that becomes free would cost the broker a message per task.
+    if (wanted > 2 * this.#pull.outstanding) this.#pull.want(wanted);
+  }
+
+  #reseat(): void {
+    if (this.rotation.ranges === this.#seats.ranges) return;
+    this.#seats.dispose();
+    this.#seats = this.#seat();
+  }
+
+  #seat(): RosterSeats {
+    return new RosterSeats(this.rotation.ranges, this.#options.findHost, () => this.#wake());
+  }
+
+  #onTrouble(reason: string, detail: string): void {
+    const { logger } = this.#options;
+    logger.warn({ ...this.name, reason, detail }, "the lane's consumer is in trouble, it is made again");
+    this.#loaded = false;
+    this.#pull.resume();
+    this.#wake();
+  }
+}
+
+function sameRoster(a: readonly RosterRange[], b: readonly RosterRange[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((range, i) => {
+      const other = b[i] as RosterRange;
+      return (
+        range.host === other.host &&
+        range.run === other.run &&
+        range.first === other.first &&
+        range.count === other.count &&
+        range.slots === other.slots
+      );
+    })
+  );
+}

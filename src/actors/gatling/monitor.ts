@@ -1,0 +1,173 @@
+/**
+ * Judges which hosts are alive, by the arrival of their heartbeats on this process's monotonic clock.
+ *
+ * 1. A host is evicted after `DEAD_AFTER_MS` of silence, or earlier when a probe finds that nobody listens there (P6).
+ * 2. A monitor that was itself stalled, or whose connection was down, forgives everybody and begins to count anew (P7).
+ * 3. When more than half of the hosts fall silent at once, silence alone evicts nobody before `DOUBTFUL_AFTER_MS`:
+ *    a fault of ours is likelier. A probe without responders still does.
+ * 4. Wall clocks, ours or theirs, decide nothing.
+ */
+import type { Bus } from "../../bus/bus.ts";
+import { decode } from "../../bus/codec/codec.ts";
+import type { Clock, Timer } from "../../protocols/clock.ts";
+import { VgasError } from "../../protocols/errors.ts";
+import { type Heartbeat, heartbeat } from "../../protocols/host-messages.ts";
+import type { Logger } from "../../protocols/logger.ts";
+import type { Names } from "../../protocols/subjects.ts";
+import { HostView } from "./fleet.ts";
+
+/** Heartbeats come once a second. */
+const HEARTBEAT_MS = 1_000;
+const SUSPECT_AFTER_MS = 1.5 * HEARTBEAT_MS;
+const DEAD_AFTER_MS = 3 * HEARTBEAT_MS;
+const DOUBTFUL_AFTER_MS = 10 * HEARTBEAT_MS;
+const TICK_MS = 250;
+/** A tick this late means that we were stalled, and that heartbeats may be waiting unread. */
+const STALLED_MS = 1_000;
+
+export interface MonitorOptions {
+  readonly bus: Bus;
+  readonly names: Names;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** A host joined, or its groups or usability changed. */
+  readonly onChange: () => void;
+  /** A host is out: its silence, its successor, its stall or its own word says so. */
+  readonly onEvicted: (host: HostView, why: string) => void;
+  /** A heartbeat of a known host, for what it says of its load. */
+  readonly onBeat: (host: HostView) => void;
+}
+
+export class Monitor {
+  readonly #options: MonitorOptions;
+  readonly #hosts = new Map<string, HostView>();
+  readonly #probing = new Set<HostView>();
+  #subscription: { unsubscribe(): void } | undefined;
+  #timer: Timer | undefined;
+  #tickedAt = 0;
+  #connectedAt = 0;
+  #wasConnected = true;
+
+  constructor(options: MonitorOptions) {
+    this.#options = options;
+  }
+
+  get hosts(): ReadonlyMap<string, HostView> {
+    return this.#hosts;
+  }
+
+  /** True once every living host must have been heard: whoever is in a roster and not known by now is gone. */
+  get settled(): boolean {
+    return this.#wasConnected && this.#options.clock.monotonic() - this.#connectedAt > DEAD_AFTER_MS;
+  }
+
+  async start(): Promise<void> {
+    const { bus, names, clock } = this.#options;
+    this.#tickedAt = clock.monotonic();
+    this.#connectedAt = this.#tickedAt;
+    this.#subscription = await bus.subscribe(names.heartbeat("*"), ({ data }) => this.#hear(data));
+    this.#timer = clock.setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  stop(): void {
+    this.#subscription?.unsubscribe();
+    this.#options.clock.clear(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** Nobody listened at `host` when something was sent to it: it gets nothing until a probe is answered. */
+  suspend(host: HostView): void {
+    if (host.state === "up") host.state = "suspended";
+  }
+
+  /** `host` takes nothing more and finishes what it has. */
+  leave(host: HostView): void {
+    if (host.state === "out" || host.state === "leaving") return;
+    host.state = "leaving";
+    this.#options.onChange();
+  }
+
+  /** Another incarnation answered for `host`. */
+  replaced(host: HostView): void {
+    this.#evict(host, "it started again");
+  }
+
+  #hear(data: Uint8Array): void {
+    const { logger, clock } = this.#options;
+    let beat: Heartbeat;
+    try {
+      beat = heartbeat.parse(decode(data));
+    } catch (error) {
+      logger.warn({ error: String(error) }, "a heartbeat was not readable");
+      return;
+    }
+    const now = clock.monotonic();
+    const known = this.#hosts.get(beat.host);
+    if (beat.stalled) {
+      if (known) this.#evict(known, "a task blocks it past its deadline");
+      return;
+    }
+    if (known?.run === beat.run) {
+      known.heardAt = now;
+      known.heartbeat = beat;
+      if (beat.draining) this.leave(known);
+      this.#options.onBeat(known);
+      return;
+    }
+    if (known) this.#evict(known, "it started again");
+    const host = new HostView(beat, now);
+    this.#hosts.set(beat.host, host);
+    logger.info({ host: beat.host, agents: beat.running.length }, "a host joined");
+    this.#options.onChange();
+  }
+
+  #tick(): void {
+    const { bus, clock } = this.#options;
+    const now = clock.monotonic();
+    const late = now - this.#tickedAt > STALLED_MS;
+    const connected = bus.state === "connected";
+    const reconnected = connected && !this.#wasConnected;
+    this.#tickedAt = now;
+    this.#wasConnected = connected;
+    if (late || reconnected) {
+      this.#connectedAt = now;
+      for (const host of this.#hosts.values()) host.heardAt = now;
+    }
+    if (!connected || late || reconnected) return;
+    for (const host of this.#hosts.values()) if (host.state === "suspended") void this.#probe(host);
+    const silent = [...this.#hosts.values()].filter((host) => now - host.heardAt > SUSPECT_AFTER_MS);
+    const manyAtOnce = silent.length * 2 > this.#hosts.size;
+    for (const host of silent) {
+      void this.#probe(host);
+      if (now - host.heardAt > (manyAtOnce ? DOUBTFUL_AFTER_MS : DEAD_AFTER_MS)) this.#evict(host, "it fell silent");
+    }
+  }
+
+  async #probe(host: HostView): Promise<void> {
+    if (this.#probing.has(host)) return;
+    const { bus, names } = this.#options;
+    this.#probing.add(host);
+    try {
+      await bus.request("host.probe", names.host(host.id, "stats"), EMPTY, { timeoutMs: HEARTBEAT_MS });
+      if (host.state === "suspended") host.state = "up";
+    } catch (error) {
+      // An answer proves little, since a host judged by its heartbeat is late with it; no listener proves that it is gone.
+      const gone = error instanceof VgasError && error.code === "UNDELIVERABLE";
+      const silent = this.#options.clock.monotonic() - host.heardAt > SUSPECT_AFTER_MS;
+      if (gone && silent && bus.state === "connected") this.#evict(host, "nobody listens there");
+    } finally {
+      this.#probing.delete(host);
+    }
+  }
+
+  #evict(host: HostView, why: string): void {
+    if (this.#hosts.get(host.id) !== host) return;
+    this.#hosts.delete(host.id);
+    host.state = "out";
+    this.#options.logger.warn({ host: host.id, why }, "a host is out of the rotation");
+    this.#options.onEvicted(host, why);
+    this.#options.onChange();
+  }
+}
+
+const EMPTY = new Uint8Array(0);

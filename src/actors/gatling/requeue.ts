@@ -1,0 +1,60 @@
+/**
+ * Gives tasks back to the stream.
+ *
+ * A single task is NAKed, after what is known of its executions is recorded: without the record its next delivery would
+ * have to count this one as an execution. An array element is published again as a message of its own that keeps its id,
+ * its submission time and its count; then the array no longer waits for it.
+ */
+import type { AttemptsLog } from "../../bus/attempts.ts";
+import type { Bus } from "../../bus/bus.ts";
+import type { Publisher } from "../../bus/publisher.ts";
+import { nakTask } from "../../bus/pull.ts";
+import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
+import type { TaskInHand } from "./task-in-hand.ts";
+
+export interface RequeueOptions {
+  readonly bus: Bus;
+  readonly publisher: Publisher;
+  readonly attempts: AttemptsLog;
+  readonly names: Names;
+  readonly nonce: () => string;
+}
+
+export class Requeue {
+  readonly #options: RequeueOptions;
+
+  constructor(options: RequeueOptions) {
+    this.#options = options;
+  }
+
+  /** Gives back a task of which this dispatcher knows that its execution number `attempt` did not begin. */
+  async unstarted(lane: LaneName, task: TaskInHand): Promise<void> {
+    const { attempts, bus } = this.#options;
+    if (task.array) {
+      await this.#move(lane, task, task.attempt - 1);
+      return;
+    }
+    await attempts.write(lane.pool, task.id, { attempts: task.attempt - 1 });
+    nakTask(bus, task.ack);
+  }
+
+  /** Gives back a task whose execution number `attempt` may have begun. */
+  async uncertain(lane: LaneName, task: TaskInHand): Promise<void> {
+    if (task.array) await this.#move(lane, task, task.attempt);
+    // Its next delivery finds no later record than the one of this attempt's start, and counts this one.
+    else nakTask(this.#options.bus, task.ack);
+  }
+
+  async #move(lane: LaneName, task: TaskInHand, attempts: number): Promise<void> {
+    const { publisher, names, nonce } = this.#options;
+    await publisher.publish(names.task(lane.pool, lane.kind), task.body, {
+      msgId: nonce(),
+      headers: {
+        [HEADERS.taskId]: task.id,
+        [HEADERS.submittedAt]: String(task.submittedAt),
+        [HEADERS.attempts]: String(attempts),
+      },
+    });
+    task.array?.settleOne();
+  }
+}

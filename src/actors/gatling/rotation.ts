@@ -1,0 +1,145 @@
+/**
+ * A lane's shared rotation: the record in KV that every dispatcher advances by compare-and-swap, and the roster it
+ * counts over.
+ *
+ * 1. Tickets belong to the dispatcher whose swap of `index` was stored (P3). A swap whose answer was lost is won if its
+ *    nonce stands in the key's history; where it does not, the tickets are drawn again: wasted at worst, never used twice.
+ * 2. `ranges` is always the roster of revision `record.roster`: whoever draws, draws over the same agents (P4).
+ * 3. A new roster is written first, then the record is pointed at it with `base = index`. Between the two the old roster
+ *    stays in force.
+ * 4. One write of one dispatcher is under way at a time: the lane's loop is the only caller.
+ */
+import { decode, encode } from "../../bus/codec/codec.ts";
+import type { KvBucket } from "../../bus/kv.ts";
+import { VgasError } from "../../protocols/errors.ts";
+import { type RosterRange, type RotationRecord, roster, rotationRecord } from "../../protocols/rotation.ts";
+import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
+
+export interface RotationOptions {
+  readonly bucket: KvBucket;
+  readonly names: Names;
+  readonly lane: LaneName;
+  /** Id of the dispatcher, the `by` of its records. */
+  readonly by: string;
+  /** A nonce that no other write ever has. */
+  readonly nonce: () => string;
+}
+
+/** Whether a swap was stored. After `lost` the newest record has been read, and everything is to be drawn anew. */
+export type SwapOutcome = "won" | "lost";
+
+export class Rotation {
+  readonly #options: RotationOptions;
+  readonly #key: string;
+  readonly #rosterKey: string;
+  #record: RotationRecord | undefined;
+  #revision = 0;
+  #ranges: readonly RosterRange[] = [];
+  #dealt = 0;
+  /** Swaps lost to another dispatcher, for display. */
+  conflicts = 0;
+  swaps = 0;
+
+  constructor(options: RotationOptions) {
+    this.#options = options;
+    this.#key = options.names.rotationKey(options.lane);
+    this.#rosterKey = options.names.rosterKey(options.lane);
+  }
+
+  get index(): number {
+    return this.#record?.index ?? 0;
+  }
+
+  get base(): number {
+    return this.#record?.base ?? 0;
+  }
+
+  get ranges(): readonly RosterRange[] {
+    return this.#ranges;
+  }
+
+  /** Highest sequence of the task stream that any dispatcher is known to have handed out when the record was last read. */
+  get dealt(): number {
+    return this.#dealt;
+  }
+
+  /** Reads the record and its roster. False if the lane has none yet. */
+  async load(): Promise<boolean> {
+    const entry = await this.#options.bucket.get(this.#key);
+    if (!entry) return false;
+    const record = rotationRecord.parse(decode(entry.value));
+    if (record.roster !== this.#record?.roster) this.#ranges = await this.#rosterAt(record.roster);
+    this.#record = record;
+    this.#revision = entry.revision;
+    this.#dealt = Math.max(this.#dealt, Number(entry.header(HEADERS.dealt) ?? 0) || 0);
+    return true;
+  }
+
+  /** Draws `drawn` tickets; `dealt` is the highest stream sequence they will carry. */
+  async advance(drawn: number, dealt: number): Promise<SwapOutcome> {
+    const record = this.#require();
+    return this.#swap({ ...record, index: record.index + drawn }, Math.max(this.#dealt, dealt));
+  }
+
+  /** Puts `ranges` in force from the next ticket on, whatever others write meanwhile, unless they write a newer roster. */
+  async replaceRoster(ranges: readonly RosterRange[]): Promise<void> {
+    const { bucket } = this.#options;
+    const current = await bucket.getEntry(this.#rosterKey);
+    const value = encode({ v: 1, ranges });
+    const revision = await bucket.cas(this.#rosterKey, value, current?.revision ?? 0);
+    for (;;) {
+      const known = this.#record ?? ((await this.load()) ? this.#record : undefined);
+      if (known && known.roster > revision) return;
+      const next: RotationRecord = known
+        ? { ...known, base: known.index, roster: revision }
+        : { v: 1, index: 0, base: 0, roster: revision, by: "", nonce: "" };
+      if ((await this.#swap(next, this.#dealt)) === "won") {
+        this.#ranges = ranges;
+        return;
+      }
+    }
+  }
+
+  async #swap(next: RotationRecord, dealt: number): Promise<SwapOutcome> {
+    const { bucket, by, nonce } = this.#options;
+    const record: RotationRecord = { ...next, by, nonce: nonce() };
+    this.swaps++;
+    try {
+      const headers = { [HEADERS.dealt]: String(dealt) };
+      this.#revision = await bucket.cas(this.#key, encode(record), this.#revision, headers);
+      this.#record = record;
+      this.#dealt = dealt;
+      return "won";
+    } catch (error) {
+      if (!(error instanceof VgasError)) throw error;
+      if (error.code === "CONFLICT") {
+        this.conflicts++;
+        await this.load();
+        return "lost";
+      }
+      // The answer did not come, so it is not known whether the swap was stored.
+      return this.#settleUnknown(record.nonce);
+    }
+  }
+
+  async #settleUnknown(nonce: string): Promise<SwapOutcome> {
+    const written = (await this.#options.bucket.history(this.#key)).some((entry) => {
+      const parsed = rotationRecord.safeParse(decode(entry.value));
+      return parsed.success && parsed.data.nonce === nonce;
+    });
+    await this.load();
+    return written ? "won" : "lost";
+  }
+
+  async #rosterAt(revision: number): Promise<readonly RosterRange[]> {
+    const history = await this.#options.bucket.history(this.#rosterKey);
+    const entry = history.find((each) => each.revision === revision);
+    // Sixteen newer rosters were written before the record was pointed at one: the maintenance of the lane writes the next.
+    return entry ? roster.parse(decode(entry.value)).ranges : [];
+  }
+
+  #require(): RotationRecord {
+    if (!this.#record) throw new VgasError("INTERNAL", `lane ${this.#key} drew before its record was read`);
+    return this.#record;
+  }
+}

@@ -1,0 +1,47 @@
+import type { Clock } from "../../protocols/clock.ts";
+
+/** A task that this dispatcher has pulled and not yet seen settled. */
+export interface TaskInHand {
+  readonly id: string;
+  /** Consumer name of its lane. */
+  readonly lane: string;
+  /** Stream sequence of the message it came in. */
+  readonly sequence: number;
+  /** Milliseconds since the epoch, by the broker's clock. */
+  readonly submittedAt: number;
+  readonly timeoutMs: number;
+  readonly maxAttempts: number;
+  /** Milliseconds since the epoch; not to be started after it. */
+  readonly expiresAt: number | undefined;
+  readonly replyTo: string | undefined;
+  /** Number of the execution that comes next, from 1. */
+  readonly attempt: number;
+  /** Ack subject of its message, or "" for an element of `array`. */
+  readonly ack: string;
+  /** The task as it came. Emptied once a host has taken it: the message itself stays in the stream. */
+  body: Uint8Array;
+  readonly array: ArrayInHand | undefined;
+}
+
+/**
+ * A message that held an array of tasks. It is acknowledged when each element is settled: its result is stored, or it
+ * was published again as a message of its own.
+ */
+export class ArrayInHand {
+  readonly ack: string;
+  readonly pulledAt: number;
+  #open: number;
+  readonly #settled: (array: ArrayInHand) => void;
+
+  constructor(ack: string, elements: number, clock: Clock, settled: (array: ArrayInHand) => void) {
+    this.ack = ack;
+    this.#open = elements;
+    this.pulledAt = clock.monotonic();
+    this.#settled = settled;
+  }
+
+  /** One element needs nothing more. */
+  settleOne(): void {
+    if (--this.#open === 0) this.#settled(this);
+  }
+}

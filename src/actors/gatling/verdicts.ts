@@ -1,0 +1,100 @@
+/**
+ * Ends tasks that never reach an agent: bytes that are no task, tasks that expired, and tasks that were started as often
+ * as they may be. Each gets its one stored result, and what failed for good a dead letter, before the message is
+ * acknowledged.
+ */
+import type { Bus } from "../../bus/bus.ts";
+import { encode } from "../../bus/codec/codec.ts";
+import { encodeMirrored, type TaskEncoding } from "../../bus/codec/task.ts";
+import type { Publisher } from "../../bus/publisher.ts";
+import { ackTask } from "../../bus/pull.ts";
+import type { ResultStore } from "../../bus/results.ts";
+import type { Clock } from "../../protocols/clock.ts";
+import { toWireError, type VgasError } from "../../protocols/errors.ts";
+import type { Logger } from "../../protocols/logger.ts";
+import type { DeadLetter, DeadReason, ResultStatus, TaskResult } from "../../protocols/result.ts";
+import type { LaneName, Names } from "../../protocols/subjects.ts";
+import type { ArrayInHand } from "./task-in-hand.ts";
+
+/** What a verdict needs to know of a task, whether or not it could be read. */
+export interface Condemned {
+  readonly id: string;
+  readonly submittedAt: number;
+  readonly attempts: number;
+  readonly replyTo: string | undefined;
+  readonly encoding: TaskEncoding;
+  readonly body: Uint8Array;
+  readonly ack: string;
+  readonly array: ArrayInHand | undefined;
+}
+
+export interface VerdictsOptions {
+  readonly bus: Bus;
+  readonly publisher: Publisher;
+  readonly results: ResultStore;
+  readonly names: Names;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export class Verdicts {
+  readonly #options: VerdictsOptions;
+
+  constructor(options: VerdictsOptions) {
+    this.#options = options;
+  }
+
+  /** Stores a failed result and a dead letter. */
+  fail(lane: LaneName, task: Condemned, reason: DeadReason, error: VgasError): void {
+    this.#store(lane, task, "failed", error, () => this.#bury(lane, task, reason, error));
+  }
+
+  /** Stores an `expired` result. */
+  expire(lane: LaneName, task: Condemned, error: VgasError): void {
+    this.#store(lane, task, "expired", error, () => this.settle(task));
+  }
+
+  /** Acknowledges the message, or counts the element as settled. */
+  settle(task: Pick<Condemned, "ack" | "array">): void {
+    if (task.array) task.array.settleOne();
+    else ackTask(this.#options.bus, task.ack);
+  }
+
+  #store(lane: LaneName, task: Condemned, status: ResultStatus, error: VgasError, next: () => void): void {
+    const { clock, results, logger } = this.#options;
+    const result: TaskResult = {
+      id: task.id,
+      pool: lane.pool,
+      kind: lane.kind,
+      status,
+      error: { ...toWireError(error), retryable: false },
+      attempt: task.attempts,
+      submittedAt: task.submittedAt,
+      finishedAt: clock.now(),
+    };
+    results.store(lane.pool, task.id, encodeMirrored(result, task.encoding), task.replyTo, (refusal, outcome) => {
+      if (outcome === "stored") next();
+      else if (outcome === "already") this.settle(task);
+      // Un-acknowledged, the message comes back.
+      else logger.warn({ id: task.id, pool: lane.pool }, `a verdict was not stored: ${refusal?.message}`);
+    });
+  }
+
+  #bury(lane: LaneName, task: Condemned, reason: DeadReason, error: VgasError): void {
+    const { clock, names, publisher, logger } = this.#options;
+    const letter: DeadLetter = {
+      id: task.id,
+      pool: lane.pool,
+      kind: lane.kind,
+      reason,
+      message: error.message,
+      attempts: task.attempts,
+      at: clock.now(),
+      task: task.body,
+    };
+    publisher.send(names.dead(lane.pool, task.id), encode(letter), undefined, (refusal) => {
+      if (refusal === undefined) this.settle(task);
+      else logger.warn({ id: task.id, pool: lane.pool }, `a dead letter was not stored: ${refusal.message}`);
+    });
+  }
+}

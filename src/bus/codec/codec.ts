@@ -1,0 +1,32 @@
+/** msgpack on the bus: standard types only, readable by any library (contract section 2). */
+import { pack, unpack, viewOf } from "./msgpackr.ts";
+import { normalise } from "./normalise.ts";
+import { guarded, MAX_ENCODED_BYTES, refuseSize } from "./plain.ts";
+import { scanMsgpack } from "./scan.ts";
+
+/**
+ * Encodes plain data: null, booleans, numbers, bigints up to 64 bits, strings, Uint8Array (bin), Date (timestamp), arrays
+ * and plain objects. Map values that are undefined are left out, elsewhere undefined is nil. NaN and infinities are floats.
+ *
+ * @returns bytes that are the caller's to keep; nobody writes to them again
+ * @throws VgasError INVALID_OUTPUT naming the place: functions, symbols, cycles, nesting beyond MAX_DEPTH, instances of
+ *   classes (Map, Set, Error and other typed arrays among them), larger integers; more than MAX_VALUES values or
+ *   MAX_ENCODED_BYTES
+ */
+export function encode(value: unknown): Uint8Array {
+  const bytes = guarded(() => pack(normalise(value)));
+  if (bytes.length > MAX_ENCODED_BYTES) refuseSize(MAX_ENCODED_BYTES);
+  return bytes;
+}
+
+/**
+ * Decodes bytes of anybody: nil, booleans, numbers, bigints (integers beyond 2^53), strings, Uint8Array (a view on `bytes`),
+ * Date, arrays and plain objects. A map key that is a number, boolean or nil becomes its text; `__proto__` becomes
+ * `__proto_`. Invalid UTF-8 becomes U+FFFD.
+ *
+ * @throws VgasError INVALID for everything that `scanMsgpack` refuses
+ */
+export function decode(bytes: Uint8Array): unknown {
+  scanMsgpack(bytes);
+  return unpack(viewOf(bytes), 0, bytes.length);
+}

@@ -1,0 +1,111 @@
+/**
+ * One walk over a value before msgpackr packs it: refuses what is no plain data, and puts in order what msgpackr would
+ * write in a form that others cannot read. What is in order already, nearly everything, is not copied.
+ */
+import { toUSVString } from "node:util";
+import { VgasError } from "../../protocols/errors.ts";
+import { MAX_DEPTH, MAX_VALUES } from "../../protocols/limits.ts";
+import {
+  describe,
+  fits64Bits,
+  isPlainObject,
+  isSafe,
+  MAX_ENCODED_BYTES,
+  type Path,
+  refuse,
+  refuseDepth,
+  refuseSize,
+} from "./plain.ts";
+
+/** Every integer up to this one is exact as a double, and msgpackr reads it as a number. */
+const MAX_EXACT = 2 ** 53;
+
+/**
+ * The value as msgpackr is to pack it: integers beyond 32 bits are bigints, because as numbers they would be floats, which
+ * typed readers of other languages refuse; other bigints are numbers; text is well-formed; maps have no undefined values.
+ *
+ * @throws VgasError INVALID_OUTPUT as `encode` does
+ */
+export function normalise(value: unknown): unknown {
+  return new Normaliser().value(value, 0);
+}
+
+class Normaliser {
+  /** Elements and entries so far. Shared references count each time: they are written each time. */
+  #values = 0;
+  /** At most what the encoding takes so far. */
+  #bytes = 0;
+  /** Keys and indices around the value; only the first `depth` parts are of this value. */
+  readonly #path: Path = [];
+
+  value(value: unknown, depth: number): unknown {
+    if (typeof value === "string") return this.#text(value);
+    if (typeof value === "number") return integer(value);
+    if (typeof value === "boolean" || value === null || value === undefined) return value;
+    if (typeof value === "bigint" && fits64Bits(value)) return isSafe(value) ? integer(Number(value)) : value;
+    if (Array.isArray(value)) return this.#array(value, depth);
+    if (typeof value === "object" && isPlainObject(value)) return this.#map(value, depth);
+    if (value instanceof Uint8Array) {
+      this.#count(value.length);
+      return value;
+    }
+    if (value instanceof Date && !Number.isNaN(value.getTime())) return value;
+    return refuse(this.#path, depth, `is ${describe(value)}`);
+  }
+
+  #text(text: string): string {
+    this.#count(text.length);
+    return toUSVString(text);
+  }
+
+  #array(array: readonly unknown[], depth: number): readonly unknown[] {
+    const count = array.length;
+    this.#enter(count, depth);
+    let copy: unknown[] | undefined;
+    for (let i = 0; i < count; i++) {
+      const value = (copy ?? array)[i];
+      this.#path[depth] = i;
+      const normal = this.value(value, depth + 1);
+      if (Object.is(normal, value)) continue;
+      copy ??= Array.from(array);
+      copy[i] = normal;
+    }
+    return copy ?? array;
+  }
+
+  #map(map: Record<string, unknown>, depth: number): Record<string, unknown> {
+    const keys = Object.keys(map);
+    this.#enter(keys.length, depth);
+    let copy: Record<string, unknown> | undefined;
+    for (const key of keys) {
+      const value = (copy ?? map)[key];
+      this.#path[depth] = key;
+      const name = this.#text(key);
+      const normal = this.value(value, depth + 1);
+      if (value !== undefined && name === key && Object.is(normal, value)) continue;
+      // Every key is the copy's own, `__proto__` too, so assigning it sets no prototype.
+      copy ??= { ...map };
+      if (value === undefined || name !== key) delete copy[key];
+      if (value !== undefined) copy[name] = normal;
+    }
+    return copy ?? map;
+  }
+
+  #enter(count: number, depth: number): void {
+    if (depth >= MAX_DEPTH) refuseDepth(this.#path);
+    this.#values += count;
+    if (this.#values > MAX_VALUES)
+      throw new VgasError("INVALID_OUTPUT", `cannot be encoded: more than ${MAX_VALUES} values`);
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes > MAX_ENCODED_BYTES) refuseSize(MAX_ENCODED_BYTES);
+  }
+}
+
+/** An integer that msgpackr would write as a float, as a bigint. */
+function integer(value: number): number | bigint {
+  if (value >>> 0 === value || value >> 0 === value) return value;
+  return Number.isInteger(value) && value >= -MAX_EXACT && value <= MAX_EXACT ? BigInt(value) : value;
+}

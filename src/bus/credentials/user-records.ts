@@ -1,0 +1,100 @@
+/**
+ * The users of a home's broker on disk: `<user>.json` says who they are, `<user>.nk` holds the seed.
+ *
+ * 1. A user exists while its record does; the seed is written first, so a record always has its seed.
+ * 2. A revoked user's record says so before anything is removed: a revocation that was cut short is finished by the next
+ *    call, and never forgotten.
+ */
+import { readdir, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { createUser, fromSeed } from "@nats-io/nkeys";
+import { z } from "zod";
+import { VgasError } from "../../protocols/errors.ts";
+import { ROLES, type UserRole } from "../../protocols/roles.ts";
+import { isToken } from "../../protocols/tokens.ts";
+import { diskError, readIfPresent, readSecret, writeWhole } from "../home/files.ts";
+
+const RECORD = ".json";
+const SEED = ".nk";
+
+const userRecord = z.object({
+  v: z.literal(1),
+  user: z.string().refine(isToken),
+  role: z.enum([...ROLES, "system"]) satisfies z.ZodType<UserRole>,
+  /** Public nkey, `U…`. */
+  publicKey: z.string().regex(/^U[A-Z2-7]{55}$/),
+  /** Milliseconds since the epoch. */
+  createdAt: z.number(),
+  revokedAt: z.number().optional(),
+});
+export type UserRecord = z.infer<typeof userRecord>;
+
+export function seedFileOf(dir: string, user: string): string {
+  return join(dir, `${user}${SEED}`);
+}
+
+export async function readUser(dir: string, user: string): Promise<UserRecord | undefined> {
+  const path = join(dir, `${user}${RECORD}`);
+  const text = await readIfPresent(path);
+  if (text === undefined) return undefined;
+  try {
+    return userRecord.parse(JSON.parse(text));
+  } catch (error) {
+    throw new VgasError("CONFIG", `${path} is damaged; delete it and issue that credential again`, { cause: error });
+  }
+}
+
+/** All records, revoked ones included, by name. */
+export async function readUsers(dir: string): Promise<readonly UserRecord[]> {
+  const names = await readdir(dir).catch((error: unknown) => {
+    throw diskError(error, `list ${dir}`);
+  });
+  const users: UserRecord[] = [];
+  for (const name of names.sort()) {
+    if (!name.endsWith(RECORD)) continue;
+    const record = await readUser(dir, name.slice(0, -RECORD.length));
+    if (record !== undefined) users.push(record);
+  }
+  return users;
+}
+
+/** Makes a user with a new seed. A seed that lies there without a record is replaced: it may be one that was revoked. */
+export async function createUserRecord(dir: string, user: string, role: UserRole, nowMs: number): Promise<UserRecord> {
+  const pair = createUser();
+  const record: UserRecord = { v: 1, user, role, publicKey: pair.getPublicKey(), createdAt: nowMs };
+  await writeWhole(seedFileOf(dir, user), `${new TextDecoder().decode(pair.getSeed())}\n`);
+  pair.clear();
+  await writeUser(dir, record);
+  return record;
+}
+
+export async function writeUser(dir: string, record: UserRecord): Promise<void> {
+  await writeWhole(join(dir, `${record.user}${RECORD}`), `${JSON.stringify(record)}\n`);
+}
+
+/** The seed goes first: what is left after a crash in between is a record that says "revoked". */
+export async function removeUser(dir: string, user: string): Promise<void> {
+  await unlink(seedFileOf(dir, user)).catch(() => undefined);
+  await unlink(join(dir, `${user}${RECORD}`)).catch(() => undefined);
+}
+
+/**
+ * The seed in `path`.
+ *
+ * @throws VgasError CONFIG if it is no seed of a user, or others can read it; NOT_FOUND if it is missing
+ */
+export async function readSeed(path: string): Promise<Uint8Array> {
+  return parseSeed(await readSecret(path), path);
+}
+
+/** `where` names the place in the error; the text itself is never shown. */
+export function parseSeed(text: string, where: string): Uint8Array {
+  const seed = new TextEncoder().encode(text.trim());
+  try {
+    const pair = fromSeed(seed);
+    if (pair.getPublicKey().startsWith("U")) return seed;
+  } catch {
+    // Said below; the library's own message could quote the text.
+  }
+  throw new VgasError("CONFIG", `${where} holds no seed of a NATS user (SU…)`);
+}

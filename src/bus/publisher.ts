@@ -1,0 +1,336 @@
+/**
+ * Stores messages in streams, many at once: a window of publishes in flight, acknowledged over one inbox.
+ *
+ * Owns the inbox subscription, the publishes in flight and those waiting for room, and one timer for all of them.
+ *
+ * Invariants
+ * 1. `done` is called exactly once for each message, never from within `send`.
+ * 2. A message is handed on in the order of `send`; only a repetition can overtake.
+ * 3. With `retry` the same bytes are sent again (lost answer, reconnect) until the server takes or refuses them: use it
+ *    only where a second copy is harmless or refused (message id, one message per subject). Without it a message is
+ *    sent once, and a lost answer is TIMEOUT: whether it was stored is unknown.
+ * 4. Never more in flight than the window. Waiting messages are not bounded here: whoever sends without waiting is.
+ */
+import { VgasError } from "../protocols/errors.ts";
+import { HEADERS } from "../protocols/subjects.ts";
+import type { Bus, BusMessage, HeaderRecord, Subscription } from "./bus.ts";
+import { type EncodedHeaders, encodeHeaders } from "./headers.ts";
+import { API } from "./nats-errors.ts";
+import { type PubAck, PubAckReader, PublishRefused } from "./pub-ack.ts";
+import { type PendingPublish, PublishQueue } from "./publish-queue.ts";
+import type { BusStatus } from "./status.ts";
+
+export { type PubAck, PublishRefused } from "./pub-ack.ts";
+
+/** Either `error` or `ack`. */
+export type Stored = (error: VgasError | undefined, ack: PubAck | undefined) => void;
+
+export interface StoreOptions {
+  /** De-duplicates within the stream's window. */
+  readonly msgId?: string;
+  readonly headers?: HeaderRecord;
+  /** Stored only if the newest message of the subject has this sequence (0: there is none); else CONFLICT. */
+  readonly expectLastSubjectSequence?: number;
+  /** Invariant 3. Default: true, except with `expectLastSubjectSequence`. */
+  readonly retry?: boolean;
+  /** Gives up waiting, with ABORTED. What was sent may still be stored. */
+  readonly signal?: AbortSignal;
+}
+
+export interface PublisherOptions {
+  /** Messages in flight. More does not raise the rate, and costs memory and time after a reconnect. */
+  readonly maxMessages?: number;
+  /** Bytes in flight. */
+  readonly maxBytes?: number;
+  /** A message not acknowledged within this is sent again, or TIMEOUT. */
+  readonly ackTimeoutMs?: number;
+}
+
+const DEFAULTS = { maxMessages: 4_096, maxBytes: 32 * 2 ** 20, ackTimeoutMs: 5_000 } as const;
+const SWEEP_MS = 250;
+/** Each repetition waits twice as long as the one before, up to this: a slow server is not helped by more messages. */
+const MAX_ACK_TIMEOUT_MS = 30_000;
+/** "No stream takes it" is believed after this long: a server that starts, or a cluster without a leader, answers so too. */
+const NO_STREAM_GRACE_MS = 1_000;
+const NO_RESPONDERS = 503;
+const EXPECT_LAST_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence";
+
+export class Publisher {
+  readonly #bus: Bus;
+  readonly #queue: PublishQueue;
+  readonly #ackTimeoutMs: number;
+  readonly #acks = new PubAckReader();
+  readonly #replyPrefix: string;
+  readonly #subscription: Subscription;
+  readonly #stopListening: () => void;
+  readonly #idleWaiters: (() => void)[] = [];
+  #sweeper: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(bus: Bus, options: PublisherOptions = {}) {
+    this.#bus = bus;
+    this.#queue = new PublishQueue(options.maxMessages ?? DEFAULTS.maxMessages, options.maxBytes ?? DEFAULTS.maxBytes);
+    this.#ackTimeoutMs = options.ackTimeoutMs ?? DEFAULTS.ackTimeoutMs;
+    this.#replyPrefix = `${bus.inbox()}.`;
+    this.#subscription = bus.subscribeNow(`${this.#replyPrefix}*`, (message) => this.#answered(message));
+    this.#stopListening = bus.onStatus((status) => this.#onStatus(status));
+  }
+
+  /** Messages sent and not yet answered. */
+  get inFlight(): number {
+    return this.#queue.inFlight;
+  }
+
+  /** Messages that wait for room in the window, or for the connection. */
+  get waiting(): number {
+    return this.#queue.waiting;
+  }
+
+  /**
+   * Resolves when the message is stored.
+   *
+   * @throws PublishRefused with STREAM_FULL, CONFLICT, TOO_LARGE or INTERNAL; VgasError UNDELIVERABLE if no stream takes
+   *   the subject, TOO_LARGE, INVALID, PERMISSION_DENIED, TIMEOUT (outcome unknown), ABORTED, SHUTTING_DOWN
+   */
+  publish(subject: string, data: Uint8Array, options: StoreOptions = {}): Promise<PubAck> {
+    return new Promise((resolve, reject) => {
+      const done: Stored = (error, ack) => {
+        if (ack === undefined) reject(error);
+        else resolve(ack);
+      };
+      this.send(subject, data, options.headers, done, options);
+    });
+  }
+
+  /** As `publish` with a callback, for paths where a promise per message costs too much. `headers` stands for `options.headers`. */
+  send(
+    subject: string,
+    data: Uint8Array,
+    headers: HeaderRecord | undefined,
+    done: Stored,
+    options: StoreOptions = {},
+  ): void {
+    let encoded: EncodedHeaders | undefined;
+    try {
+      if (this.#closed) throw shuttingDown();
+      if (options.signal?.aborted) throw new VgasError("ABORTED", `publishing to ${subject} was aborted`);
+      encoded = storeHeaders(headers, options);
+    } catch (error) {
+      queueMicrotask(() => done(error as VgasError, undefined));
+      return;
+    }
+    const pending: PendingPublish = {
+      token: 0,
+      subject,
+      data,
+      headers: encoded,
+      bytes: data.length + (encoded?.byteLength ?? 0),
+      retry: options.retry ?? options.expectLastSubjectSequence === undefined,
+      since: performance.now(),
+      sentAt: 0,
+      sends: 0,
+      again: false,
+      refusedAt: 0,
+      settled: false,
+      signal: options.signal,
+      onAbort: undefined,
+      done,
+    };
+    if (options.signal !== undefined) this.#listenToAbort(pending, options.signal);
+    this.#queue.add(pending);
+    this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS);
+    this.#pump();
+  }
+
+  /** Resolves when nothing is in flight and nothing waits. */
+  idle(): Promise<void> {
+    if (this.#queue.isEmpty) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#idleWaiters.push(resolve);
+    });
+  }
+
+  /** Fails what is left with SHUTTING_DOWN. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#stopListening();
+    this.#subscription.unsubscribe();
+    this.#failAll(shuttingDown);
+    this.#stopSweeping();
+  }
+
+  /** Sends as much as the window takes. */
+  #pump(): void {
+    while (this.#bus.state === "connected") {
+      const pending = this.#queue.next();
+      if (pending === undefined) return;
+      this.#transmit(pending);
+    }
+  }
+
+  #transmit(pending: PendingPublish): void {
+    pending.sentAt = performance.now();
+    pending.sends++;
+    pending.again = false;
+    const reply = this.#replyPrefix + pending.token.toString(36);
+    try {
+      this.#bus.publish(
+        pending.subject,
+        pending.data,
+        pending.headers === undefined ? { reply } : { reply, headers: pending.headers },
+      );
+    } catch (error) {
+      this.#settle(pending, error as VgasError, undefined);
+    }
+  }
+
+  #answered(message: BusMessage): void {
+    const pending = this.#queue.sent(Number.parseInt(message.subject.slice(this.#replyPrefix.length), 36));
+    if (pending === undefined) return;
+    const { data } = message;
+    if (data.length === 0 && message.status === NO_RESPONDERS) {
+      if (this.#tryLater(pending)) return;
+      this.#settle(pending, new VgasError("UNDELIVERABLE", `no stream takes ${pending.subject}`), undefined);
+    } else {
+      const answer = this.#acks.read(pending.subject, data);
+      if (!(answer instanceof VgasError)) this.#settle(pending, undefined, answer);
+      else if (!isPassing(answer) || !this.#tryLater(pending)) this.#settle(pending, answer, undefined);
+    }
+    this.#pump();
+  }
+
+  /** Marks a publish whose refusal may be different in a moment for another try by the sweep. */
+  #tryLater(pending: PendingPublish): boolean {
+    const now = performance.now();
+    if (pending.refusedAt === 0) pending.refusedAt = now;
+    if (!pending.retry || now - pending.refusedAt > NO_STREAM_GRACE_MS) return false;
+    pending.again = true;
+    return true;
+  }
+
+  #sweep(): void {
+    const now = performance.now();
+    for (const pending of this.#queue.pick((entry) => this.#isOverdue(entry, now))) {
+      if (!pending.retry)
+        this.#settle(pending, unknownOutcome(pending, `was not answered within ${this.#ackTimeoutMs} ms`), undefined);
+      else if (pending.sends > 0 && this.#bus.state === "connected") this.#transmit(pending);
+    }
+    this.#pump();
+    if (this.#queue.isEmpty) this.#stopSweeping();
+  }
+
+  #stopSweeping(): void {
+    clearInterval(this.#sweeper);
+    this.#sweeper = undefined;
+  }
+
+  #isOverdue(pending: PendingPublish, now: number): boolean {
+    if (pending.again) return true;
+    const allowed = Math.min(
+      this.#ackTimeoutMs * 2 ** Math.max(0, pending.sends - 1),
+      Math.max(MAX_ACK_TIMEOUT_MS, this.#ackTimeoutMs),
+    );
+    return now - (pending.sends === 0 ? pending.since : pending.sentAt) >= allowed;
+  }
+
+  #onStatus(status: BusStatus): void {
+    switch (status.type) {
+      case "disconnected":
+        // Its answer would have come over the connection that is gone.
+        for (const pending of this.#queue.pick((entry) => !entry.retry && entry.sends > 0)) {
+          this.#settle(pending, unknownOutcome(pending, "was cut off by a lost connection"), undefined);
+        }
+        return;
+      case "reconnected":
+        for (const pending of this.#queue.pick((entry) => entry.sends > 0)) this.#transmit(pending);
+        this.#pump();
+        return;
+      case "denied":
+        if (status.operation === "publish") this.#denied(status.subject);
+        else if (status.subject === this.#subscription.subject) this.#failAll(() => denied(status.subject));
+        return;
+      case "closed":
+        this.close();
+        return;
+      case "reconnecting":
+      case "error":
+      case "stale":
+      case "lame-duck":
+      case "slow-consumer":
+      case "servers":
+        return;
+    }
+  }
+
+  #denied(subject: string): void {
+    for (const pending of this.#queue.pick((entry) => entry.sends > 0 && entry.subject === subject)) {
+      this.#settle(pending, denied(subject), undefined);
+    }
+    this.#pump();
+  }
+
+  #failAll(make: () => VgasError): void {
+    for (const pending of this.#queue.pick(() => true)) this.#settle(pending, make(), undefined);
+  }
+
+  #settle(pending: PendingPublish, error: VgasError | undefined, ack: PubAck | undefined): void {
+    if (!this.#queue.remove(pending)) return;
+    if (pending.onAbort !== undefined) pending.signal?.removeEventListener("abort", pending.onAbort);
+    if (error === undefined) this.#tell(pending, undefined, ack);
+    // What fails on the spot (too large) must not call back from within `send`.
+    else queueMicrotask(() => this.#tell(pending, error, undefined));
+    if (this.#queue.isEmpty) for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  }
+
+  #tell(pending: PendingPublish, error: VgasError | undefined, ack: PubAck | undefined): void {
+    try {
+      pending.done(error, ack);
+    } catch (thrown) {
+      this.#bus.reportFailure(pending.subject, thrown);
+    }
+  }
+
+  #listenToAbort(pending: PendingPublish, signal: AbortSignal): void {
+    pending.onAbort = () => {
+      this.#settle(
+        pending,
+        new VgasError("ABORTED", `publishing to ${pending.subject} was aborted`, { cause: signal.reason }),
+        undefined,
+      );
+      this.#pump();
+    };
+    signal.addEventListener("abort", pending.onAbort);
+  }
+}
+
+function storeHeaders(headers: HeaderRecord | undefined, options: StoreOptions): EncodedHeaders | undefined {
+  const { msgId, expectLastSubjectSequence } = options;
+  const given = headers ?? options.headers;
+  if (given === undefined && msgId === undefined && expectLastSubjectSequence === undefined) return undefined;
+  const record: Record<string, string> = { ...given };
+  if (msgId !== undefined) record[HEADERS.msgId] = msgId;
+  if (expectLastSubjectSequence !== undefined) record[EXPECT_LAST_SUBJECT_SEQUENCE] = String(expectLastSubjectSequence);
+  return encodeHeaders(record);
+}
+
+/** Refusals that a moment can change. */
+function isPassing(error: VgasError): boolean {
+  return (
+    error instanceof PublishRefused &&
+    (error.apiCode === API.clusterNotAvailable || error.apiCode === API.tooManyRequests)
+  );
+}
+
+function unknownOutcome(pending: PendingPublish, what: string): VgasError {
+  const outcome = pending.sends === 0 ? "it was not sent" : "whether it was stored is unknown";
+  return new VgasError("TIMEOUT", `publishing to ${pending.subject} ${what}; ${outcome}`);
+}
+
+function denied(subject: string): VgasError {
+  return new VgasError("PERMISSION_DENIED", `the credential does not open ${subject}`);
+}
+
+function shuttingDown(): VgasError {
+  return new VgasError("SHUTTING_DOWN", "the publisher is closed");
+}

@@ -1,0 +1,280 @@
+/**
+ * Takes messages from one durable consumer, never more than are wanted.
+ *
+ * The server answers a pull with at most as many messages as it asked for, and with a status when it ends before that.
+ * A delivered message does not say which pull it answers, so credit is counted over all pulls of this subscription.
+ *
+ * Owns one inbox subscription at a time (a generation), the count of what is outstanding, and a timer while any is.
+ *
+ * Invariants
+ * 1. Messages handed over since `want(n)` are at most n, plus what earlier pulls had asked for when n was lowered, plus
+ *    what was on the way when a generation ended.
+ * 2. Whatever makes the count uncertain (lost connection, silence, a status without a count) ends the generation: its
+ *    inbox closes, so its pulls deliver nothing more. What was on the way is handed over and not handed back: it counts
+ *    as delivered, and a second delivery is one of which nobody knows whether the first ran.
+ * 3. Pulls older than their expiry are over on the server, so outstanding is never more than the younger ones asked for.
+ * 4. After `consumer-gone` and `permission` nothing is asked for until `resume`.
+ */
+import { jsApi } from "../protocols/subjects.ts";
+import type { Bus, BusMessage, Subscription } from "./bus.ts";
+import { isAckSubject } from "./delivery.ts";
+import { PullLedger } from "./pull-ledger.ts";
+import { PulledMessage } from "./pulled-message.ts";
+import type { BusStatus } from "./status.ts";
+
+export { ackTask, nakTask, workingOnTask } from "./acks.ts";
+export type { PulledMessage } from "./pulled-message.ts";
+
+/**
+ * `consumer-gone`: it was deleted, or never was; make it, then `resume`. `permission`: the credential does not open the
+ * pull or its inbox. `lost`: pulls were lost and are being asked for again; for the log.
+ */
+export type PullTrouble = "consumer-gone" | "lost" | "permission";
+
+export interface PullHandlers {
+  onMessage(message: PulledMessage): void;
+  onTrouble(reason: PullTrouble, detail: string): void;
+}
+
+export interface PullTiming {
+  /** A pull ends by itself after this, so that a server never keeps one of a vanished client for long. */
+  readonly expiresMs: number;
+  /** How often the server says that a pull waits, at most half of `expiresMs`. */
+  readonly heartbeatMs: number;
+}
+
+const DEFAULT_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000 };
+const TICK_MS = 1_000;
+/** A tick later than this means that this process stood still: silence was ours, not the server's. */
+const STALL_MS = 2_500;
+/** For the way of a heartbeat or status. */
+const GRACE_MS = 1_000;
+/** Largest batch of one pull. */
+const MAX_BATCH = 10_000;
+const MAX_CACHED_REQUESTS = 64;
+const NANOS_PER_MS = 1_000_000;
+const STATUS = { heartbeat: 100, badRequest: 400, conflict: 409, noResponders: 503 } as const;
+const PENDING_MESSAGES = "Nats-Pending-Messages";
+
+const encoder = new TextEncoder();
+
+export class PullSubscription {
+  readonly #bus: Bus;
+  readonly #subject: string;
+  readonly #handlers: PullHandlers;
+  readonly #timing: PullTiming;
+  /** Two heartbeats were missed. */
+  readonly #silenceMs: number;
+  readonly #ledger: PullLedger;
+  readonly #requests = new Map<number, Uint8Array>();
+  readonly #stopListening: () => void;
+  #wanted = 0;
+  #draining: Promise<void> | undefined;
+  #inbox: Subscription | undefined;
+  #halted = false;
+  #stopped = false;
+  #ticker: NodeJS.Timeout | undefined;
+  #lastTickAt = 0;
+  #heardAt = 0;
+
+  constructor(bus: Bus, stream: string, consumer: string, handlers: PullHandlers, timing = DEFAULT_TIMING) {
+    this.#bus = bus;
+    this.#subject = jsApi.next(stream, consumer);
+    this.#handlers = handlers;
+    this.#timing = timing;
+    this.#silenceMs = 2 * timing.heartbeatMs + GRACE_MS;
+    this.#ledger = new PullLedger(timing.expiresMs + this.#silenceMs);
+    this.#stopListening = bus.onStatus((status) => this.#onStatus(status));
+  }
+
+  /** Messages asked for and not yet delivered. */
+  get outstanding(): number {
+    return this.#ledger.outstanding;
+  }
+
+  /** Messages still wanted: the last `want` less what was delivered since. */
+  get wanted(): number {
+    return this.#wanted;
+  }
+
+  /**
+   * Sets how many messages are wanted from now on, and asks for those that are not outstanding already. A lower number
+   * than before asks for nothing; what is outstanding may still come.
+   */
+  want(total: number): void {
+    this.#wanted = Math.max(0, Math.floor(total));
+    this.#ask();
+  }
+
+  /** Goes on after `consumer-gone` or `permission`. */
+  resume(): void {
+    this.#halted = false;
+    this.#ask();
+  }
+
+  /** Asks for nothing more. Once it resolves no message comes any more; those on the way still do. Idempotent. */
+  async stop(): Promise<void> {
+    if (!this.#stopped) {
+      this.#stopped = true;
+      this.#wanted = 0;
+      this.#stopListening();
+      this.#endGeneration();
+    }
+    await this.#draining;
+  }
+
+  #ask(): void {
+    if (this.#halted || this.#stopped || this.#bus.state !== "connected") return;
+    let missing = this.#wanted - this.#ledger.outstanding;
+    while (missing > 0) {
+      const batch = Math.min(missing, MAX_BATCH);
+      missing -= batch;
+      this.#pull(batch);
+    }
+  }
+
+  #pull(batch: number): void {
+    const now = performance.now();
+    if (this.#ledger.outstanding === 0) this.#heardAt = now;
+    this.#startTicking(now);
+    this.#inbox ??= this.#openInbox();
+    const reply = this.#inbox.subject.slice(0, -1) + this.#ledger.issue(batch, now);
+    this.#bus.publish(this.#subject, this.#request(batch), { reply });
+  }
+
+  #openInbox(): Subscription {
+    const prefix = `${this.#bus.inbox()}.`;
+    const inbox: Subscription = this.#bus.subscribeNow(`${prefix}*`, (message) => {
+      if (isAckSubject(message.reply)) this.#delivered(inbox, message, message.reply);
+      // Only statuses come to the inbox's own subject; anything else is somebody guessing it.
+      else if (message.subject.startsWith(prefix) && inbox === this.#inbox)
+        this.#statusOf(message.subject.slice(prefix.length), message);
+    });
+    return inbox;
+  }
+
+  #delivered(inbox: Subscription, message: BusMessage, ack: string): void {
+    if (inbox !== this.#inbox) {
+      // Invariant 2: the pull was given up, and what it brought is ours all the same.
+      this.#handlers.onMessage(new PulledMessage(message, ack));
+      return;
+    }
+    this.#heardAt = performance.now();
+    this.#ledger.deliver();
+    if (this.#wanted > 0) this.#wanted--;
+    if (this.#ledger.outstanding === 0) this.#stopTicking();
+    this.#handlers.onMessage(new PulledMessage(message, ack));
+  }
+
+  #statusOf(token: string, message: BusMessage): void {
+    const { status, statusText } = message;
+    this.#heardAt = performance.now();
+    if (status === STATUS.heartbeat || status === 0) return;
+    const detail = `${status} ${statusText}`.trim();
+    if (status === STATUS.noResponders) {
+      this.#halt("consumer-gone", "nobody answers for the consumer");
+      return;
+    }
+    if (status === STATUS.conflict && /deleted|push based/i.test(statusText)) {
+      this.#halt("consumer-gone", detail);
+      return;
+    }
+    const left = message.header(PENDING_MESSAGES);
+    if (left !== undefined) {
+      this.#ledger.end(token, Number(left), this.#heardAt);
+      // Ended in the usual way (expired, batch completed): what is still wanted is asked for anew.
+      this.#ask();
+    } else if (status === STATUS.badRequest || /exceeded/i.test(statusText)) {
+      // Refused as a whole. The next tick asks again: the limit may be the number of pulls that wait.
+      this.#ledger.refuse(token, this.#heardAt);
+      this.#trouble("lost", detail);
+    } else {
+      this.#lose(detail);
+    }
+  }
+
+  #tick(): void {
+    const now = performance.now();
+    if (now - this.#lastTickAt > STALL_MS) this.#heardAt = now;
+    this.#lastTickAt = now;
+    if (this.#bus.state !== "connected") return;
+    this.#ledger.forgetExpired(now);
+    if (this.#ledger.outstanding > 0 && now - this.#heardAt > this.#silenceMs)
+      this.#lose(`no heartbeat within ${this.#silenceMs} ms`);
+    else this.#ask();
+    if (this.#ledger.outstanding === 0) this.#stopTicking();
+  }
+
+  #lose(detail: string): void {
+    this.#endGeneration();
+    this.#trouble("lost", detail);
+    this.#ask();
+  }
+
+  #halt(reason: "consumer-gone" | "permission", detail: string): void {
+    if (this.#halted) return;
+    this.#halted = true;
+    this.#endGeneration();
+    this.#trouble(reason, detail);
+  }
+
+  #onStatus(status: BusStatus): void {
+    if (status.type === "disconnected") {
+      const had = this.#ledger.outstanding;
+      this.#endGeneration();
+      if (had > 0) this.#trouble("lost", `the connection was lost with ${had} outstanding`);
+    } else if (status.type === "reconnected") {
+      this.#ask();
+    } else if (
+      status.type === "denied" &&
+      (status.subject === this.#subject || status.subject === this.#inbox?.subject)
+    ) {
+      this.#halt("permission", `the credential does not open ${status.subject}`);
+    } else if (status.type === "closed") {
+      void this.stop();
+    }
+  }
+
+  /** Told from timers too, so what the handler throws must not leave here. */
+  #trouble(reason: PullTrouble, detail: string): void {
+    try {
+      this.#handlers.onTrouble(reason, detail);
+    } catch (error) {
+      this.#bus.reportFailure(this.#subject, error);
+    }
+  }
+
+  #endGeneration(): void {
+    const inbox = this.#inbox;
+    this.#inbox = undefined;
+    this.#ledger.clear();
+    this.#stopTicking();
+    // Until the server has processed the end of the subscription, messages may still arrive.
+    if (inbox === undefined) return;
+    if (this.#bus.state === "connected") this.#draining = inbox.drain();
+    else inbox.unsubscribe();
+  }
+
+  #startTicking(now: number): void {
+    if (this.#ticker !== undefined) return;
+    this.#lastTickAt = now;
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  #stopTicking(): void {
+    clearInterval(this.#ticker);
+    this.#ticker = undefined;
+  }
+
+  /** Requests of the same size are the same bytes. */
+  #request(batch: number): Uint8Array {
+    let request = this.#requests.get(batch);
+    if (request === undefined) {
+      const { expiresMs, heartbeatMs } = this.#timing;
+      const fields = { batch, expires: expiresMs * NANOS_PER_MS, idle_heartbeat: heartbeatMs * NANOS_PER_MS };
+      request = encoder.encode(JSON.stringify(fields));
+      if (this.#requests.size < MAX_CACHED_REQUESTS) this.#requests.set(batch, request);
+    }
+    return request;
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * Stores results, once per task id (P2).
+ *
+ * 1. The server refuses a second result for a subject. Its refusal (10077) also means "stream full": it counts as
+ *    "already there" only when a read finds the stored result.
+ * 2. What was refused for any other reason is kept and tried again until it is stored or the store is closed: the task
+ *    stays un-acknowledged meanwhile, so nothing is lost if this process ends.
+ * 3. `replyTo` gets the result that is stored, which is not always the one that was handed in.
+ */
+import type { Clock, Timer } from "../protocols/clock.ts";
+import { VgasError } from "../protocols/errors.ts";
+import type { Logger } from "../protocols/logger.ts";
+import type { Names } from "../protocols/subjects.ts";
+import type { Bus } from "./bus.ts";
+import type { Publisher } from "./publisher.ts";
+import { lastBySubject, lastBySubjects } from "./stored.ts";
+
+/** `stored`: this one; `already`: another was there, and stays. */
+export type StoreOutcome = "stored" | "already";
+
+/** Called once. An error means that these bytes can never be stored (TOO_LARGE), or that the store was closed. */
+export type StoreCallback = (error: VgasError | undefined, outcome: StoreOutcome | undefined) => void;
+
+/** Pause before a refused result is offered again: long enough not to burden a full server, short enough to go on at once. */
+const RETRY_MS = 1_000;
+
+export interface ResultStoreOptions {
+  readonly bus: Bus;
+  readonly publisher: Publisher;
+  readonly names: Names;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export class ResultStore {
+  readonly #options: ResultStoreOptions;
+  readonly #retries = new Set<Timer>();
+  readonly #waiting = new Set<StoreCallback>();
+  #refused = 0;
+  #closed = false;
+
+  constructor(options: ResultStoreOptions) {
+    this.#options = options;
+  }
+
+  /** Results that the server does not take for now. Above 0 the swarm is degraded. */
+  get refused(): number {
+    return this.#refused;
+  }
+
+  /** Stores the encoded result of task `id`, and sends the stored one to `replyTo` if there is one. */
+  store(pool: string, id: string, bytes: Uint8Array, replyTo: string | undefined, done: StoreCallback): void {
+    const { publisher, names, bus } = this.#options;
+    const subject = names.result(pool, id);
+    publisher.send(subject, bytes, undefined, (error) => {
+      if (error === undefined) {
+        if (replyTo !== undefined) this.#reply(bus, replyTo, bytes);
+        done(undefined, "stored");
+      } else if (error.code === "TOO_LARGE" || error.code === "SHUTTING_DOWN") {
+        done(error, undefined);
+      } else {
+        this.#settleRefusal(error, subject, pool, id, bytes, replyTo, done);
+      }
+    });
+  }
+
+  /** The stored result of one task, as bytes. */
+  async find(pool: string, id: string): Promise<Uint8Array | undefined> {
+    const { bus, names } = this.#options;
+    return (await lastBySubject(bus, names.streams.results, names.result(pool, id)))?.data;
+  }
+
+  /** The stored results of those `ids` that have one. */
+  async findMany(pool: string, ids: readonly string[]): Promise<Map<string, Uint8Array>> {
+    const { bus, names } = this.#options;
+    const subjects = new Map(ids.map((id) => [names.result(pool, id), id]));
+    const found = await lastBySubjects(bus, names.streams.results, [...subjects.keys()]);
+    const results = new Map<string, Uint8Array>();
+    for (const [subject, message] of found) results.set(subjects.get(subject) as string, message.data);
+    return results;
+  }
+
+  /** Sends a stored result to an inbox. */
+  reply(replyTo: string, bytes: Uint8Array): void {
+    this.#reply(this.#options.bus, replyTo, bytes);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const timer of this.#retries) this.#options.clock.clear(timer);
+    this.#retries.clear();
+    const error = new VgasError("SHUTTING_DOWN", "the result was not stored: the node is stopping");
+    for (const done of this.#waiting) done(error, undefined);
+    this.#waiting.clear();
+  }
+
+  #settleRefusal(
+    error: VgasError,
+    subject: string,
+    pool: string,
+    id: string,
+    bytes: Uint8Array,
+    replyTo: string | undefined,
+    done: StoreCallback,
+  ): void {
+    this.#refused++;
+    const retry = (): void => {
+      if (this.#closed) {
+        this.#refused--;
+        done(new VgasError("SHUTTING_DOWN", "the result was not stored: the node is stopping"), undefined);
+        return;
+      }
+      this.#waiting.add(done);
+      const timer = this.#options.clock.setTimeout(() => {
+        this.#retries.delete(timer);
+        this.#waiting.delete(done);
+        this.#refused--;
+        this.store(pool, id, bytes, replyTo, done);
+      }, RETRY_MS);
+      this.#retries.add(timer);
+    };
+    this.find(pool, id).then(
+      (found) => {
+        if (found === undefined) {
+          this.#options.logger.warn({ subject, code: error.code }, `result refused, trying again: ${error.message}`);
+          retry();
+          return;
+        }
+        this.#refused--;
+        if (replyTo !== undefined) this.#reply(this.#options.bus, replyTo, found);
+        done(undefined, "already");
+      },
+      () => retry(),
+    );
+  }
+
+  #reply(bus: Bus, replyTo: string, bytes: Uint8Array): void {
+    try {
+      bus.publish(replyTo, bytes);
+    } catch (error) {
+      // The result is stored; whoever waits at the inbox can read it there.
+      this.#options.logger.warn({ replyTo, error: String(error) }, "the result could not be sent to its replyTo");
+    }
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * Reads single messages of a stream by direct get. Any replica may answer, so the newest message may be missing for a
+ * moment after it was stored; on one server it never is.
+ */
+import { VgasError } from "../protocols/errors.ts";
+import { jsApi } from "../protocols/subjects.ts";
+import type { Bus, BusMessage } from "./bus.ts";
+
+/** A message as it is kept in a stream; `subject` is the one it was stored under. */
+export interface StoredMessage extends BusMessage {
+  readonly sequence: number;
+  /** When it was stored, ms since the epoch. */
+  readonly timestampMs: number;
+}
+
+const TIMEOUT_MS = 5_000;
+const NOT_FOUND = 404;
+const END_OF_BATCH = 204;
+/** The server refuses a request that finds more than 1024 messages. */
+const MAX_SUBJECTS = 256;
+const HEADER = {
+  subject: "Nats-Subject",
+  sequence: "Nats-Sequence",
+  time: "Nats-Time-Stamp",
+  pending: "Nats-Num-Pending",
+} as const;
+
+const encoder = new TextEncoder();
+
+/**
+ * The newest message of `subject`, or undefined if there is none.
+ *
+ * @throws VgasError UNDELIVERABLE if there is no such stream or it allows no direct get; TIMEOUT; PERMISSION_DENIED
+ */
+export async function lastBySubject(
+  bus: Bus,
+  stream: string,
+  subject: string,
+  timeoutMs = TIMEOUT_MS,
+): Promise<StoredMessage | undefined> {
+  return one(bus, stream, { last_by_subj: subject }, timeoutMs);
+}
+
+/** The message at `sequence`, or undefined if it is gone or was never there. Fails as `lastBySubject`. */
+export async function getBySequence(
+  bus: Bus,
+  stream: string,
+  sequence: number,
+  timeoutMs = TIMEOUT_MS,
+): Promise<StoredMessage | undefined> {
+  return one(bus, stream, { seq: sequence }, timeoutMs);
+}
+
+/** The newest message of each of `subjects` that has one, by subject, in one request per 256. Fails as `lastBySubject`. */
+export async function lastBySubjects(
+  bus: Bus,
+  stream: string,
+  subjects: readonly string[],
+  timeoutMs = TIMEOUT_MS,
+): Promise<Map<string, StoredMessage>> {
+  const found = new Map<string, StoredMessage>();
+  for (let from = 0; from < subjects.length; from += MAX_SUBJECTS) {
+    let asked = subjects.slice(from, from + MAX_SUBJECTS);
+    // The server ends a batch early when it grows large, and says how many are left.
+    while (asked.length > 0) {
+      const before = found.size;
+      const left = await lastOf(bus, stream, asked, timeoutMs, found);
+      if (left === 0) break;
+      if (found.size === before)
+        throw new VgasError("INTERNAL", `reading ${stream}: ${left} messages are left and none came`);
+      asked = asked.filter((subject) => !found.has(subject));
+    }
+  }
+  return found;
+}
+
+/** One batch; returns how many messages the server still had. */
+async function lastOf(
+  bus: Bus,
+  stream: string,
+  subjects: readonly string[],
+  timeoutMs: number,
+  found: Map<string, StoredMessage>,
+): Promise<number> {
+  const request = encoder.encode(JSON.stringify({ multi_last: subjects }));
+  const messages = await bus.requestMany(`reading ${stream}`, jsApi.directGet(stream), request, {
+    timeoutMs,
+    end: "sentinel",
+  });
+  const end = messages.pop();
+  for (const message of messages) {
+    const stored = new DirectMessage(message);
+    found.set(stored.subject, stored);
+  }
+  if (end?.status === NOT_FOUND) return 0;
+  if (end?.status === END_OF_BATCH) return Number(end.header(HEADER.pending) ?? 0);
+  throw unexpected(stream, end);
+}
+
+async function one(bus: Bus, stream: string, request: object, timeoutMs: number): Promise<StoredMessage | undefined> {
+  const message = await bus.request(
+    `reading ${stream}`,
+    jsApi.directGet(stream),
+    encoder.encode(JSON.stringify(request)),
+    { timeoutMs },
+  );
+  if (message.status === NOT_FOUND) return undefined;
+  if (message.status !== 0) throw unexpected(stream, message);
+  return new DirectMessage(message);
+}
+
+function unexpected(stream: string, message: BusMessage | undefined): VgasError {
+  return new VgasError("INTERNAL", `reading ${stream}: the server answered ${message?.status} ${message?.statusText}`);
+}
+
+class DirectMessage implements StoredMessage {
+  readonly #message: BusMessage;
+  readonly subject: string;
+  readonly reply = undefined;
+  readonly status = 0;
+  readonly statusText = "";
+
+  constructor(message: BusMessage) {
+    this.#message = message;
+    this.subject = message.header(HEADER.subject) ?? "";
+  }
+
+  get data(): Uint8Array {
+    return this.#message.data;
+  }
+
+  get sequence(): number {
+    return Number(this.#message.header(HEADER.sequence));
+  }
+
+  get timestampMs(): number {
+    return Date.parse(this.#message.header(HEADER.time) ?? "");
+  }
+
+  header(name: string): string | undefined {
+    return this.#message.header(name);
+  }
+}

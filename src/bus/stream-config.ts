@@ -1,0 +1,138 @@
+/** The table of streams and buckets (protocols/streams.ts) as the server's configuration, and the comparison of the two. Pure. */
+import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
+import type { BucketSpec, StreamSpec } from "../protocols/streams.ts";
+import { kvStream, kvSubject } from "../protocols/subjects.ts";
+
+/** What vgas says about a stream; the rest is the server's default. */
+export type WantedConfig = Pick<
+  StreamConfig,
+  | "name"
+  | "subjects"
+  | "storage"
+  | "retention"
+  | "discard"
+  | "discard_new_per_subject"
+  | "max_msgs"
+  | "max_msgs_per_subject"
+  | "max_bytes"
+  | "max_msg_size"
+  | "max_age"
+  | "duplicate_window"
+  | "allow_direct"
+  | "allow_rollup_hdrs"
+  | "num_replicas"
+> & { readonly first_seq?: number };
+
+/** A field that differs and cannot be brought in line without losing what the stream promises. */
+export interface Difference {
+  readonly field: string;
+  readonly wanted: unknown;
+  readonly found: unknown;
+}
+
+export interface Comparison {
+  readonly drift: readonly Difference[];
+  /** Compatible changes to apply; empty if there is none. */
+  readonly update: Partial<StreamConfig>;
+}
+
+const NANOS_PER_MS = 1_000_000;
+const MICROS_PER_MS = 1_000;
+const UNLIMITED = -1;
+const KV_DUPLICATE_WINDOW_MS = 120_000;
+
+/** `nowMs` becomes the first sequence where the spec wants it. */
+export function streamConfig(spec: StreamSpec, nowMs: number): WantedConfig {
+  return {
+    name: spec.name,
+    subjects: [...spec.subjects],
+    storage: StorageType.File,
+    retention: spec.retention === "workqueue" ? RetentionPolicy.Workqueue : RetentionPolicy.Limits,
+    discard: spec.discard === "new" ? DiscardPolicy.New : DiscardPolicy.Old,
+    discard_new_per_subject: spec.discardNewPerSubject,
+    max_msgs: UNLIMITED,
+    max_msgs_per_subject: spec.maxMsgsPerSubject,
+    max_bytes: spec.maxBytes,
+    max_msg_size: spec.maxMsgSize,
+    max_age: spec.maxAgeMs * NANOS_PER_MS,
+    duplicate_window: spec.duplicateWindowMs * NANOS_PER_MS,
+    allow_direct: spec.allowDirect,
+    allow_rollup_hdrs: false,
+    num_replicas: spec.replicas,
+    ...(spec.firstSequenceIsTime && { first_seq: Math.floor(nowMs * MICROS_PER_MS) }),
+  };
+}
+
+/** A bucket is a stream by the convention that every KV client keeps. */
+export function bucketConfig(spec: BucketSpec): WantedConfig {
+  return {
+    name: kvStream(spec.name),
+    subjects: [kvSubject(spec.name, ">")],
+    storage: StorageType.File,
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.New,
+    discard_new_per_subject: false,
+    max_msgs: UNLIMITED,
+    max_msgs_per_subject: spec.history,
+    max_bytes: UNLIMITED,
+    max_msg_size: UNLIMITED,
+    max_age: spec.maxAgeMs * NANOS_PER_MS,
+    duplicate_window:
+      (spec.maxAgeMs > 0 ? Math.min(spec.maxAgeMs, KV_DUPLICATE_WINDOW_MS) : KV_DUPLICATE_WINDOW_MS) * NANOS_PER_MS,
+    allow_direct: spec.allowDirect,
+    allow_rollup_hdrs: true,
+    num_replicas: spec.replicas,
+  };
+}
+
+/** Fields that must be as wanted. */
+const EXACT = [
+  "storage",
+  "retention",
+  "discard",
+  "discard_new_per_subject",
+  "allow_direct",
+  "allow_rollup_hdrs",
+] as const;
+/** Caps: a larger one is applied, and one that was raised by somebody else stays. */
+const CAPS = ["max_msgs", "max_bytes"] as const;
+/** Durations: the last one asked for holds. */
+const DURATIONS = ["max_age", "duplicate_window"] as const;
+
+export function compareConfig(wanted: WantedConfig, found: StreamConfig): Comparison {
+  const drift: Difference[] = [];
+  const update: Partial<StreamConfig> = {};
+  if ([...wanted.subjects].sort().join() !== [...found.subjects].sort().join()) {
+    drift.push({ field: "subjects", wanted: wanted.subjects, found: found.subjects });
+  }
+  for (const field of EXACT) {
+    // The server leaves out what is false.
+    if (wanted[field] !== (found[field] ?? false))
+      drift.push({ field, wanted: wanted[field], found: found[field] ?? false });
+  }
+  for (const field of CAPS) if (cap(wanted[field]) > cap(found[field])) update[field] = wanted[field];
+  for (const field of DURATIONS) if (wanted[field] !== (found[field] ?? 0)) update[field] = wanted[field];
+  if (wanted.num_replicas > found.num_replicas) update.num_replicas = wanted.num_replicas;
+  // One per subject is a promise (P2), a bucket's history is only a depth.
+  const perSubject = { wanted: cap(wanted.max_msgs_per_subject), found: cap(found.max_msgs_per_subject) };
+  if (wanted.allow_rollup_hdrs && perSubject.wanted > perSubject.found)
+    update.max_msgs_per_subject = wanted.max_msgs_per_subject;
+  else if (!wanted.allow_rollup_hdrs && perSubject.wanted !== perSubject.found) {
+    drift.push({
+      field: "max_msgs_per_subject",
+      wanted: wanted.max_msgs_per_subject,
+      found: found.max_msgs_per_subject,
+    });
+  }
+  // A stream that takes larger messages than vgas can hand on would fill with tasks that nobody can run.
+  if (cap(wanted.max_msg_size) > cap(found.max_msg_size)) update.max_msg_size = wanted.max_msg_size;
+  else if (cap(wanted.max_msg_size) < cap(found.max_msg_size)) {
+    drift.push({ field: "max_msg_size", wanted: wanted.max_msg_size, found: found.max_msg_size ?? UNLIMITED });
+  }
+  return { drift, update };
+}
+
+/** A limit as the server means it: anything not above 0 is none. */
+function cap(limit: number | undefined): number {
+  return limit !== undefined && limit > 0 ? limit : Number.POSITIVE_INFINITY;
+}

@@ -1,0 +1,93 @@
+import type { Command } from "commander";
+import { lastBySubject } from "../../bus/stored.ts";
+import { decodeResult } from "../../client/waiting-results.ts";
+import { VgasError } from "../../protocols/errors.ts";
+import type { TaskResult } from "../../protocols/result.ts";
+import { isToken } from "../../protocols/tokens.ts";
+import type { Cli } from "../cli.ts";
+import { jsonLine } from "../json.ts";
+import { addPoolOption, addSwarmOptions, addTimeoutOption, type SwarmFlags } from "../options.ts";
+import { printable, type Style } from "../style.ts";
+import { commandConfig, withClient, withSwarm } from "../swarm.ts";
+import { cut } from "../table.ts";
+
+interface Flags extends SwarmFlags {
+  readonly follow?: boolean;
+  readonly timeout?: number;
+}
+
+export function addResults(program: Command, cli: Cli): void {
+  const command = addPoolOption(addSwarmOptions(program.command("results")))
+    .summary("print stored results")
+    .description("Prints the stored results of a pool, oldest first, or the result of one task as JSON.")
+    .argument("[id]", "id of a task; exit 4 if it has no result")
+    .option("--follow", "go on with the results to come; with an id, wait for its result");
+  addTimeoutOption(command, "with --follow: wait no longer than this; exit 5").action(
+    async (id: string | undefined, flags: Flags) => {
+      try {
+        if (id === undefined) await printAll(cli, flags);
+        else cli.terminal.data(resultText(await oneResult(cli, id, flags), cli, flags));
+      } catch (error) {
+        if (!cli.interrupt.explains(error)) throw error;
+        cli.exitCode = cli.interrupt.exitCode;
+      }
+    },
+  );
+}
+
+async function printAll(cli: Cli, flags: Flags): Promise<void> {
+  const { terminal, interrupt } = cli;
+  const deadline = flags.timeout !== undefined && flags.follow ? AbortSignal.timeout(flags.timeout) : undefined;
+  const signal = AbortSignal.any([interrupt.signal, terminal.readerGone, ...(deadline ? [deadline] : [])]);
+  await withClient(cli, flags, async (client) => {
+    try {
+      for await (const result of client.results({ pool: client.pool, follow: flags.follow ?? false, signal })) {
+        if (
+          !terminal.data(flags.json ? jsonLine(result) : resultLine(result, terminal.outStyle, terminal.outColumns))
+        ) {
+          await terminal.drained();
+        }
+      }
+    } catch (error) {
+      if (terminal.readerGone.aborted) return;
+      if (deadline?.aborted && !interrupt.signal.aborted) {
+        throw new VgasError("TIMEOUT", `following the results timed out after ${flags.timeout} ms`, { cause: error });
+      }
+      throw error;
+    }
+  });
+}
+
+async function oneResult(cli: Cli, id: string, flags: Flags): Promise<TaskResult> {
+  const { pool } = commandConfig(cli, flags);
+  if (!isToken(id))
+    throw new VgasError("INVALID", `a task id is a token [A-Za-z0-9_-]{1,64}, got ${JSON.stringify(id)}`);
+  if (flags.follow) {
+    const waiting = { signal: cli.interrupt.signal, ...(flags.timeout !== undefined && { timeoutMs: flags.timeout }) };
+    return await withClient(cli, flags, (client) => client.handle(pool, id).result(waiting));
+  }
+  const stored = await withSwarm(cli, flags, "client", ({ bus, names }) =>
+    lastBySubject(bus, names.streams.results, names.result(pool, id)),
+  );
+  const result = stored && decodeResult(stored.data);
+  if (result !== undefined) return result;
+  const message = `no result of task ${id} is stored in pool ${pool}: it is not finished, or its result was kept long enough`;
+  throw new VgasError("NOT_FOUND", message);
+}
+
+/** All of one result: JSON on one line, or over several for people. */
+function resultText(result: TaskResult, { terminal }: Cli, { json }: Flags): string {
+  const line = jsonLine(result);
+  return json || terminal.outColumns === undefined ? line : JSON.stringify(JSON.parse(line), undefined, 2);
+}
+
+/** One result in short: id, status, kind, how long the attempt took, and the beginning of what came out. */
+function resultLine(result: TaskResult, style: Style, width: number | undefined): string {
+  const { id, status, kind, startedAt, finishedAt, error } = result;
+  const took = startedAt === undefined ? "" : `${Math.max(0, finishedAt - startedAt)} ms`;
+  const what = error === undefined ? jsonLine(result.output ?? null) : `${error.code}: ${error.message}`;
+  const before = `${id.padEnd(20)}  `;
+  const after = `  ${kind}  ${took.padStart(6)}  ${printable(what)}`;
+  const coloured = status === "ok" ? style.green(status.padEnd(9)) : style.red(status.padEnd(9));
+  return `${before}${coloured}${cut(after, width === undefined ? undefined : width - before.length - 9)}`;
+}

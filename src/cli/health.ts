@@ -1,0 +1,148 @@
+/** The state of a swarm: what `vgas status` shows. */
+import type { RotationOfLane } from "../bus/rotations.ts";
+import { readRotations } from "../bus/rotations.ts";
+import { subjectCounts } from "../bus/subject-counts.ts";
+import { type ConsumerState, listConsumers, type StreamState, streamInfo } from "../bus/topology.ts";
+import { rosterSize } from "../protocols/rotation.ts";
+import { type NodeView, nodeViews, rosterHosts } from "./nodes.ts";
+import { rollCall } from "./roll-call.ts";
+import type { Swarm } from "./swarm.ts";
+
+export interface LaneState {
+  readonly pool: string;
+  readonly kind: string;
+  /** Agents that take its tasks; 0 if nobody offers it. */
+  readonly agents: number;
+  /** Messages (a task, or an array of tasks) that no dispatcher has yet. */
+  readonly waiting: number;
+  /** Messages that a dispatcher or a host has in hand. */
+  readonly inHand: number;
+}
+
+export interface SwarmState {
+  readonly health: "ok" | "degraded";
+  /** Why it is degraded, one sentence each. */
+  readonly reasons: readonly string[];
+  readonly url: string;
+  readonly prefix: string;
+  readonly nodes: number;
+  readonly agents: number;
+  readonly running: number;
+  readonly slots: number;
+  readonly streams: readonly StreamState[];
+  /** Stored results, and dead letters. */
+  readonly results: number;
+  readonly dead: number;
+  /** Lanes that somebody offers. */
+  readonly lanes: readonly LaneState[];
+  /** Lanes with tasks that wait and nobody to take them. */
+  readonly unoffered: readonly LaneState[];
+}
+
+/** What the swarm says of itself, as it was read. */
+export interface Observations {
+  readonly url: string;
+  readonly prefix: string;
+  readonly nodes: readonly NodeView[];
+  readonly rotations: readonly RotationOfLane[];
+  readonly streams: readonly StreamState[];
+  readonly names: Swarm["names"];
+  /** Messages by subject of the task stream. */
+  readonly stored: ReadonlyMap<string, number>;
+  readonly consumers: readonly ConsumerState[];
+}
+
+/** A loop that does not answer for this long holds up every task of its node. */
+const MAX_LAG_MS = 1_000;
+/** Above this share of its size cap a stream is about to refuse what is sent. */
+const ALMOST_FULL = 0.9;
+
+/** @throws VgasError NO_SWARM if there is none with this prefix, PERMISSION_DENIED (an observer or an admin may), TIMEOUT */
+export async function readHealth({ bus, names, url }: Swarm): Promise<SwarmState> {
+  const rotations = await readRotations(bus, names);
+  const heard = await rollCall(bus, names, rosterHosts(rotations));
+  const [stored, consumers, ...streams] = await Promise.all([
+    subjectCounts(bus, names.streams.tasks, names.task("*", "*")),
+    listConsumers(bus, names.streams.tasks),
+    ...Object.values(names.streams).map((stream) => streamInfo(bus, stream)),
+  ]);
+  return judge({
+    url,
+    prefix: names.prefix,
+    names,
+    rotations,
+    nodes: nodeViews(heard, rotations),
+    streams: streams.filter((stream) => stream !== undefined),
+    stored,
+    consumers,
+  });
+}
+
+/** What to make of it. Pure. */
+export function judge(seen: Observations): SwarmState {
+  const { url, prefix, nodes, streams, names } = seen;
+  const lanes = laneStates(seen);
+  const messages = (name: string): number => streams.find((stream) => stream.name === name)?.messages ?? 0;
+  const offered = lanes.filter(({ agents }) => agents > 0);
+  const reasons = [...nodeReasons(nodes), ...streamReasons(streams), ...laneReasons(offered, seen)];
+  const sum = (of: (node: NodeView) => number | undefined): number =>
+    nodes.reduce((all, node) => all + (of(node) ?? 0), 0);
+  return {
+    health: reasons.length === 0 ? "ok" : "degraded",
+    reasons,
+    url,
+    prefix,
+    nodes: nodes.length,
+    agents: sum(({ agents }) => agents),
+    running: sum(({ running }) => running),
+    slots: sum(({ slots }) => slots),
+    streams,
+    results: messages(names.streams.results),
+    dead: messages(names.streams.dead),
+    lanes: offered,
+    unoffered: lanes.filter(({ agents, waiting, inHand }) => agents === 0 && waiting + inHand > 0),
+  };
+}
+
+function laneStates({ names, rotations, stored, consumers }: Observations): readonly LaneState[] {
+  const lanes = new Map<string, { pool: string; kind: string; agents: number; messages: number }>();
+  for (const { pool, kind, ranges } of rotations) {
+    lanes.set(names.task(pool, kind), { pool, kind, agents: rosterSize(ranges), messages: 0 });
+  }
+  for (const [subject, messages] of stored) {
+    const parsed = names.parse(subject);
+    if (parsed === undefined) continue;
+    lanes.set(subject, { ...parsed, agents: lanes.get(subject)?.agents ?? 0, messages });
+  }
+  const byName = new Map(consumers.map((consumer) => [consumer.name, consumer]));
+  return [...lanes.keys()].sort().flatMap((subject) => {
+    const lane = lanes.get(subject);
+    if (lane === undefined) return [];
+    const { messages, ...rest } = lane;
+    const inHand = Math.min(messages, byName.get(names.consumer(lane))?.ackPending ?? 0);
+    return [{ ...rest, waiting: messages - inHand, inHand }];
+  });
+}
+
+function nodeReasons(nodes: readonly NodeView[]): readonly string[] {
+  if (!nodes.some(({ state }) => state !== "silent")) return ["no node with agents is heard, so no task runs"];
+  return nodes.flatMap((node) => {
+    if (node.state === "silent") return [`node ${node.host} is not heard, though it has not left`];
+    if (node.state === "stalled") return [`node ${node.host} is stalled: a task blocks it past the task's deadline`];
+    const lag = Math.round(node.lagMs ?? 0);
+    return lag > MAX_LAG_MS ? [`node ${node.host} has not answered for ${lag} ms: a task blocks its main loop`] : [];
+  });
+}
+
+function streamReasons(streams: readonly StreamState[]): readonly string[] {
+  return streams
+    .filter(({ bytes, maxBytes }) => maxBytes > 0 && bytes > ALMOST_FULL * maxBytes)
+    .map(({ name, bytes, maxBytes }) => `stream ${name} is ${Math.round((100 * bytes) / maxBytes)} % full`);
+}
+
+function laneReasons(lanes: readonly LaneState[], { names, consumers }: Observations): readonly string[] {
+  const pulled = new Set(consumers.filter(({ pulls }) => pulls > 0).map(({ name }) => name));
+  return lanes
+    .filter((lane) => lane.waiting > 0 && lane.inHand === 0 && !pulled.has(names.consumer(lane)))
+    .map(({ pool, kind }) => `no dispatcher takes the tasks of ${pool}.${kind}`);
+}

@@ -1,0 +1,42 @@
+/** The log of a process: JSON lines on standard error, or lines for people where that is a terminal. */
+import { pino } from "pino";
+import type { Config } from "../config.ts";
+import type { Logger } from "../protocols/logger.ts";
+import { printable, type Style } from "./style.ts";
+import type { Terminal } from "./terminal.ts";
+
+export type LogLevel = Config["logLevel"];
+
+const STANDARD_ERROR = 2;
+
+/** A logger that never throws. Lines for people go through `terminal`, so that they do not break its progress line. */
+export function createLogger(terminal: Terminal, level: LogLevel): Logger {
+  if (process.stderr.isTTY !== true) {
+    return pino({ level, base: { pid: process.pid } }, pino.destination({ fd: STANDARD_ERROR, sync: true }));
+  }
+  const write = (line: string): void => terminal.note(humanLine(line, terminal.errStyle));
+  return pino({ level, base: null }, { write });
+}
+
+const LEVELS: readonly [number, string][] = [
+  [50, "error"],
+  [40, "warn"],
+  [30, "info"],
+  [0, "debug"],
+];
+
+/** `12:34:56 warn  what happened  field=value …` of pino's JSON line. */
+function humanLine(line: string, style: Style): string {
+  const { level, time, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const name = LEVELS.find(([from]) => Number(level) >= from)?.[1] ?? "debug";
+  const clock = new Date(Number(time)).toTimeString().slice(0, 8);
+  const rest = Object.entries(fields).map(([field, value]) => `${field}=${show(value)}`);
+  if (typeof err === "object" && err !== null && "message" in err) rest.push(`err=${show(err.message)}`);
+  const tag = name.padEnd(5);
+  const coloured = name === "error" ? style.red(tag) : name === "warn" ? style.yellow(tag) : style.dim(tag);
+  return `${style.dim(clock)} ${coloured} ${printable(String(msg))}  ${style.dim(printable(rest.join(" ")))}`.trimEnd();
+}
+
+function show(value: unknown): string {
+  return typeof value === "string" && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value);
+}

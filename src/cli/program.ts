@@ -1,0 +1,56 @@
+/** The whole command line: one line per command. */
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import { z } from "zod";
+import type { Cli } from "./cli.ts";
+import { addConnection } from "./commands/connection.ts";
+import { addFairness } from "./commands/fairness.ts";
+import { addJoin } from "./commands/join.ts";
+import { addNodes } from "./commands/nodes.ts";
+import { addResults } from "./commands/results.ts";
+import { addRun } from "./commands/run.ts";
+import { addStatus } from "./commands/status.ts";
+import { addSubmit } from "./commands/submit.ts";
+import { addUp } from "./commands/up.ts";
+
+const EXAMPLES = `
+Examples:
+  vgas up                                 start a swarm on this machine
+  vgas submit echo '{"hello":1}' --wait   run one task and print its result
+  vgas run tasks.jsonl                    run every line of a file
+  vgas status                             see how the swarm is doing
+
+Flags beat the environment, which beats config.json in the home, which beats the defaults.`;
+
+/** Width of help where it is not shown on a terminal. */
+const HELP_COLUMNS = 80;
+
+export function createProgram(cli: Cli): Command {
+  const program = new Command("vgas")
+    .description("An actor runtime on NATS: publish tasks, subscribe to results.")
+    .version(packageVersion(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "show this help")
+    .addHelpText("after", EXAMPLES)
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureHelp({ sortOptions: false, showGlobalOptions: false })
+    .configureOutput({
+      writeOut: (text) => void cli.terminal.data(text.trimEnd()),
+      // Told by reportFailure, together with what to do; the help that stands for a missing command is told as it is.
+      outputError: () => undefined,
+      writeErr: (text) => cli.terminal.note(text.trimEnd()),
+      getOutHelpWidth: () => cli.terminal.outColumns ?? HELP_COLUMNS,
+      getErrHelpWidth: () => cli.terminal.errColumns,
+      getOutHasColors: () => cli.terminal.outStyle.enabled,
+      getErrHasColors: () => cli.terminal.errStyle.enabled,
+    });
+  addUp(program, cli);
+  addJoin(program, cli);
+  for (const add of [addRun, addSubmit, addResults, addStatus, addNodes, addFairness, addConnection]) add(program, cli);
+  return program;
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
+}

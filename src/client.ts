@@ -1,0 +1,413 @@
+/**
+ * The client library: submits tasks and waits for their results.
+ *
+ * Owns one connection, one windowed publisher and the results that are waited for. It reconnects by itself: a submission under
+ * way is sent again with the same message id, and a result that was missed is looked up.
+ */
+import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
+import type { Bus } from "./bus/bus.ts";
+import { ARRAY_HEADER_BYTES, packArray } from "./bus/codec/array.ts";
+import { type ConnectOptions as BusConnectOptions, connectBus } from "./bus/connection.ts";
+import { type ConnectionDescription, parseConnection, resolveConnection } from "./bus/credentials/connection-file.ts";
+import { KvBucket } from "./bus/kv.ts";
+import { type PubAck, Publisher } from "./bus/publisher.ts";
+import { TaskHandle } from "./client/handle.ts";
+import { connectionOfHome } from "./client/home-connection.ts";
+import { isOffered } from "./client/offers.ts";
+import type { PendingResult } from "./client/pending-result.ts";
+import { resultFeed } from "./client/result-feed.ts";
+import { checkLane, checkMessageId, encodeTask, MAX_BODY_BYTES, type TaskOptions } from "./client/task-message.ts";
+import { WaitingResults } from "./client/waiting-results.ts";
+import { resolveConfig } from "./config.ts";
+import { VgasError } from "./protocols/errors.ts";
+import { MAX_ARRAY_TASKS } from "./protocols/limits.ts";
+import { type Logger, silentLogger } from "./protocols/logger.ts";
+import type { TaskResult } from "./protocols/result.ts";
+import { inboxPrefix, type LaneName, Names } from "./protocols/subjects.ts";
+import { automaticId, isToken } from "./protocols/tokens.ts";
+
+export interface ClientOptions {
+  /** Home of the node on this machine whose swarm is meant. Default: `VGAS_HOME`, else `~/.vgas`. */
+  readonly home?: string;
+  /** What `vgas connection` printed, as text or parsed: reaches a swarm from anywhere. */
+  readonly connection?: string | ConnectionDescription;
+  /** A NATS system that asks for no credential, `nats://host:port`. Default: `VGAS_NATS_URL`, else the home's broker. */
+  readonly url?: string;
+  /** Prefix of the swarm's subjects. Default: the home's own, `VGAS_PREFIX`, else `vgas`. */
+  readonly prefix?: string;
+  /** Pool of tasks that name none. Default: `VGAS_POOL`, else `default`. */
+  readonly pool?: string;
+  /** Gives up connecting when it fires, with ABORTED. */
+  readonly signal?: AbortSignal;
+  /** Gives up connecting after this many ms, with TIMEOUT. Default: 10 000. */
+  readonly timeoutMs?: number;
+  /** Default: says nothing. */
+  readonly logger?: Logger;
+}
+
+export interface SubmitOptions extends TaskOptions {
+  /** Default: the client's. */
+  readonly pool?: string;
+  /** Gives up with ABORTED; the task may have been stored all the same. */
+  readonly signal?: AbortSignal;
+  /** False asks for no answer, for tasks whose results nobody waits for. `result()` still works, with more effort. Default: true. */
+  readonly track?: boolean;
+  /** De-duplicates submissions for two minutes, also those of other clients. Default: one of its own for each. */
+  readonly msgId?: string;
+}
+
+export interface SubmitManyOptions<Input = unknown> extends Omit<SubmitOptions, "id" | "msgId"> {
+  /** Tasks per message, 1..10 000: fewer messages are faster. `false`: a message each. Default: 100. */
+  readonly array?: boolean | number;
+  /** What differs from task to task, such as the id. */
+  task?(input: Input, index: number): TaskOptions;
+}
+
+export interface ResultsOptions {
+  /** Only of this pool. Default: of all. */
+  readonly pool?: string;
+  /** Waits for further results when all stored ones were handed over. Default: false. */
+  readonly follow?: boolean;
+  /** Ends the iteration with ABORTED. */
+  readonly signal?: AbortSignal;
+}
+
+/** Some of many tasks were not stored. `handles` has those that were, at their places. */
+export class PartialSubmitError extends VgasError {
+  readonly handles: readonly (TaskHandle | undefined)[];
+
+  constructor(cause: VgasError, handles: readonly (TaskHandle | undefined)[]) {
+    const stored = handles.filter((handle) => handle !== undefined).length;
+    super(cause.code, `${stored} of ${handles.length} tasks were stored, then: ${cause.message}`, { cause });
+    this.handles = handles;
+  }
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const TASKS_PER_MESSAGE = 100;
+/** How long `close` waits for what was submitted to be stored. */
+const CLOSE_TIMEOUT_MS = 5_000;
+
+/**
+ * Connects to a swarm.
+ *
+ * ```ts
+ * const client = await connect();
+ * const task = await client.submit("echo", { hello: "world" });
+ * console.log(await task.result());
+ * await client.close();
+ * ```
+ *
+ * @throws VgasError NO_SWARM, with what to do, if none answers; PERMISSION_DENIED if the credential is refused; CONFIG; TIMEOUT; ABORTED
+ */
+export async function connect(options: ClientOptions = {}): Promise<Client> {
+  const { logger = silentLogger, signal, timeoutMs = CONNECT_TIMEOUT_MS } = options;
+  const { prefix, pool, ...target } = await findSwarm(options);
+  const bus = await within(connectBus({ ...target, name: "vgas client", logger }), timeoutMs, signal);
+  const client = new Client(bus, new Names(prefix), pool, logger);
+  try {
+    await client.start();
+    return client;
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+/** A connection to a swarm; `connect` makes one. */
+export class Client {
+  /** Pool of tasks that name none. */
+  readonly pool: string;
+  readonly #bus: Bus;
+  readonly #names: Names;
+  readonly #logger: Logger;
+  readonly #publisher: Publisher;
+  readonly #rotation: KvBucket;
+  readonly #waiting: WaitingResults;
+  /** Begins the message ids of this client. */
+  readonly #run = randomBytes(9).toString("base64url");
+  #submitted = 0;
+  #closing: Promise<void> | undefined;
+
+  /** Takes over the connection; use `connect`. */
+  constructor(bus: Bus, names: Names, pool: string, logger: Logger) {
+    this.pool = pool;
+    this.#bus = bus;
+    this.#names = names;
+    this.#logger = logger;
+    this.#publisher = new Publisher(bus);
+    this.#rotation = new KvBucket(bus, this.#publisher, names.buckets.rotation);
+    this.#waiting = new WaitingResults({ bus, names, logger });
+  }
+
+  /** For `connect`. */
+  async start(): Promise<void> {
+    await this.#waiting.start();
+  }
+
+  /**
+   * Submits one task, and resolves when it is stored: from then on it ends in exactly one result, whatever dies. Not waiting for
+   * one submission before the next is fine: thousands at once are sent in a window, the rest waits in memory.
+   *
+   * @throws VgasError INVALID or TOO_LARGE before anything is sent; STREAM_FULL, NO_SWARM if no swarm has this prefix,
+   *   PERMISSION_DENIED, ABORTED, SHUTTING_DOWN
+   */
+  async submit<Output = unknown>(
+    kind: string,
+    input?: unknown,
+    options: SubmitOptions = {},
+  ): Promise<TaskHandle<Output>> {
+    const lane = this.#lane(kind, options.pool);
+    const expected = options.track === false ? undefined : this.#waiting.expect(lane.pool, options.id);
+    try {
+      const ack = await this.#store(lane, encodeTask(lane, input, options, expected?.replyTo), options);
+      return this.#handle(lane, options.id, automaticId(ack.sequence), ack, expected?.pending);
+    } catch (error) {
+      if (expected !== undefined) this.#waiting.forget(expected.pending);
+      throw error;
+    }
+  }
+
+  /**
+   * Submits a task for each of `inputs`, several in a message, and resolves when all are stored, with a handle for each in the
+   * order of the inputs. Reads all inputs before it sends anything.
+   *
+   * @throws as `submit`; PartialSubmitError with the handles that there are, if only some were stored
+   */
+  async submitMany<Output = unknown, Input = unknown>(
+    kind: string,
+    inputs: Iterable<Input>,
+    options: SubmitManyOptions<Input> = {},
+  ): Promise<TaskHandle<Output>[]> {
+    const lane = this.#lane(kind, options.pool);
+    const perMessage = tasksPerMessage(options.array);
+    const tasks: Encoded[] = [];
+    try {
+      for (const input of inputs) tasks.push(this.#encode(lane, input, tasks.length, options));
+      const messages = options.array === false ? tasks.map((task) => [task]) : chunks(tasks, perMessage);
+      const packed = messages.map((message) => ({ message, body: bodyOf(message, options.array !== false) }));
+      const stored = await Promise.allSettled(
+        packed.map(async ({ message, body }) => {
+          const ack = await this.#store(lane, body, options);
+          return message.map((task, i) => {
+            const element = options.array === false ? undefined : i;
+            return this.#handle<Output>(lane, task.id, automaticId(ack.sequence, element), ack, task.pending);
+          });
+        }),
+      );
+      return collect(messages, stored);
+    } catch (error) {
+      const kept = error instanceof PartialSubmitError ? error.handles : [];
+      tasks.forEach(({ pending }, i) => {
+        if (pending !== undefined && kept[i] === undefined) this.#waiting.forget(pending);
+      });
+      throw error;
+    }
+  }
+
+  /**
+   * A handle for a task that was submitted earlier, by anybody. Whether there is such a task cannot be known.
+   *
+   * @throws VgasError INVALID if either is no token
+   */
+  handle<Output = unknown>(pool: string, id: string): TaskHandle<Output> {
+    for (const [field, value] of [
+      ["pool", pool],
+      ["id", id],
+    ] as const) {
+      if (!isToken(value))
+        throw new VgasError("INVALID", `${field} must be a token [A-Za-z0-9_-]{1,64}, got ${JSON.stringify(value)}`);
+    }
+    return new TaskHandle(this.#waiting, { id, pool, kind: undefined });
+  }
+
+  /**
+   * Stored results, oldest first, then with `follow` those to come. Each result comes once. Slow readers are fine.
+   *
+   * @throws VgasError INVALID; while iterating NO_SWARM, PERMISSION_DENIED, ABORTED, SHUTTING_DOWN
+   */
+  results(options: ResultsOptions = {}): AsyncIterable<TaskResult> {
+    const { pool = "*", follow = false, signal } = options;
+    if (options.pool !== undefined) checkLane({ pool, kind: "any" });
+    const { streams } = this.#names;
+    const source = { stream: streams.results, filter: this.#names.result(pool, "*") };
+    return resultFeed({ ...source, bus: this.#bus, follow, signal, logger: this.#logger });
+  }
+
+  /**
+   * Whether any agent takes tasks of this kind now. A task that nobody takes waits; that is no error. "No" takes a second.
+   *
+   * @throws VgasError INVALID, NO_SWARM, PERMISSION_DENIED, TIMEOUT, ABORTED
+   */
+  offered(pool: string, kind: string, options: { readonly signal?: AbortSignal } = {}): Promise<boolean> {
+    const parts = { bus: this.#bus, names: this.#names, rotation: this.#rotation };
+    return isOffered(parts, checkLane({ pool, kind }), options.signal);
+  }
+
+  /** Waits a moment for what was submitted to be stored, fails what still waits with SHUTTING_DOWN, and closes. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      if (this.#bus.state === "connected") await settledWithin(this.#publisher.idle(), CLOSE_TIMEOUT_MS);
+      this.#waiting.close(new VgasError("SHUTTING_DOWN", "the client was closed"));
+      this.#publisher.close();
+      await this.#bus.drain();
+    })();
+    return this.#closing;
+  }
+
+  #lane(kind: string, pool = this.pool): LaneName {
+    if (this.#closing !== undefined) throw new VgasError("SHUTTING_DOWN", "the client is closed");
+    return checkLane({ pool, kind });
+  }
+
+  async #store(lane: LaneName, body: Uint8Array, { msgId, signal }: SubmitOptions): Promise<PubAck> {
+    const subject = this.#names.task(lane.pool, lane.kind);
+    if (msgId !== undefined) checkMessageId(msgId);
+    if (signal !== undefined) setMaxListeners(0, signal);
+    const id = msgId ?? `${this.#run}-${(this.#submitted++).toString(36)}`;
+    try {
+      return await this.#publisher.publish(subject, body, { msgId: id, ...(signal && { signal }) });
+    } catch (error) {
+      if (!(error instanceof VgasError) || error.code !== "UNDELIVERABLE") throw error;
+      throw new VgasError("NO_SWARM", `no stream takes ${subject}: no swarm runs with this prefix`, { cause: error });
+    }
+  }
+
+  #encode<Input>(lane: LaneName, input: Input, index: number, options: SubmitManyOptions<Input>): Encoded {
+    const own = { ...options, ...options.task?.(input, index) };
+    const expected = options.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
+    try {
+      return { id: own.id, bytes: encodeTask(lane, input, own, expected?.replyTo), pending: expected?.pending };
+    } catch (error) {
+      if (expected !== undefined) this.#waiting.forget(expected.pending);
+      throw error instanceof VgasError
+        ? new VgasError(error.code, `task ${index}: ${error.message}`, { cause: error })
+        : error;
+    }
+  }
+
+  #handle<Output>(
+    lane: LaneName,
+    given: string | undefined,
+    automatic: string,
+    ack: PubAck,
+    pending: PendingResult | undefined,
+  ): TaskHandle<Output> {
+    // The answer can come before the acknowledgement, and names the task that ran.
+    const outcome = pending?.outcome;
+    const id = given ?? (outcome === undefined || outcome instanceof VgasError ? automatic : outcome.id);
+    if (pending !== undefined) {
+      pending.id = id;
+      if (ack.duplicate) this.#waiting.watchToo(pending, id);
+    }
+    return new TaskHandle<Output>(this.#waiting, { id, pool: lane.pool, kind: lane.kind }, pending);
+  }
+}
+
+/** A task of `submitMany`. */
+interface Encoded {
+  readonly id: string | undefined;
+  readonly bytes: Uint8Array;
+  readonly pending: PendingResult | undefined;
+}
+
+function tasksPerMessage(array: boolean | number | undefined): number {
+  if (typeof array !== "number") return TASKS_PER_MESSAGE;
+  if (Number.isInteger(array) && array >= 1 && array <= MAX_ARRAY_TASKS) return array;
+  throw new VgasError("INVALID", `array must be true, false or an integer from 1 to ${MAX_ARRAY_TASKS}, got ${array}`);
+}
+
+/** In order, so that each fits into a message. */
+function chunks(tasks: readonly Encoded[], perMessage: number): Encoded[][] {
+  const messages: Encoded[][] = [];
+  let message: Encoded[] = [];
+  let bytes = 0;
+  for (const task of tasks) {
+    if (
+      message.length > 0 &&
+      (message.length >= perMessage || bytes + task.bytes.length > MAX_BODY_BYTES - ARRAY_HEADER_BYTES)
+    ) {
+      messages.push(message);
+      message = [];
+      bytes = 0;
+    }
+    message.push(task);
+    bytes += task.bytes.length;
+  }
+  if (message.length > 0) messages.push(message);
+  return messages;
+}
+
+function bodyOf(message: readonly Encoded[], array: boolean): Uint8Array {
+  const bytes = message.map((task) => task.bytes);
+  const [only] = bytes;
+  return array || only === undefined ? packArray(bytes) : only;
+}
+
+function collect<Output>(
+  messages: readonly (readonly Encoded[])[],
+  stored: readonly PromiseSettledResult<TaskHandle<Output>[]>[],
+): TaskHandle<Output>[] {
+  const failed = stored.find((outcome) => outcome.status === "rejected");
+  const handles = stored.flatMap((outcome, i) =>
+    outcome.status === "fulfilled" ? outcome.value : (messages[i] ?? []).map(() => undefined),
+  );
+  if (failed === undefined) return handles.filter((handle) => handle !== undefined);
+  if (handles.every((handle) => handle === undefined)) throw failed.reason;
+  throw new PartialSubmitError(failed.reason as VgasError, handles);
+}
+
+type Target = Pick<BusConnectOptions, "url" | "seed" | "inboxPrefix" | "caFile"> & {
+  readonly prefix: string;
+  readonly pool: string;
+};
+
+async function findSwarm({ home, connection, url, prefix, pool }: ClientOptions): Promise<Target> {
+  // A home that the caller names is meant, whatever the environment says.
+  const env = home === undefined ? process.env : { ...process.env, VGAS_NATS_URL: undefined };
+  const config = resolveConfig({ home, prefix, pool, natsUrl: url }, env);
+  const common = { prefix: config.prefix, pool: config.pool };
+  if (connection !== undefined) {
+    const description = typeof connection === "string" ? parseConnection(connection) : connection;
+    const resolved = await resolveConnection(description);
+    const caFile = "caFile" in description ? description.caFile : undefined;
+    return { ...common, url: url ?? resolved.url, seed: resolved.seed, inboxPrefix: resolved.inboxPrefix, caFile };
+  }
+  if (config.natsUrl !== undefined) {
+    return { ...common, url: config.natsUrl, seed: undefined, inboxPrefix: inboxPrefix("client") };
+  }
+  const found = await connectionOfHome(config.home);
+  const { seed, inboxPrefix: inbox } = found.credential;
+  return { ...common, prefix: prefix ?? found.prefix, url: found.url, seed, inboxPrefix: inbox };
+}
+
+/** A connection that comes too late is closed. */
+async function within(connecting: Promise<Bus>, timeoutMs: number, signal: AbortSignal | undefined): Promise<Bus> {
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort: (() => void) | undefined;
+  const given = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new VgasError("TIMEOUT", `connecting timed out after ${timeoutMs} ms`)), timeoutMs);
+    onAbort = () => reject(new VgasError("ABORTED", "connecting was aborted", { cause: signal?.reason }));
+    if (signal?.aborted) onAbort();
+    else signal?.addEventListener("abort", onAbort);
+  });
+  try {
+    return await Promise.race([connecting, given]);
+  } catch (error) {
+    connecting.then((bus) => bus.close()).catch(() => undefined);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    if (onAbort !== undefined) signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+async function settledWithin(work: Promise<void>, timeoutMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs);
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timer);
+}

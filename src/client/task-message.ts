@@ -1,0 +1,91 @@
+/** A task as a client sends it: checked and encoded before anything touches the connection. */
+import { encode } from "../bus/codec/codec.ts";
+import { VgasError } from "../protocols/errors.ts";
+import { MAX_TASK_BYTES } from "../protocols/limits.ts";
+import type { LaneName } from "../protocols/subjects.ts";
+import { KNOWN_FIELDS, parseEnvelope } from "../protocols/task.ts";
+import { isToken } from "../protocols/tokens.ts";
+
+/** What goes with the input of one task. */
+export interface TaskOptions {
+  /** Token, unique in its pool; the form `s<digits>` is reserved. Default: `s<stream sequence>`. */
+  readonly id?: string;
+  /** Context snapshot that is bound to the task. */
+  readonly context?: unknown;
+  /** Longest run of one attempt, 1..86 400 000 ms. Default 60 000. */
+  readonly timeoutMs?: number;
+  /** Not started within this many ms after submission: its result is `expired`. Default: never. */
+  readonly expiresMs?: number;
+  /** At most this many executions, 1..100. Default 3; 1 means at most once. */
+  readonly maxAttempts?: number;
+  /** Fields of your own; the behaviour gets them as `task.extra`. */
+  readonly extra?: Readonly<Record<string, unknown>>;
+}
+
+const MESSAGE_ID = /^[!-~]{1,128}$/;
+
+/** Kept free of a task message for its headers: the message id, and 27 bytes of the block's own. */
+const HEADER_BYTES = 160;
+
+/** Room for tasks in one message, bytes. */
+export const MAX_BODY_BYTES = MAX_TASK_BYTES - HEADER_BYTES;
+
+/** @throws VgasError INVALID if either name is no token */
+export function checkLane(lane: LaneName): LaneName {
+  for (const field of ["pool", "kind"] as const) {
+    if (!isToken(lane[field])) {
+      throw new VgasError(
+        "INVALID",
+        `${field} must be a token [A-Za-z0-9_-]{1,64}, got ${JSON.stringify(lane[field])}`,
+      );
+    }
+  }
+  return lane;
+}
+
+/** @throws VgasError INVALID if it cannot be sent as a header */
+export function checkMessageId(id: string): void {
+  if (MESSAGE_ID.test(id)) return;
+  throw new VgasError(
+    "INVALID",
+    `msgId must be 1 to 128 printable ASCII characters without spaces, got ${JSON.stringify(id)}`,
+  );
+}
+
+/**
+ * The msgpack bytes of one task.
+ *
+ * @throws VgasError INVALID naming the field, the bound and the value; TOO_LARGE
+ */
+export function encodeTask(
+  lane: LaneName,
+  input: unknown,
+  options: TaskOptions,
+  replyTo: string | undefined,
+): Uint8Array {
+  const { id, context, timeoutMs, expiresMs, maxAttempts, extra } = options;
+  const envelope = { id, timeoutMs, expiresMs, maxAttempts, replyTo };
+  parseEnvelope(envelope, lane);
+  if (extra !== undefined) checkExtra(extra);
+  let bytes: Uint8Array;
+  try {
+    bytes = encode({ ...extra, ...envelope, input, context });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new VgasError("INVALID", `the task cannot be encoded: ${why}`, { cause });
+  }
+  if (bytes.length > MAX_BODY_BYTES) {
+    throw new VgasError(
+      "TOO_LARGE",
+      `the task has ${bytes.length} bytes, at most ${MAX_BODY_BYTES} fit into a message`,
+    );
+  }
+  return bytes;
+}
+
+function checkExtra(extra: Readonly<Record<string, unknown>>): void {
+  for (const name of Object.keys(extra)) {
+    if (KNOWN_FIELDS.has(name))
+      throw new VgasError("INVALID", `extra must not hold "${name}": it is a field of the task itself`);
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * The results that a client waits for.
+ *
+ * Owns one subscription for all answers to `replyTo`, a subscription per result that is waited for without one, and a
+ * timer for look-ups.
+ *
+ * Invariants
+ * 1. An answer is found by the token of its `replyTo`, never by its id: it can overtake the acknowledgement that tells the id.
+ * 2. An answer is sent once and may be lost; the result is stored. So whatever somebody waits for is looked up as well:
+ *    after a reconnect at once, else after a while with growing pauses.
+ * 3. What is settled, forgotten or failed holds no entry, no subscription and no timer.
+ */
+import type { Bus, BusMessage, Subscription } from "../bus/bus.ts";
+import { decodeMirrored } from "../bus/codec/task.ts";
+import { lastBySubjects } from "../bus/stored.ts";
+import { type Clock, systemClock, type Timer } from "../protocols/clock.ts";
+import { VgasError } from "../protocols/errors.ts";
+import type { Logger } from "../protocols/logger.ts";
+import type { TaskResult } from "../protocols/result.ts";
+import type { Names } from "../protocols/subjects.ts";
+import { PendingResult } from "./pending-result.ts";
+
+export interface WaitingResultsOptions {
+  readonly bus: Bus;
+  readonly names: Names;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+}
+
+/** Answers are hardly ever lost, and a look-up costs the server more than an answer: 5 s, 10 s, 20 s, … 60 s. */
+const FIRST_LOOK_UP_MS = 5_000;
+const MAX_LOOK_UP_MS = 60_000;
+const SWEEP_MS = 1_000;
+/** Looked up in one go, so that ten thousand waiting results do not hold up everything else. */
+const BATCH = 1_024;
+
+interface Entry {
+  readonly pending: PendingResult;
+  readonly subscription: Subscription | undefined;
+}
+
+export class WaitingResults {
+  readonly #bus: Bus;
+  readonly #names: Names;
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #inbox: string;
+  readonly #entries = new Map<string, Entry>();
+  #next = 0;
+  #answers: Subscription | undefined;
+  #stopListening: (() => void) | undefined;
+  #sweeper: Timer | undefined;
+  #lookingUp = false;
+  #closed = false;
+
+  constructor({ bus, names, logger, clock = systemClock }: WaitingResultsOptions) {
+    this.#bus = bus;
+    this.#names = names;
+    this.#logger = logger;
+    this.#clock = clock;
+    this.#inbox = bus.inbox();
+  }
+
+  /** @throws VgasError PERMISSION_DENIED if the credential does not open its inbox */
+  async start(): Promise<void> {
+    this.#answers = await this.#bus.subscribe(`${this.#inbox}.*`, (message) => this.#answered(message));
+    this.#stopListening = this.#bus.onStatus((status) => {
+      if (status.type === "reconnected") this.#expectLosses();
+      else if (status.type === "closed")
+        this.close(new VgasError("SHUTTING_DOWN", "the connection to the swarm is closed"));
+    });
+  }
+
+  /** Results that are waited for. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** For a submission about to be made: its `replyTo`, and where the answer will be. */
+  expect(pool: string, id: string | undefined): { readonly replyTo: string; readonly pending: PendingResult } {
+    const pending = new PendingResult(this.#token(), pool, id);
+    pending.lookUpAt = this.#clock.monotonic() + FIRST_LOOK_UP_MS;
+    this.#add(pending, undefined);
+    return { replyTo: `${this.#inbox}.${pending.token}`, pending };
+  }
+
+  /** For a task submitted by somebody else, or without `replyTo`: listens to its result's subject and looks it up at once. */
+  watch(pool: string, id: string): PendingResult {
+    const pending = new PendingResult(this.#token(), pool, id);
+    this.#add(pending, this.#subscribe(pending, id));
+    return pending;
+  }
+
+  /** The submission was a repetition, so its `replyTo` may be unknown to the swarm: listens as `watch` does. */
+  watchToo(pending: PendingResult, id: string): void {
+    if (!this.#entries.has(pending.token)) return;
+    this.#entries.set(pending.token, { pending, subscription: this.#subscribe(pending, id) });
+    pending.lookUpAt = this.#clock.monotonic();
+  }
+
+  /** Somebody waits for `pending` now: an overdue look-up is made at once. */
+  want(pending: PendingResult): void {
+    if (pending.lookUpAt <= this.#clock.monotonic()) void this.#lookUp();
+  }
+
+  /** Nobody waits any more, or nothing will come. */
+  forget({ token }: PendingResult): void {
+    this.#entries.get(token)?.subscription?.unsubscribe();
+    this.#entries.delete(token);
+    if (this.#entries.size > 0) return;
+    this.#clock.clear(this.#sweeper);
+    this.#sweeper = undefined;
+  }
+
+  /** Fails what is waited for. Idempotent. */
+  close(error: VgasError): void {
+    this.#closed = true;
+    this.#stopListening?.();
+    this.#answers?.unsubscribe();
+    for (const { pending } of [...this.#entries.values()]) {
+      this.forget(pending);
+      pending.settle(error);
+    }
+  }
+
+  #token(): string {
+    if (this.#closed) throw new VgasError("SHUTTING_DOWN", "the client is closed");
+    return (this.#next++).toString(36);
+  }
+
+  #add(pending: PendingResult, subscription: Subscription | undefined): void {
+    this.#entries.set(pending.token, { pending, subscription });
+    this.#sweeper ??= this.#clock.setInterval(() => void this.#lookUp(), SWEEP_MS);
+  }
+
+  #subscribe({ pool, token }: PendingResult, id: string): Subscription {
+    return this.#bus.subscribeNow(this.#names.result(pool, id), (message) => this.#settle(token, message.data));
+  }
+
+  #answered(message: BusMessage): void {
+    this.#settle(message.subject.slice(this.#inbox.length + 1), message.data);
+  }
+
+  /** Bytes that are no result are left alone: whoever may publish to an inbox may send anything. */
+  #settle(token: string, data: Uint8Array): void {
+    const pending = this.#entries.get(token)?.pending;
+    if (pending === undefined) return;
+    const result = decodeResult(data);
+    if (result === undefined) {
+      this.#logger.warn({ bytes: data.length }, "an answer is no result; it is looked up instead");
+      return;
+    }
+    this.forget(pending);
+    pending.settle(result);
+  }
+
+  #expectLosses(): void {
+    const now = this.#clock.monotonic();
+    for (const { pending } of this.#entries.values()) pending.lookUpAt = now;
+    void this.#lookUp();
+  }
+
+  /** Looks up all that is due, a batch at a time. Never rejects. */
+  async #lookUp(): Promise<void> {
+    if (this.#lookingUp) return;
+    this.#lookingUp = true;
+    try {
+      while (this.#bus.state === "connected") {
+        const due = this.#due();
+        if (due.size === 0) return;
+        const found = await lastBySubjects(this.#bus, this.#names.streams.results, [...due.keys()]);
+        for (const [subject, tokens] of due) {
+          const data = found.get(subject)?.data;
+          for (const token of tokens) {
+            if (data === undefined) this.#missed(token);
+            else this.#settle(token, data);
+          }
+        }
+      }
+    } catch (error) {
+      this.#logger.debug({ err: error }, "results could not be looked up; tries again");
+    } finally {
+      this.#lookingUp = false;
+    }
+  }
+
+  /** Tokens by result subject. What is picked is not due again before its next pause is over. */
+  #due(): Map<string, string[]> {
+    const now = this.#clock.monotonic();
+    const due = new Map<string, string[]>();
+    for (const [token, { pending }] of this.#entries) {
+      if (!pending.wanted || pending.id === undefined || pending.lookUpAt > now) continue;
+      pending.lookUpAt = now + Math.min(MAX_LOOK_UP_MS, FIRST_LOOK_UP_MS * 2 ** pending.misses);
+      const subject = this.#names.result(pending.pool, pending.id);
+      due.set(subject, [...(due.get(subject) ?? []), token]);
+      if (due.size >= BATCH) break;
+    }
+    return due;
+  }
+
+  #missed(token: string): void {
+    const pending = this.#entries.get(token)?.pending;
+    if (pending !== undefined) pending.misses++;
+  }
+}
+
+const STATUSES: ReadonlySet<unknown> = new Set(["ok", "failed", "cancelled", "expired"]);
+
+/** The result in `data`, undefined if it is none. */
+export function decodeResult(data: Uint8Array): TaskResult | undefined {
+  try {
+    const { value } = decodeMirrored(data);
+    const { id, status } = (value ?? {}) as Partial<Record<"id" | "status", unknown>>;
+    return typeof id === "string" && STATUSES.has(status) ? (value as TaskResult) : undefined;
+  } catch {
+    return undefined;
+  }
+}

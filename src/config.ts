@@ -1,0 +1,138 @@
+/** Configuration of a node: flag beats environment beats config file beats default; checked once, then frozen. */
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { z } from "zod";
+import { VgasError } from "./protocols/errors.ts";
+import { isToken } from "./protocols/tokens.ts";
+
+export const ROLES = ["dispatcher", "agents", "http"] as const;
+/** What a node does. */
+export type NodeTask = (typeof ROLES)[number];
+
+const token = z.string().refine(isToken, "must be a token [A-Za-z0-9_-]{1,64}");
+const port = z.number().int().min(0).max(65_535);
+const url = z.string().regex(/^(?:nats|tls):\/\/[^\s,]+(?:,(?:nats|tls):\/\/[^\s,]+)*$/, "must be nats://HOST:PORT or tls://HOST:PORT, several separated by commas");
+
+const schema = z.strictObject({
+  home: z.string().min(1),
+  prefix: token,
+  natsUrl: url.optional(),
+  natsPort: port,
+  httpPort: port,
+  pool: token,
+  agents: z.number().int().min(0).max(10_000),
+  slots: z.number().int().min(1).max(10_000),
+  modules: z.array(z.string().min(1)),
+  roles: z.array(z.enum(ROLES)).min(1),
+  replicas: z.number().int().min(1).max(5),
+  durability: z.enum(["process", "power"]),
+  resultsTtlMs: z.number().int().min(1_000),
+  graceMs: z.number().int().min(0).max(86_400_000),
+  logLevel: z.enum(["debug", "info", "warn", "error", "silent"]),
+});
+
+export type Config = Readonly<z.infer<typeof schema>>;
+export type ConfigInput = { readonly [Field in keyof Config]?: Config[Field] | undefined };
+
+const DEFAULTS = {
+  prefix: "vgas",
+  natsPort: 4222,
+  httpPort: 8080,
+  pool: "default",
+  agents: 4,
+  slots: 16,
+  modules: [],
+  roles: [...ROLES],
+  replicas: 1,
+  durability: "process",
+  resultsTtlMs: 24 * 3_600_000,
+  graceMs: 30_000,
+  logLevel: "info",
+} satisfies Omit<ConfigInput, "home" | "natsUrl">;
+
+/** Environment variable of each field. Lists are separated by commas. */
+export const ENVIRONMENT: Readonly<Record<keyof Config, string>> = {
+  home: "VGAS_HOME",
+  prefix: "VGAS_PREFIX",
+  natsUrl: "VGAS_NATS_URL",
+  natsPort: "VGAS_NATS_PORT",
+  httpPort: "VGAS_HTTP_PORT",
+  pool: "VGAS_POOL",
+  agents: "VGAS_AGENTS",
+  slots: "VGAS_SLOTS",
+  modules: "VGAS_MODULES",
+  roles: "VGAS_ROLES",
+  replicas: "VGAS_REPLICAS",
+  durability: "VGAS_DURABILITY",
+  resultsTtlMs: "VGAS_RESULTS_TTL_MS",
+  graceMs: "VGAS_GRACE_MS",
+  logLevel: "VGAS_LOG_LEVEL",
+};
+
+const NUMBERS: ReadonlySet<keyof Config> = new Set(["natsPort", "httpPort", "agents", "slots", "replicas", "resultsTtlMs", "graceMs"]);
+const LISTS: ReadonlySet<keyof Config> = new Set(["modules", "roles"]);
+
+/**
+ * Resolves a configuration. `flags` are typed values; `env` is the process's environment; the config file is
+ * `<home>/config.json`, if it is there.
+ *
+ * @throws VgasError CONFIG naming the field, where it was set, the bound and the value
+ */
+export function resolveConfig(flags: ConfigInput, env: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const fromEnv = readEnvironment(env);
+  const home = resolve(flags.home ?? fromEnv.home ?? join(homedir(), ".vgas"));
+  const fromFile = readConfigFile(join(home, "config.json"));
+  const merged: Record<string, unknown> = { ...DEFAULTS };
+  const sources: Record<string, string> = {};
+  for (const [source, layer] of [
+    [join(home, "config.json"), fromFile],
+    ["the environment", fromEnv],
+    ["the command line", flags],
+  ] as const) {
+    for (const [field, value] of Object.entries(layer)) {
+      if (value === undefined) continue;
+      merged[field] = value;
+      sources[field] = source;
+    }
+  }
+  merged["home"] = home;
+  const parsed = schema.safeParse(merged);
+  if (parsed.success) return Object.freeze(parsed.data);
+  const issue = parsed.error.issues[0];
+  const field = String(issue?.path[0] ?? (issue?.code === "unrecognized_keys" ? issue.keys[0] : ""));
+  const where = sources[field] ? ` (set by ${sources[field]})` : "";
+  throw new VgasError("CONFIG", `${field}: ${issue?.message}, got ${JSON.stringify(merged[field])}${where}`);
+}
+
+function readEnvironment(env: Readonly<Record<string, string | undefined>>): ConfigInput {
+  const values: Record<string, unknown> = {};
+  for (const [field, name] of Object.entries(ENVIRONMENT) as [keyof Config, string][]) {
+    const text = env[name];
+    if (text === undefined || text === "") continue;
+    if (NUMBERS.has(field)) {
+      const number = Number(text);
+      if (!Number.isFinite(number)) throw new VgasError("CONFIG", `${name} must be a number, got ${JSON.stringify(text)}`);
+      values[field] = number;
+    } else values[field] = LISTS.has(field) ? text.split(",").map((part) => part.trim()) : text;
+  }
+  return values;
+}
+
+function readConfigFile(path: string): ConfigInput {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    // Absent is the usual case; what else is wrong with the home is said when it is opened.
+    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return {};
+    throw new VgasError("CONFIG", `${path} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  } catch (error) {
+    throw new VgasError("CONFIG", `${path} is not JSON: ${(error as Error).message}`, { cause: error });
+  }
+  throw new VgasError("CONFIG", `${path} must hold one JSON object`);
+}

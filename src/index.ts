@@ -1,0 +1,21 @@
+/** The public interface of vgas. */
+export { defineAgent } from "./actors/agent/definition.ts";
+export { Client, connect, PartialSubmitError } from "./client.ts";
+export { TaskHandle } from "./client/handle.ts";
+export { resolveConfig } from "./config.ts";
+export { startHost } from "./host.ts";
+export { TaskError, VgasError } from "./protocols/errors.ts";
+
+export type { AgentDefinition, Task, TaskContext } from "./actors/agent/definition.ts";
+export type { ActorDefinition, MailOf, MessageTable } from "./actors/runtime/definition.ts";
+export type { ActorHandle } from "./actors/runtime/refs.ts";
+export type { ConnectionDescription } from "./bus/credentials/connection-file.ts";
+export type { ClientOptions, ResultsOptions, SubmitManyOptions, SubmitOptions } from "./client.ts";
+export type { WaitOptions } from "./client/handle.ts";
+export type { TaskOptions } from "./client/task-message.ts";
+export type { Config, ConfigInput } from "./config.ts";
+export type { Host, HostOptions } from "./host.ts";
+export type { ErrorCode, WireError } from "./protocols/errors.ts";
+export type { Logger } from "./protocols/logger.ts";
+export type { TaskEvent, TaskResult } from "./protocols/result.ts";
+export type { TaskFields } from "./protocols/task.ts";

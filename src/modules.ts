@@ -1,0 +1,37 @@
+/** Loads the agents of user modules: TypeScript or JavaScript, from any folder; `vgas` resolves in them. */
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createJiti } from "jiti";
+import { type ResolvedAgent, resolveAgent } from "./actors/agent/definition.ts";
+import { VgasError } from "./protocols/errors.ts";
+
+/**
+ * The agents that `files` export by default, one or an array each.
+ *
+ * @throws VgasError CONFIG naming the module and what is wrong with it
+ */
+export async function loadAgents(
+  files: readonly string[],
+  defaults: { readonly pool: string; readonly slots: number },
+): Promise<readonly ResolvedAgent[]> {
+  // A module outside this package could not resolve the name; inside it, the same file must be the one loaded.
+  const jiti = createJiti(import.meta.url, { alias: { vgas: fileURLToPath(new URL("./index.js", import.meta.url)) } });
+  const agents: ResolvedAgent[] = [];
+  for (const file of files) {
+    const path = resolve(file);
+    if (!existsSync(path)) throw new VgasError("CONFIG", `--module ${file}: there is no such file`);
+    let exported: unknown;
+    try {
+      exported = await jiti.import(path, { default: true });
+    } catch (error) {
+      throw new VgasError("CONFIG", `--module ${file} cannot be loaded: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+      });
+    }
+    const list = Array.isArray(exported) ? exported : [exported];
+    if (list.length === 0) throw new VgasError("CONFIG", `--module ${file} exports no agents`);
+    for (const each of list) agents.push(resolveAgent(each, defaults, `--module ${file}`));
+  }
+  return agents;
+}

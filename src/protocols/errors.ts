@@ -1,0 +1,169 @@
+/**
+ * The catalogue of errors: one stable code each, with its meaning, its remedy, whether trying again can help, and the
+ * exit code of a command that ends with it. docs/errors.md is checked against this table in both directions.
+ *
+ * A leaf: imports nothing.
+ */
+
+interface CatalogueEntry {
+  readonly meaning: string;
+  readonly remedy: string;
+  readonly retryable: boolean;
+  readonly exitCode: number;
+}
+
+/** Every code that vgas itself uses. A behaviour may add codes of its own with `TaskError`. */
+export const ERRORS = {
+  ABORTED: entry("The caller's AbortSignal fired.", "Nothing is wrong; the operation was given up on request.", false, 1),
+  AGENT_ERROR: entry(
+    "The behaviour threw something that was no TaskError.",
+    "Read the message, mend the behaviour, or throw a TaskError that says whether a retry can help.",
+    true,
+    3,
+  ),
+  BROKER_FAILED: entry(
+    "The nats-server could not be started, or ended too often.",
+    "Read the server's log named in the message; check the port, the disk and the version with `vgas doctor`.",
+    false,
+    1,
+  ),
+  CONFIG: entry("A flag, variable or configuration value is not usable.", "Correct the value that the message names.", false, 78),
+  CONFLICT: entry("A record changed while it was being written.", "Read it again and decide anew.", true, 1),
+  CRASHED_REPEATEDLY: entry(
+    "The task was started as often as it may be, and each time its host ended or vanished.",
+    "Look at what the task does to its host; replay it from the dead letters once it is mended.",
+    false,
+    3,
+  ),
+  DRIFT: entry(
+    "A stream, consumer or bucket exists with settings other than the ones vgas needs.",
+    "Change it as the message says, or use another --prefix.",
+    false,
+    78,
+  ),
+  EXPIRED: entry("The task was not started within its expiresMs.", "Add agents for its kind, or allow more time.", false, 3),
+  HOME_IN_USE: entry("Another node owns this home.", "Stop that node, or give this one its own --home.", false, 78),
+  INTERNAL: entry("A defect of vgas itself.", "Report it with the log and what led to it.", false, 70),
+  INTERRUPTED: entry(
+    "It cannot be known whether the last allowed attempt ran, so it is not run again.",
+    "Raise maxAttempts where running twice is harmless; otherwise check by hand what the attempt did.",
+    false,
+    3,
+  ),
+  INVALID: entry("Bytes, a name or a field are not what the contract says.", "Correct the field that the message names.", false, 2),
+  INVALID_OUTPUT: entry(
+    "The behaviour's output cannot be encoded.",
+    "Return plain data: no functions, symbols, class instances or cycles, and below the size limit.",
+    false,
+    3,
+  ),
+  MAILBOX_FULL: entry("The actor has as many unread messages as its mailbox takes.", "Send slower, or retry after a while.", true, 1),
+  NO_SWARM: entry(
+    "No swarm answered at that address.",
+    "Start one with `vgas up`, or point --home, --nats or --connection at a running one.",
+    true,
+    69,
+  ),
+  NOT_FOUND: entry("There is nothing under that name.", "Check the name, the pool and the prefix.", false, 4),
+  PERMISSION_DENIED: entry(
+    "The credential does not open that subject.",
+    "Use a credential of a role that may do it: `vgas connection --role R`.",
+    false,
+    77,
+  ),
+  RESOURCE_LIMIT: entry("No agent of that kind is free now.", "Submit it as a task that waits, or add agents.", true, 1),
+  SHUTTING_DOWN: entry("The node or client is stopping and takes nothing new.", "Use another node, or start it again.", true, 1),
+  STREAM_FULL: entry(
+    "The stream is at its limit and took no more.",
+    "Consume or purge what it holds, or raise its limit; tasks already accepted are kept and go on when there is room.",
+    true,
+    1,
+  ),
+  TIMEOUT: entry("The named operation took longer than it may.", "Allow more time, or look at why it is slow.", true, 5),
+  TOO_LARGE: entry("The message is larger than the server takes.", "Send less at once, or store the data elsewhere and send a reference.", false, 2),
+  UNDELIVERABLE: entry("No actor owns that name.", "Start the actor, or wait until its supervisor has.", true, 1),
+  UNKNOWN_MESSAGE: entry("The actor's protocol has no such message, or its fields are wrong.", "Correct the message; the actor's protocol names its fields.", false, 2),
+} as const satisfies Record<string, CatalogueEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An error as it crosses the bus and stands in a result: `{code, message, retryable}`. */
+export interface WireError {
+  readonly code: string;
+  readonly message: string;
+  readonly retryable: boolean;
+}
+
+/** Longest message kept of somebody else's error, in characters: a result must always fit into one message. */
+const MAX_MESSAGE_CHARS = 4_000;
+
+/** An error of vgas. `code` is stable and in the catalogue; `cause` is kept. */
+export class VgasError extends Error {
+  override readonly name = "VgasError";
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+
+  /** Whether the same call can succeed later. */
+  get retryable(): boolean {
+    return ERRORS[this.code].retryable;
+  }
+
+  /** Exit code of a command that ends with this error. */
+  get exitCode(): number {
+    return ERRORS[this.code].exitCode;
+  }
+}
+
+/** What a behaviour throws to fail a task with a code of its own; `retryable: false` fails it for good. */
+export class TaskError extends Error {
+  override readonly name = "TaskError";
+  readonly code: string;
+  readonly retryable: boolean;
+
+  constructor(code: string, message: string, options: ErrorOptions & { readonly retryable?: boolean } = {}) {
+    super(message, options);
+    this.code = code;
+    this.retryable = options.retryable ?? true;
+  }
+}
+
+/** The wire form of anything that was thrown. What is neither a VgasError nor a TaskError becomes `AGENT_ERROR`. */
+export function toWireError(thrown: unknown): WireError {
+  if (thrown instanceof VgasError || isTaskError(thrown)) {
+    return { code: String(thrown.code), message: clip(thrown.message), retryable: Boolean(thrown.retryable) };
+  }
+  const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : describe(thrown);
+  return { code: "AGENT_ERROR", message: clip(message), retryable: ERRORS.AGENT_ERROR.retryable };
+}
+
+/** The VgasError of a wire error; a code outside the catalogue becomes `INTERNAL` with the code in the message. */
+export function fromWireError(wire: WireError): VgasError {
+  return wire.code in ERRORS
+    ? new VgasError(wire.code as ErrorCode, wire.message)
+    : new VgasError("INTERNAL", `${wire.code}: ${wire.message}`);
+}
+
+// A user's module may resolve another copy of this class, so the name decides, not `instanceof`.
+function isTaskError(thrown: unknown): thrown is TaskError {
+  return thrown instanceof Error && thrown.name === "TaskError" && "code" in thrown && "retryable" in thrown;
+}
+
+function describe(thrown: unknown): string {
+  try {
+    return String(thrown);
+  } catch {
+    return "a value that cannot be shown was thrown";
+  }
+}
+
+function clip(message: string): string {
+  return message.length <= MAX_MESSAGE_CHARS ? message : `${message.slice(0, MAX_MESSAGE_CHARS)}…`;
+}
+
+function entry(meaning: string, remedy: string, retryable: boolean, exitCode: number): CatalogueEntry {
+  return { meaning, remedy, retryable, exitCode };
+}

@@ -1,0 +1,137 @@
+/**
+ * What dispatchers and hosts say to each other. Internal: subjects `hosts.<hostId>.*`, `settled.<dispatcherId>` and
+ * `heartbeats.<hostId>`.
+ *
+ * | message | subject | sender | reply |
+ * |---|---|---|---|
+ * | Burst | hosts.<h>.burst | dispatcher | Receipt |
+ * | Recall | hosts.<h>.recall | dispatcher | Receipt of that burst, or `{unknown: true}`: it will never be taken |
+ * | Owned | hosts.<h>.owned | dispatcher | the numbers among those asked that the host still owns |
+ * | Stats | hosts.<h>.stats | observer | HostStats |
+ * | Settled | settled.<d> | host | none |
+ * | Heartbeat | heartbeats.<h> | host | none |
+ *
+ * Numbers of agents are the host's own (0, 1, 2, …); `n` numbers one assignment within its dispatcher's life.
+ */
+import { z } from "zod";
+
+const int = z.number().int();
+const count = int.min(0);
+/** Bytes of a msgpack bin: msgpackr gives a Buffer, which is a Uint8Array. */
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
+
+/**
+ * One task handed over: `[n, agent, ticket, attempt, id, submittedAt, timeoutMs, maxAttempts, ack, body]`. `ack` is the
+ * task's ack subject, or "" for an array element, whose dispatcher acknowledges. `body` is the task as it came.
+ */
+export const assignment = z.tuple([count, count, count, int.min(1), z.string(), z.number(), count, int.min(1), z.string(), bytes]);
+export type Assignment = z.infer<typeof assignment>;
+
+/** All assignments of one batch for one host. `run` is the incarnation meant; `burst` numbers the dispatcher's bursts. */
+export const burst = z.object({
+  v: z.literal(1),
+  from: z.string(),
+  burst: count,
+  run: z.string(),
+  pool: z.string(),
+  kind: z.string(),
+  /** Where the roster of these tickets began; a host counts tickets per base. */
+  base: count,
+  items: z.array(assignment),
+});
+export type Burst = z.infer<typeof burst>;
+
+/**
+ * What became of a burst. `refused` lists the `n` that were not taken: their turns were skipped. `free` is pairs
+ * `agent, free slots` of every agent the burst named, after taking. `gone`: another incarnation answers. `draining`: the host
+ * takes nothing more. In both cases nothing was taken.
+ */
+export const receipt = z.object({
+  v: z.literal(1),
+  burst: count,
+  refused: z.array(count),
+  free: z.array(int),
+  gone: z.boolean().optional(),
+  draining: z.boolean().optional(),
+});
+export type Receipt = z.infer<typeof receipt>;
+
+export const recall = z.object({ v: z.literal(1), from: z.string(), burst: count });
+export type Recall = z.infer<typeof recall>;
+export const recallReply = z.union([receipt, z.object({ v: z.literal(1), unknown: z.literal(true) })]);
+export type RecallReply = z.infer<typeof recallReply>;
+
+export const owned = z.object({ v: z.literal(1), from: z.string(), ns: z.array(count) });
+export type Owned = z.infer<typeof owned>;
+export const ownedReply = z.object({ v: z.literal(1), run: z.string(), ns: z.array(count) });
+export type OwnedReply = z.infer<typeof ownedReply>;
+
+/**
+ * What ended since the last notice, and free slots as they are now (absolute, pairs `agent, free`).
+ * `done`: assignments that need nothing more. `again`: array elements that failed and may be tried again, pairs `n, delayMs`.
+ */
+export const settled = z.object({
+  v: z.literal(1),
+  host: z.string(),
+  run: z.string(),
+  free: z.array(int),
+  done: z.array(count),
+  again: z.array(count),
+});
+export type Settled = z.infer<typeof settled>;
+
+/** `count` agents numbered from `first`, each with `slots`, that take tasks of these kinds in this pool. */
+export const agentGroup = z.object({
+  pool: z.string(),
+  kinds: z.array(z.string()).max(1_000),
+  first: count,
+  count: int.min(1).max(1_000_000),
+  slots: int.min(1).max(1_000_000),
+});
+export type AgentGroup = z.infer<typeof agentGroup>;
+
+/** Liveness and load, once a second, from a thread of its own. */
+export const heartbeat = z.object({
+  v: z.literal(1),
+  host: z.string(),
+  /** Incarnation: differs after each start of the host. */
+  run: z.string(),
+  seq: count,
+  /** Milliseconds since the epoch by the host's clock; for display only. */
+  at: z.number(),
+  pid: count,
+  machine: z.string(),
+  roles: z.array(z.string()),
+  /** How long the main loop has not answered, ms. */
+  lagMs: z.number(),
+  /** A task has blocked the main loop past its deadline: take nothing from it for granted. */
+  stalled: z.boolean(),
+  draining: z.boolean(),
+  groups: z.array(agentGroup).max(10_000),
+  /** Running tasks of agent 0, 1, 2, … */
+  running: z.array(count),
+  started: count,
+  finished: count,
+  failed: count,
+});
+export type Heartbeat = z.infer<typeof heartbeat>;
+
+/** Tickets that carried a task, per lane, since the roster that began at `base`: pairs `agent, tickets`. */
+export const hostStats = z.object({
+  v: z.literal(1),
+  host: z.string(),
+  run: z.string(),
+  lanes: z.array(z.object({ pool: z.string(), kind: z.string(), base: count, tickets: z.array(count) })),
+  running: z.array(count),
+  abandoned: count,
+});
+export type HostStats = z.infer<typeof hostStats>;
+
+/** What is known of a task's executions: `attempts` began or count as begun; not to be started before `notBefore` (ms since the epoch). */
+export const attemptsRecord = z.object({
+  v: z.literal(1),
+  attempts: count,
+  notBefore: z.number().optional(),
+  error: z.object({ code: z.string(), message: z.string(), retryable: z.boolean() }).optional(),
+});
+export type AttemptsRecord = z.infer<typeof attemptsRecord>;

@@ -1,0 +1,57 @@
+import type { WireError } from "./errors.ts";
+
+/** How a task ended. */
+export type ResultStatus = "ok" | "failed" | "cancelled" | "expired";
+
+/** Where an output too large for a message is kept. */
+export interface OutputRef {
+  readonly bucket: string;
+  readonly name: string;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** The one result of a task. Times are milliseconds since the epoch; `ticket` is the one of the attempt that made it. */
+export interface TaskResult<Output = unknown> {
+  readonly id: string;
+  readonly pool: string;
+  readonly kind: string;
+  readonly status: ResultStatus;
+  readonly output?: Output;
+  readonly outputRef?: OutputRef;
+  readonly error?: WireError;
+  readonly attempt: number;
+  readonly submittedAt: number;
+  readonly startedAt?: number;
+  readonly finishedAt: number;
+  readonly agent?: string;
+  readonly host?: string;
+  readonly ticket?: number;
+  readonly usage?: unknown;
+  readonly replayOf?: string;
+}
+
+/** What `events.<pool>.<taskId>` carries while a task runs. */
+export interface TaskEvent {
+  readonly id: string;
+  readonly type: "progress" | "output" | "retrying";
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly attempt: number;
+  readonly data?: unknown;
+}
+
+/** Why something is in the dead letters. */
+export type DeadReason = "malformed" | "invalid" | "attempts-exhausted" | "crashed-repeatedly";
+
+/** The record kept of what failed for good; `task` is the original bytes. */
+export interface DeadLetter {
+  readonly id: string;
+  readonly pool: string;
+  readonly kind: string;
+  readonly reason: DeadReason;
+  readonly message: string;
+  readonly attempts: number;
+  readonly at: number;
+  readonly task: Uint8Array;
+}

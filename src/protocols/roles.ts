@@ -1,0 +1,225 @@
+/**
+ * Who may publish and subscribe to what (P12): one table, role x subject, as allow lists. Whatever a list does not name is
+ * refused by the server.
+ *
+ * | role | who | in short |
+ * |---|---|---|
+ * | system | the node that owns the broker | everything; its seed never leaves the home |
+ * | admin | operators | everything of this swarm, and the JetStream API |
+ * | client | submitters | tasks, cancel, actors; reads results and events, and the rotation to see who offers a kind |
+ * | observer | dashboards | reads everything that is stored or broadcast, changes nothing |
+ * | worker | one node with agents | takes what is addressed to its host id, writes results, acknowledges tasks |
+ * | dispatcher | one node that also deals tasks | a worker that pulls tasks and writes the rotation |
+ *
+ * What these lists cannot do: NATS does not check the reply subject that a client names, nor the deliver subject of a
+ * consumer it makes, and an acknowledgement names any task. So all these roles are trusted with the queue and the results.
+ *
+ * The work queue has one more rule: a consumer on it can remove tasks, so only dispatchers and admins may make one.
+ */
+import { inboxPrefix, jsApi, kvStream, kvSubject, type Names } from "./subjects.ts";
+
+/** Roles with one credential that all their users share; the user has the role's name. */
+export const SHARED_ROLES = ["admin", "client", "observer"] as const;
+export type SharedRole = (typeof SHARED_ROLES)[number];
+
+/** Roles with one credential per node; the user's name is the host id, and the permissions are bound to it. */
+export const NODE_ROLES = ["worker", "dispatcher"] as const;
+export type NodeRole = (typeof NODE_ROLES)[number];
+
+/** Roles that `vgas connection --role` gives out. */
+export const ROLES = [...SHARED_ROLES, ...NODE_ROLES] as const;
+export type Role = (typeof ROLES)[number];
+
+/** Every role that a user of the broker can have. */
+export type UserRole = Role | "system";
+
+/** Subjects that may be published and subscribed to; wildcards as NATS has them. */
+export interface Permissions {
+  readonly publish: readonly string[];
+  readonly subscribe: readonly string[];
+}
+
+/** The permissions of `user`. For a node role `user` is the host id it is bound to. Pure. */
+export function permissionsOf(role: UserRole, user: string, names: Names): Permissions {
+  const { publish, subscribe } = TABLE[role](names, user);
+  const unique = (subjects: readonly string[]): readonly string[] => [...new Set(subjects)].sort();
+  return { publish: unique(publish), subscribe: unique([...subscribe, `${inboxPrefix(user)}.>`]) };
+}
+
+export function isNodeRole(role: string): role is NodeRole {
+  return (NODE_ROLES as readonly string[]).includes(role);
+}
+
+export function isSharedRole(role: string): role is SharedRole {
+  return (SHARED_ROLES as readonly string[]).includes(role);
+}
+
+const ANY = "*";
+const ANY_INBOX = "_INBOX.>";
+/** NATS micro services: who is there, what are they, how do they do. */
+const SERVICES = ["PING", "INFO", "STATS"].flatMap((verb) => [`$SRV.${verb}`, `$SRV.${verb}.>`]);
+
+const API = "$JS.API";
+/** Whether JetStream is there, and which streams: client libraries ask before anything else. */
+const API_BASICS = [`${API}.INFO`, `${API}.STREAM.NAMES`];
+
+const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
+  system: () => ({ publish: [">"], subscribe: [">"] }),
+
+  admin: (names) => ({
+    publish: [
+      `${names.prefix}.>`,
+      `${API}.>`,
+      "$JS.ACK.>",
+      "$JS.FC.>",
+      ...SERVICES,
+      ...buckets(names).map((bucket) => kvSubject(bucket, ">")),
+    ],
+    subscribe: [
+      `${names.prefix}.>`,
+      "$JS.EVENT.>",
+      "$SRV.>",
+      ...buckets(names).map((bucket) => kvSubject(bucket, ">")),
+    ],
+  }),
+
+  client: (names) => ({
+    publish: [
+      names.task(ANY, ANY),
+      names.now(ANY, ANY),
+      names.cancel(ANY, ANY),
+      ...mailboxes(names),
+      ...SERVICES,
+      ...API_BASICS,
+      info(names.streams.tasks),
+      ...readStored(names.streams.results),
+      ...follow(names.streams.results),
+      // Who offers a kind: the roster in the bucket, and the hosts' heartbeats.
+      info(kvStream(names.buckets.rotation)),
+      jsApi.messageGet(kvStream(names.buckets.rotation)),
+    ],
+    subscribe: [names.result(ANY, ANY), names.event(ANY, ANY), names.heartbeat(ANY)],
+  }),
+
+  observer: (names) => ({
+    publish: [
+      names.host(ANY, "stats"),
+      ...SERVICES,
+      ...API_BASICS,
+      `${API}.STREAM.LIST`,
+      ...allStreams(names).flatMap((stream) => [...readStored(stream), ...inspectConsumers(stream)]),
+      // Not the work queue: see above.
+      ...allStreams(names)
+        .filter((stream) => stream !== names.streams.tasks)
+        .flatMap(follow),
+    ],
+    subscribe: [
+      names.task(ANY, ANY),
+      names.result(ANY, ANY),
+      names.event(ANY, ANY),
+      names.dead(ANY, ANY),
+      names.heartbeat(ANY),
+      ...buckets(names).map((bucket) => kvSubject(bucket, ">")),
+    ],
+  }),
+
+  worker,
+
+  dispatcher: (names, hostId) => {
+    const host = worker(names, hostId);
+    const { tasks } = names.streams;
+    const rotation = kvStream(names.buckets.rotation);
+    return {
+      publish: [
+        ...host.publish,
+        names.task(ANY, ANY),
+        names.host(ANY, ANY),
+        kvSubject(names.buckets.rotation, ">"),
+        ...allStreams(names).flatMap(readStored),
+        ...inspectConsumers(tasks),
+        ...follow(tasks),
+        `${API}.CONSUMER.DURABLE.CREATE.${tasks}.*`,
+        ...follow(rotation),
+        ...SERVICES,
+      ],
+      subscribe: [
+        ...host.subscribe,
+        names.now(ANY, ANY),
+        names.cancel(ANY, ANY),
+        names.heartbeat(ANY),
+        names.settled(ANY),
+        ...SERVICES,
+      ],
+    };
+  },
+};
+
+function worker(names: Names, hostId: string): Permissions {
+  const owners = kvStream(names.buckets.owners);
+  return {
+    publish: [
+      names.result(ANY, ANY),
+      names.event(ANY, ANY),
+      names.dead(ANY, ANY),
+      names.heartbeat(hostId),
+      names.settled(ANY),
+      ...mailboxes(names),
+      // Receipts, the answers of actors, and `replyTo` of a task.
+      ANY_INBOX,
+      ...acks(names.streams.tasks),
+      ...API_BASICS,
+      info(names.streams.tasks),
+      ...readStored(names.streams.results),
+      kvSubject(names.buckets.attempts, ">"),
+      ...readStored(kvStream(names.buckets.attempts)),
+      kvSubject(names.buckets.owners, ">"),
+      ...readStored(owners),
+      ...follow(owners),
+    ],
+    subscribe: [names.host(hostId, ANY), names.actor(ANY), names.actor(ANY, hostId)],
+  };
+}
+
+function mailboxes(names: Names): readonly string[] {
+  return [names.actor(ANY), names.actor(ANY, ANY)];
+}
+
+function buckets(names: Names): readonly string[] {
+  return Object.values(names.buckets);
+}
+
+function allStreams(names: Names): readonly string[] {
+  return [...Object.values(names.streams), ...buckets(names).map(kvStream)];
+}
+
+function info(stream: string): string {
+  return `${API}.STREAM.INFO.${stream}`;
+}
+
+/** Reads single stored messages, by sequence or by subject; leaves no trace. */
+function readStored(stream: string): readonly string[] {
+  return [info(stream), jsApi.messageGet(stream), jsApi.directGet(stream), `${jsApi.directGet(stream)}.>`];
+}
+
+/** Reads a stream in order with a consumer of one's own. */
+function follow(stream: string): readonly string[] {
+  return [
+    `${API}.CONSUMER.CREATE.${stream}`,
+    `${API}.CONSUMER.CREATE.${stream}.>`,
+    `${API}.CONSUMER.INFO.${stream}.*`,
+    `${API}.CONSUMER.DELETE.${stream}.*`,
+    jsApi.next(stream, ANY),
+    ...acks(stream),
+    `$JS.FC.${stream}.>`,
+    `$JS.FC.*.*.${stream}.>`,
+  ];
+}
+
+function inspectConsumers(stream: string): readonly string[] {
+  return [`${API}.CONSUMER.INFO.${stream}.*`, `${API}.CONSUMER.NAMES.${stream}`, `${API}.CONSUMER.LIST.${stream}`];
+}
+
+/** Both forms of an ack subject: the second carries domain and account, and is what servers from 2.15 on can send. */
+function acks(stream: string): readonly string[] {
+  return [`$JS.ACK.${stream}.>`, `$JS.ACK.*.*.${stream}.>`];
+}

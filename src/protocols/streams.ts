@@ -1,0 +1,111 @@
+/** The one table of streams and buckets. bus/topology.ts makes what is missing and reports what differs. */
+import { MAX_TASK_BYTES } from "./limits.ts";
+import type { Names } from "./subjects.ts";
+
+export interface TopologyOptions {
+  readonly replicas: number;
+  /** How long results are kept, ms. */
+  readonly resultsTtlMs: number;
+  /** Size caps, bytes. */
+  readonly maxTaskBytes: number;
+  readonly maxResultBytes: number;
+  readonly maxDeadBytes: number;
+}
+
+export const TOPOLOGY_DEFAULTS: TopologyOptions = {
+  replicas: 1,
+  resultsTtlMs: 24 * 3_600_000,
+  maxTaskBytes: 16 * 2 ** 30,
+  maxResultBytes: 8 * 2 ** 30,
+  maxDeadBytes: 2 ** 30,
+};
+
+/** A stream as vgas needs it; durations in ms, sizes in bytes; -1 is unlimited. */
+export interface StreamSpec {
+  readonly name: string;
+  readonly subjects: readonly string[];
+  readonly retention: "limits" | "workqueue";
+  readonly discard: "old" | "new";
+  readonly discardNewPerSubject: boolean;
+  readonly maxMsgsPerSubject: number;
+  readonly maxBytes: number;
+  readonly maxMsgSize: number;
+  readonly maxAgeMs: number;
+  readonly duplicateWindowMs: number;
+  readonly allowDirect: boolean;
+  readonly replicas: number;
+  /** First sequence of a new stream is the microseconds since the epoch, so automatic ids never repeat after a loss of the store. */
+  readonly firstSequenceIsTime: boolean;
+}
+
+export interface BucketSpec {
+  readonly name: string;
+  readonly history: number;
+  readonly maxAgeMs: number;
+  readonly replicas: number;
+  /** Direct reads can be stale; false sends every read to the leader. */
+  readonly allowDirect: boolean;
+}
+
+/** Durable consumer of a lane: the dispatchers' credit is the limit, so nothing else limits it. */
+export const LANE_CONSUMER = {
+  ackWaitMs: 10_000,
+  maxDeliver: -1,
+  maxAckPending: -1,
+  maxWaiting: 4_096,
+} as const;
+
+const DUPLICATE_WINDOW_MS = 120_000;
+
+export function streamSpecs(names: Names, options: TopologyOptions): readonly StreamSpec[] {
+  const common = { allowDirect: true, replicas: options.replicas, duplicateWindowMs: DUPLICATE_WINDOW_MS, maxMsgSize: -1 } as const;
+  return [
+    {
+      ...common,
+      name: names.streams.tasks,
+      subjects: [names.task("*", "*")],
+      retention: "workqueue",
+      discard: "new",
+      discardNewPerSubject: false,
+      maxMsgsPerSubject: -1,
+      maxBytes: options.maxTaskBytes,
+      maxMsgSize: MAX_TASK_BYTES,
+      maxAgeMs: 0,
+      firstSequenceIsTime: true,
+    },
+    {
+      ...common,
+      name: names.streams.results,
+      subjects: [names.result("*", "*")],
+      retention: "limits",
+      discard: "new",
+      discardNewPerSubject: true,
+      maxMsgsPerSubject: 1,
+      maxBytes: options.maxResultBytes,
+      maxAgeMs: options.resultsTtlMs,
+      firstSequenceIsTime: false,
+    },
+    {
+      ...common,
+      name: names.streams.dead,
+      subjects: [names.dead("*", "*")],
+      retention: "limits",
+      discard: "old",
+      discardNewPerSubject: false,
+      maxMsgsPerSubject: 1,
+      maxBytes: options.maxDeadBytes,
+      maxAgeMs: 0,
+      firstSequenceIsTime: false,
+    },
+  ];
+}
+
+export function bucketSpecs(names: Names, options: TopologyOptions): readonly BucketSpec[] {
+  const { replicas } = options;
+  return [
+    { name: names.buckets.rotation, history: 16, maxAgeMs: 0, replicas, allowDirect: false },
+    // A record outlives its task only if the task was never delivered again; a result's lifetime is long enough.
+    { name: names.buckets.attempts, history: 1, maxAgeMs: 7 * 24 * 3_600_000, replicas, allowDirect: false },
+    { name: names.buckets.owners, history: 1, maxAgeMs: 0, replicas, allowDirect: false },
+  ];
+}

@@ -1,0 +1,152 @@
+/**
+ * Every subject, stream, consumer, bucket and header of vgas is built here and nowhere else.
+ *
+ * ```
+ * <prefix>.tasks.<pool>.<kind>          client -> swarm      stored in <PREFIX>_TASKS
+ * <prefix>.now.<pool>.<kind>            client -> swarm      request
+ * <prefix>.results.<pool>.<taskId>      swarm -> client      stored in <PREFIX>_RESULTS
+ * <prefix>.events.<pool>.<taskId>       swarm -> client
+ * <prefix>.dead.<pool>.<taskId>         swarm -> operator    stored in <PREFIX>_DEAD
+ * <prefix>.cancel.<pool>.<taskId>       client -> swarm      request
+ * <prefix>.actors.<name>[.<hostId>]     anyone allowed       mailbox
+ * <prefix>.heartbeats.<hostId>          host -> swarm        once a second
+ * <prefix>.hosts.<hostId>.burst|recall|owned|stats   swarm -> host   requests
+ * <prefix>.settled.<dispatcherId>       host -> dispatcher   what ended, and free slots
+ * ```
+ *
+ * `<prefix>` and every `<...>` are tokens (tokens.ts). Callers check tokens at the door; builders do not check again.
+ */
+
+/** Headers of messages in the task stream and in the rotation bucket. */
+export const HEADERS = {
+  /** De-duplication id of a publish, defined by JetStream. */
+  msgId: "Nats-Msg-Id",
+  /** Id that a re-queued array element keeps. Only dispatchers set it. */
+  taskId: "Vgas-Task-Id",
+  /** Submission time of a re-queued element, ms since the epoch. */
+  submittedAt: "Vgas-Submitted-At",
+  /** Executions of a re-queued element that count already. Only dispatchers set it. */
+  attempts: "Vgas-Attempts",
+  /** On a rotation record: the highest task stream sequence handed out when it was written. */
+  dealt: "Vgas-Dealt",
+  /** W3C trace context, carried through. */
+  traceparent: "traceparent",
+} as const;
+
+/** The parts of a task, result, event, dead or cancel subject behind the prefix. */
+export interface LaneName {
+  readonly pool: string;
+  readonly kind: string;
+}
+
+/** Separates pool and kind in a consumer's name: no token can hold it, so the name is injective. */
+const LANE_SEPARATOR = "=";
+
+/** All names of the swarm with this prefix. */
+export class Names {
+  readonly prefix: string;
+  readonly streams: { readonly tasks: string; readonly results: string; readonly dead: string };
+  readonly buckets: { readonly rotation: string; readonly attempts: string; readonly owners: string };
+
+  constructor(prefix = "vgas") {
+    this.prefix = prefix;
+    const upper = prefix.toUpperCase();
+    this.streams = { tasks: `${upper}_TASKS`, results: `${upper}_RESULTS`, dead: `${upper}_DEAD` };
+    this.buckets = { rotation: `${prefix}_rotation`, attempts: `${prefix}_attempts`, owners: `${prefix}_owners` };
+  }
+
+  task(pool: string, kind: string): string {
+    return `${this.prefix}.tasks.${pool}.${kind}`;
+  }
+
+  now(pool: string, kind: string): string {
+    return `${this.prefix}.now.${pool}.${kind}`;
+  }
+
+  result(pool: string, id: string): string {
+    return `${this.prefix}.results.${pool}.${id}`;
+  }
+
+  event(pool: string, id: string): string {
+    return `${this.prefix}.events.${pool}.${id}`;
+  }
+
+  dead(pool: string, id: string): string {
+    return `${this.prefix}.dead.${pool}.${id}`;
+  }
+
+  cancel(pool: string, id: string): string {
+    return `${this.prefix}.cancel.${pool}.${id}`;
+  }
+
+  actor(name: string, hostId?: string): string {
+    return hostId === undefined ? `${this.prefix}.actors.${name}` : `${this.prefix}.actors.${name}.${hostId}`;
+  }
+
+  heartbeat(hostId: string): string {
+    return `${this.prefix}.heartbeats.${hostId}`;
+  }
+
+  /** A request to one host: `burst`, `recall`, `owned` or `stats`. */
+  host(hostId: string, operation: HostOperation | "*"): string {
+    return `${this.prefix}.hosts.${hostId}.${operation}`;
+  }
+
+  settled(dispatcherId: string): string {
+    return `${this.prefix}.settled.${dispatcherId}`;
+  }
+
+  /** Durable consumer of a lane. */
+  consumer(lane: LaneName): string {
+    return `${lane.pool}${LANE_SEPARATOR}${lane.kind}`;
+  }
+
+  /** Key of a lane's rotation record in the rotation bucket. */
+  rotationKey(lane: LaneName): string {
+    return `${lane.pool}.${lane.kind}`;
+  }
+
+  /** Key of a lane's roster in the rotation bucket. */
+  rosterKey(lane: LaneName): string {
+    return `${lane.pool}.${lane.kind}.roster`;
+  }
+
+  /** Key of a task's execution record in the attempts bucket. */
+  attemptsKey(pool: string, id: string): string {
+    return `${pool}.${id}`;
+  }
+
+  /** `{pool, kind}` of a task or now subject, or `{pool, id}` as `kind` of a result, event, dead or cancel subject. */
+  parse(subject: string): LaneName | undefined {
+    const rest = subject.startsWith(`${this.prefix}.`) ? subject.slice(this.prefix.length + 1) : "";
+    const parts = rest.split(".");
+    const [, pool, kind] = parts;
+    return parts.length === 3 && pool && kind ? { pool, kind } : undefined;
+  }
+}
+
+export const HOST_OPERATIONS = ["burst", "recall", "owned", "stats"] as const;
+export type HostOperation = (typeof HOST_OPERATIONS)[number];
+
+/** Subject under which JetStream keeps `key` of `bucket`. */
+export function kvSubject(bucket: string, key: string): string {
+  return `$KV.${bucket}.${key}`;
+}
+
+/** Stream behind a KV bucket. */
+export function kvStream(bucket: string): string {
+  return `KV_${bucket}`;
+}
+
+/** JetStream API subjects used without the client library's wrapper. */
+export const jsApi = {
+  /** Direct read of the newest message of one subject, or of several with `multi_last`. */
+  directGet: (stream: string): string => `$JS.API.DIRECT.GET.${stream}`,
+  messageGet: (stream: string): string => `$JS.API.STREAM.MSG.GET.${stream}`,
+  next: (stream: string, consumer: string): string => `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
+} as const;
+
+/** An inbox prefix of its own per credential, so that no credential reads another's answers. */
+export function inboxPrefix(user: string): string {
+  return `_INBOX.${user}`;
+}

@@ -1,0 +1,87 @@
+/**
+ * The task message (contract section 3): what a client publishes and what a behaviour gets.
+ *
+ * A dispatcher needs only the envelope, and reads it without decoding `input` and `context`; the host decodes the rest.
+ */
+import { VgasError } from "./errors.ts";
+import type { LaneName } from "./subjects.ts";
+import { isAutomaticId, isInbox, isToken } from "./tokens.ts";
+
+/** A task as a client writes it. Unknown fields are kept and reach the behaviour as `task.extra`. */
+export interface TaskFields<Input = unknown> {
+  /** Token, unique in its pool; the form `s<digits>` is reserved. Default: automatic. */
+  readonly id?: string;
+  readonly input?: Input;
+  readonly context?: unknown;
+  /** Longest run of one attempt, 1..86 400 000 ms. Default 60 000. */
+  readonly timeoutMs?: number;
+  /** Not started within this many ms after submission: `expired`. Default: never. */
+  readonly expiresMs?: number;
+  /** At most this many executions, 1..100. Default 3. */
+  readonly maxAttempts?: number;
+  /** Inbox subject that also gets the result. */
+  readonly replyTo?: string;
+  /** If present it must equal the kind of the subject. */
+  readonly kind?: string;
+}
+
+/** The checked envelope of a task, defaults filled in. */
+export interface TaskEnvelope {
+  readonly id: string | undefined;
+  readonly timeoutMs: number;
+  readonly expiresMs: number | undefined;
+  readonly maxAttempts: number;
+  readonly replyTo: string | undefined;
+}
+
+export const TASK_DEFAULTS = { timeoutMs: 60_000, maxAttempts: 3 } as const;
+export const TASK_BOUNDS = { timeoutMs: 86_400_000, maxAttempts: 100 } as const;
+
+/** Names of the envelope's fields; `readTasks` in bus/codec decodes exactly these of a task's top level. */
+export const ENVELOPE_FIELDS = ["id", "kind", "timeoutMs", "expiresMs", "maxAttempts", "replyTo"] as const;
+export type EnvelopeField = (typeof ENVELOPE_FIELDS)[number];
+
+/** Fields of a task that the swarm interprets; everything else is `extra`. */
+export const KNOWN_FIELDS: ReadonlySet<string> = new Set([...ENVELOPE_FIELDS, "input", "context"]);
+
+/**
+ * Checks the envelope of a task that arrived on `lane`. `null` counts as absent, because not every encoder can leave
+ * a field out.
+ *
+ * @throws VgasError INVALID naming the field, the bound and the value
+ */
+export function parseEnvelope(fields: Partial<Record<EnvelopeField, unknown>>, lane: LaneName): TaskEnvelope {
+  const { id, kind, replyTo } = fields;
+  if (id != null) {
+    if (!isToken(id)) throw invalid("id", "a token [A-Za-z0-9_-]{1,64}", id);
+    if (isAutomaticId(id)) throw invalid("id", "not of the reserved form s<digits>", id);
+  }
+  if (kind != null && kind !== lane.kind) throw invalid("kind", `the subject's kind "${lane.kind}"`, kind);
+  if (replyTo != null && !isInbox(replyTo)) throw invalid("replyTo", "an inbox subject (_INBOX.…)", replyTo);
+  return {
+    id: id ?? undefined,
+    replyTo: replyTo ?? undefined,
+    timeoutMs: integer("timeoutMs", fields.timeoutMs, TASK_BOUNDS.timeoutMs) ?? TASK_DEFAULTS.timeoutMs,
+    expiresMs: integer("expiresMs", fields.expiresMs, Number.MAX_SAFE_INTEGER),
+    maxAttempts: integer("maxAttempts", fields.maxAttempts, TASK_BOUNDS.maxAttempts) ?? TASK_DEFAULTS.maxAttempts,
+  };
+}
+
+function integer(field: EnvelopeField, value: unknown, max: number): number | undefined {
+  if (value == null) return undefined;
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > max) {
+    throw invalid(field, `an integer from 1 to ${max}`, value);
+  }
+  return value;
+}
+
+function invalid(field: EnvelopeField, bound: string, value: unknown): VgasError {
+  return new VgasError("INVALID", `task field "${field}" must be ${bound}, got ${show(value)}`);
+}
+
+/** A short, safe form of somebody else's value for an error message. */
+function show(value: unknown): string {
+  if (typeof value === "string") return value.length > 80 ? `${JSON.stringify(value.slice(0, 80))}…` : JSON.stringify(value);
+  if (value === null || typeof value === "number" || typeof value === "boolean" || typeof value === "bigint") return String(value);
+  return Array.isArray(value) ? "an array" : `a ${typeof value}`;
+}

@@ -1,0 +1,35 @@
+/**
+ * The grammar of every name that becomes part of a subject: prefix, pool, kind, task id, host id, agent id, actor name.
+ *
+ * A token never holds a dot, a wildcard, white space or a control character, so a subject built from tokens has
+ * exactly as many parts as its builder wrote.
+ */
+
+/** `[A-Za-z0-9_-]{1,64}`. */
+const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** `s<sequence>` and `s<sequence>-<element>`: ids that the swarm gives itself; a client may not choose them. */
+const AUTOMATIC_ID = /^s\d+(?:-\d+)?$/;
+
+/** A publishable inbox subject: `_INBOX.` and at least one further token, no wildcard. */
+const INBOX = /^_INBOX(?:\.[A-Za-z0-9_$=+/-]{1,128}){1,8}$/;
+
+/** True if `value` is a token. */
+export function isToken(value: unknown): value is string {
+  return typeof value === "string" && TOKEN.test(value);
+}
+
+/** True if `id` has the form that is reserved for automatic ids. */
+export function isAutomaticId(id: string): boolean {
+  return AUTOMATIC_ID.test(id);
+}
+
+/** True if answers may be published to `subject`. Anything else could be made to land on a stream or an API subject. */
+export function isInbox(subject: unknown): subject is string {
+  return typeof subject === "string" && subject.length <= 512 && INBOX.test(subject);
+}
+
+/** The automatic id of the message at `sequence` of the task stream, or of its `element` if it was an array. */
+export function automaticId(sequence: number, element?: number): string {
+  return element === undefined ? `s${sequence}` : `s${sequence}-${element}`;
+}

@@ -1,0 +1,51 @@
+/** Messages made to hurt a decoder, by what they try. All of them must be INVALID. */
+import { hex } from "./values.ts";
+
+const repeat = (bytes: string, times: number): string => bytes.repeat(times);
+
+export const HOSTILE: Readonly<Record<string, Uint8Array>> = {
+  "no bytes at all": hex(""),
+  "two values": hex("01 02"),
+  "the byte that is never used": hex("c1"),
+  "the byte that is never used, in an array": hex("91 c1"),
+  "text of 4 GiB": hex("db ff ff ff ff 61"),
+  "binary of 4 GiB": hex("c6 ff ff ff ff 61"),
+  "an array of 4 billion": hex("dd ff ff ff ff 01"),
+  "a map of 4 billion": hex("df ff ff ff ff a1 61 01"),
+  "an extension of 4 GiB": hex("c9 ff ff ff ff ff"),
+  "an array of a million in six bytes": hex("dd 00 0f 42 40 01"),
+  // 20 bytes: msgpackr 1.x allocated each of the nested arrays by its declared length and took the process down.
+  "four nested arrays of 33 million": hex(repeat("dd 01 ff ff ff", 4)),
+  // An array that contains itself, as a map key: msgpackr 1.x recursed for ever when it made the key's text.
+  "a cycle as a map key": hex("81 d6 69 00 00 00 01 91 d6 70 00 00 00 01 c0"),
+  "10 000 nested arrays": hex(`${repeat("91", 10_000)} c0`),
+  "10 000 nested maps": hex(`${repeat("81 a1 61", 10_000)} c0`),
+  "half a million nested arrays, cut off": hex(repeat("91", 500_000)),
+  "nested arrays of 65 535 each": hex(repeat("dc ff ff", 300_000)),
+  "a million empty maps": hex(`dd 00 0e a6 00 ${repeat("80", 960_000)}`),
+  "a map of half a million empty maps": hex(`df 00 07 a1 20 ${repeat("a0 80", 500_000)}`),
+  "more values than allowed, in arrays of 15": hex(`dc 40 00 ${repeat(`9f ${repeat("80", 15)}`, 0x4000)}`),
+  "a map as a map key": hex("81 80 01"),
+  "an array as a map key": hex("81 90 01"),
+  "an array 16 as a map key": hex("81 dc 00 00 01"),
+  "a map 32 as a map key": hex("81 df 00 00 00 00 01"),
+  "binary as a map key": hex("81 c4 01 61 01"),
+  "a timestamp as a map key": hex("81 d6 ff 00 00 00 00 01"),
+  "a key without a value": hex("81 a1 61"),
+  "a record definition of msgpackr": hex("d4 72 40 91 a1 61 01"),
+  "a two-byte record definition of msgpackr": hex("d5 72 40 00 91 a1 61 01"),
+  "undefined of msgpackr": hex("d4 00 00"),
+  "a Set of msgpackr": hex("d4 73 00 91 01"),
+  "an Error of msgpackr": hex("d4 65 00 93 a5 45 72 72 6f 72 a1 61 c0"),
+  "a RegExp of msgpackr": hex("d4 78 00 92 a7 28 61 2b 29 2b 24 24 a0"),
+  "a typed array of msgpackr": hex("c7 05 74 06 00 00 00 01"),
+  "a large integer of msgpackr": hex("c7 09 42 01 02 03 04 05 06 07 08 09"),
+  "bundled strings of msgpackr": hex("d6 62 00 00 00 04 c1 01 a1 61 a0"),
+  "an extension of an application": hex("c7 03 05 01 02 03"),
+  "an extension as long as a timestamp": hex("d6 05 00 00 00 00"),
+  "an extension of 8 bytes as long as a timestamp": hex("d7 00 00 00 00 00 00 00 00 00"),
+  "an extension of 16 bytes": hex(`d8 ff ${repeat("00", 16)}`),
+  "a timestamp of 5 bytes": hex("c7 05 ff 00 00 00 00 00"),
+  "a timestamp with 2^30 - 1 nanoseconds": hex("d7 ff ff ff ff fc 00 00 00 00"),
+  "a timestamp beyond what a Date holds": hex("c7 0c ff 00 00 00 00 7f ff ff ff ff ff ff ff"),
+};

@@ -1,0 +1,77 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createUser } from "@nats-io/nkeys";
+import { describe, expect, it } from "vitest";
+import {
+  describeConnection,
+  parseConnection,
+  resolveConnection,
+} from "../../../src/bus/credentials/connection-file.ts";
+import { temporaryDirectory, temporaryHome } from "../../support/home.ts";
+
+const URL = "nats://127.0.0.1:4999";
+const seed = new TextDecoder().decode(createUser().getSeed());
+
+describe("the connection that `vgas connection` prints", () => {
+  it("names the seed's file, and is read back as the same credential", async () => {
+    const home = await temporaryHome();
+    const credential = await home.credentials.issueNode("worker");
+    const described = await describeConnection({ url: URL, credential });
+    expect(described).toEqual({
+      url: URL,
+      nkeySeedFile: credential.seedFile,
+      inboxPrefix: `_INBOX.${credential.user}`,
+    });
+    expect(await resolveConnection(parseConnection(JSON.stringify(described)))).toEqual({
+      url: URL,
+      user: credential.user,
+      inboxPrefix: credential.inboxPrefix,
+      seed: credential.seed,
+      ca: undefined,
+    });
+  });
+
+  it("holds seed and authority themselves when inline, and needs no file then", async () => {
+    const home = await temporaryHome();
+    const credential = await home.credentials.ensureRole("client");
+    const caFile = join(await temporaryDirectory(), "ca.pem");
+    await writeFile(caFile, "PEM");
+    const described = await describeConnection({ url: URL, credential, caFile, inline: true });
+    expect(described).toEqual({
+      url: URL,
+      nkeySeed: (await readFile(credential.seedFile, "utf8")).trim(),
+      ca: "PEM",
+      inboxPrefix: "_INBOX.client",
+    });
+    const resolved = await resolveConnection(parseConnection(JSON.stringify(described)));
+    expect(resolved).toMatchObject({ user: "client", ca: "PEM", seed: credential.seed });
+  });
+
+  it.each([
+    ["no JSON", "nats://x", /not JSON/],
+    ["neither seed", JSON.stringify({ url: URL, inboxPrefix: "_INBOX.a" }), /exactly one/],
+    [
+      "both seeds",
+      JSON.stringify({ url: URL, inboxPrefix: "_INBOX.a", nkeySeed: seed, nkeySeedFile: "f" }),
+      /exactly one/,
+    ],
+    ["another URL", JSON.stringify({ url: "http://x", inboxPrefix: "_INBOX.a", nkeySeed: seed }), /"url" must be nats/],
+    [
+      "a password in the URL",
+      JSON.stringify({ url: "nats://a:b@x:1", inboxPrefix: "_INBOX.a", nkeySeed: seed }),
+      /"url"/,
+    ],
+    ["a foreign inbox prefix", JSON.stringify({ url: URL, inboxPrefix: "_INBOX.>", nkeySeed: seed }), /_INBOX.<user>/],
+    ["no inbox prefix", JSON.stringify({ url: URL, nkeySeed: seed }), /inboxPrefix/],
+    ["null", "null", /exactly one/],
+  ])("is refused with %s, and the seed is not quoted", (_, text, message) => {
+    const read = (): unknown => parseConnection(text);
+    expect(read).toThrow(message);
+    expect(read).not.toThrow(seed);
+  });
+
+  it("is refused when its seed is none", async () => {
+    const text = JSON.stringify({ url: URL, inboxPrefix: "_INBOX.a", nkeySeed: "SUNONE" });
+    await expect(resolveConnection(parseConnection(text))).rejects.toMatchObject({ code: "CONFIG" });
+  });
+});

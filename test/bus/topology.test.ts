@@ -1,0 +1,190 @@
+import { AckPolicy, DiscardPolicy, jetstreamManager, RetentionPolicy } from "@nats-io/jetstream";
+import { Kvm } from "@nats-io/kv";
+import { describe, expect, test } from "vitest";
+import { Publisher } from "../../src/bus/publisher.ts";
+import { consumerInfo, ensureLaneConsumer, ensureTopology, listConsumers, streamInfo } from "../../src/bus/topology.ts";
+import { MAX_TASK_BYTES } from "../../src/protocols/limits.ts";
+import { TOPOLOGY_DEFAULTS } from "../../src/protocols/streams.ts";
+import { Names } from "../../src/protocols/subjects.ts";
+import { useNats } from "../support/nats.ts";
+import { rejection } from "../support/wait.ts";
+
+const nats = useNats();
+const EMPTY = new Uint8Array(0);
+
+async function open(prefix: string) {
+  const bus = await nats.bus();
+  return { bus, names: new Names(prefix), manager: await jetstreamManager(bus.native) };
+}
+
+describe("ensureTopology", () => {
+  test("makes streams and buckets as the table says", async () => {
+    const { bus, names, manager } = await open("made");
+    const before = Date.now();
+    await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
+    const tasks = await manager.streams.info("MADE_TASKS");
+    expect(tasks.config).toMatchObject({
+      subjects: ["made.tasks.*.*"],
+      retention: RetentionPolicy.Workqueue,
+      discard: DiscardPolicy.New,
+      max_msg_size: MAX_TASK_BYTES,
+      allow_direct: true,
+    });
+    // Microseconds since the epoch, and still a number that JavaScript counts exactly.
+    expect(tasks.state.first_seq).toBeGreaterThanOrEqual(before * 1_000);
+    expect(Number.isSafeInteger(tasks.state.first_seq)).toBe(true);
+    expect((await manager.streams.info("MADE_RESULTS")).config).toMatchObject({
+      max_msgs_per_subject: 1,
+      discard: DiscardPolicy.New,
+      discard_new_per_subject: true,
+      max_age: TOPOLOGY_DEFAULTS.resultsTtlMs * 1e6,
+    });
+    expect((await manager.streams.info("KV_made_rotation")).config).toMatchObject({
+      subjects: ["$KV.made_rotation.>"],
+      allow_rollup_hdrs: true,
+      max_msgs_per_subject: 16,
+    });
+    expect((await manager.streams.info("KV_made_rotation")).config.allow_direct ?? false).toBe(false);
+    // Any KV client takes it for a bucket.
+    const bucket = await new Kvm(bus.native).open("made_rotation");
+    await bucket.put("key", "value");
+    expect((await bucket.get("key"))?.string()).toBe("value");
+  });
+
+  test("is idempotent, also for many callers at once, and keeps what is stored", async () => {
+    const { bus, names } = await open("again");
+    const other = await nats.bus();
+    await Promise.all([bus, other, bus, other].map((each) => ensureTopology(each, names, TOPOLOGY_DEFAULTS)));
+    const publisher = new Publisher(bus);
+    const { sequence } = await publisher.publish(names.task("default", "echo"), EMPTY);
+    await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
+    expect(await streamInfo(bus, names.streams.tasks)).toMatchObject({ messages: 1, lastSequence: sequence });
+  });
+
+  test("applies larger caps and another lifetime, and leaves caps that somebody raised", async () => {
+    const { bus, names, manager } = await open("grown");
+    await ensureTopology(bus, names, { ...TOPOLOGY_DEFAULTS, maxTaskBytes: 1_000_000, maxDeadBytes: 5_000_000 });
+    const options = { ...TOPOLOGY_DEFAULTS, maxTaskBytes: 2_000_000, maxDeadBytes: 1_000_000, resultsTtlMs: 3_600_000 };
+    await ensureTopology(bus, names, options);
+    expect(await streamInfo(bus, names.streams.tasks)).toMatchObject({ maxBytes: 2_000_000 });
+    expect(await streamInfo(bus, names.streams.dead)).toMatchObject({ maxBytes: 5_000_000 });
+    expect((await manager.streams.info(names.streams.results)).config.max_age).toBe(3_600_000 * 1e6);
+  });
+
+  test.each([
+    ["subjects", { subjects: ["drift1.tasks.>"] }],
+    ["retention", { retention: RetentionPolicy.Limits }],
+    ["discard", { discard: DiscardPolicy.Old }],
+    ["max_msg_size", { max_msg_size: -1 }],
+    ["max_msgs_per_subject", { max_msgs_per_subject: 5 }],
+    ["allow_direct", { allow_direct: false }],
+  ])("reports a stream whose %s differs as DRIFT, and changes nothing", async (field, change) => {
+    const { bus, names, manager } = await open("drift1");
+    const stream = names.streams.tasks;
+    const wanted = {
+      subjects: [names.task("*", "*")],
+      retention: RetentionPolicy.Workqueue,
+      discard: DiscardPolicy.New,
+    };
+    const config = { name: stream, max_msg_size: MAX_TASK_BYTES, allow_direct: true, ...wanted, ...change };
+    const before = (await manager.streams.add(config)).config;
+    const error = await rejection(ensureTopology(bus, names, TOPOLOGY_DEFAULTS));
+    expect(error).toMatchObject({
+      code: "DRIFT",
+      message: expect.stringContaining(`stream ${stream} differs: ${field} is`),
+    });
+    expect((await manager.streams.info(stream)).config).toEqual(before);
+    await manager.streams.delete(stream);
+  });
+
+  test("reports subjects that a foreign stream holds as DRIFT", async () => {
+    const { bus, names, manager } = await open("taken");
+    await manager.streams.add({ name: "foreign", subjects: ["taken.>"] });
+    expect(await rejection(ensureTopology(bus, names, TOPOLOGY_DEFAULTS))).toMatchObject({
+      code: "DRIFT",
+      message: expect.stringContaining("another --prefix"),
+    });
+  });
+
+  test("says that replicas need a cluster, and that a cap needs storage", async () => {
+    const { bus, names } = await open("toomuch");
+    expect(await rejection(ensureTopology(bus, names, { ...TOPOLOGY_DEFAULTS, replicas: 3 }))).toMatchObject({
+      code: "CONFIG",
+    });
+    const options = { ...TOPOLOGY_DEFAULTS, maxTaskBytes: 2 ** 50 };
+    expect(await rejection(ensureTopology(bus, names, options))).toMatchObject({
+      code: "CONFIG",
+      message: expect.stringContaining("size cap"),
+    });
+  });
+});
+
+describe("ensureLaneConsumer", () => {
+  const lane = { pool: "default", kind: "echo" };
+
+  test("makes one durable consumer per lane, any number of times at once", async () => {
+    const { bus, names, manager } = await open("lane");
+    await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
+    const other = await nats.bus();
+    await Promise.all([bus, other, bus, other].map((each) => ensureLaneConsumer(each, names, lane)));
+    await ensureLaneConsumer(bus, names, { pool: "default", kind: "sleep" });
+    const { config } = await manager.consumers.info(names.streams.tasks, names.consumer(lane));
+    expect(config).toMatchObject({
+      filter_subject: "lane.tasks.default.echo",
+      ack_policy: AckPolicy.Explicit,
+      ack_wait: 10_000 * 1e6,
+      max_deliver: -1,
+      max_ack_pending: -1,
+      max_waiting: 4_096,
+    });
+    expect((await listConsumers(bus, names.streams.tasks)).map((consumer) => consumer.name).sort()).toEqual([
+      "default=echo",
+      "default=sleep",
+    ]);
+  });
+
+  test("reports one that differs as DRIFT naming the field", async () => {
+    const { bus, names, manager } = await open("odd");
+    await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
+    await manager.consumers.add(names.streams.tasks, {
+      durable_name: names.consumer(lane),
+      filter_subject: names.task("default", "echo"),
+      ack_policy: AckPolicy.Explicit,
+      max_deliver: 5,
+      max_ack_pending: -1,
+      max_waiting: 4_096,
+      ack_wait: 10_000 * 1e6,
+    });
+    const error = await rejection(ensureLaneConsumer(bus, names, lane));
+    expect(error).toMatchObject({ code: "DRIFT", message: expect.stringContaining("max_deliver is 5, wanted -1") });
+  });
+
+  test("without a task stream is NOT_FOUND", async () => {
+    const { bus, names } = await open("bare");
+    expect(await rejection(ensureLaneConsumer(bus, names, lane))).toMatchObject({ code: "NOT_FOUND" });
+  });
+});
+
+describe("states", () => {
+  test("count what waits in a lane", async () => {
+    const { bus, names } = await open("count");
+    await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
+    const lane = { pool: "default", kind: "echo" };
+    await ensureLaneConsumer(bus, names, lane);
+    const publisher = new Publisher(bus);
+    for (let i = 0; i < 3; i++) await publisher.publish(names.task("default", "echo"), EMPTY);
+    await publisher.publish(names.task("default", "other"), EMPTY);
+    expect(await consumerInfo(bus, names.streams.tasks, names.consumer(lane))).toMatchObject({
+      waiting: 3,
+      ackPending: 0,
+    });
+    expect(await streamInfo(bus, names.streams.tasks)).toMatchObject({ messages: 4, consumers: 1, replicas: 1 });
+  });
+
+  test("of what does not exist are undefined", async () => {
+    const { bus, names } = await open("nothing");
+    expect(await streamInfo(bus, names.streams.tasks)).toBeUndefined();
+    expect(await consumerInfo(bus, names.streams.tasks, "x")).toBeUndefined();
+    expect(await listConsumers(bus, names.streams.tasks)).toEqual([]);
+  });
+});

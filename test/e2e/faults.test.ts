@@ -1,0 +1,129 @@
+/** P1, P2, P6 and P8 when processes really die. */
+import { afterEach, describe, expect, it } from "vitest";
+import { FIXTURES, TestSwarm } from "../support/swarm.ts";
+import { eventually } from "../support/wait.ts";
+
+const COUNT = { pool: "default", kind: "count" };
+const MODULE = ["--agents", "0", "--module", `${FIXTURES}agents.ts`];
+const ids = (sequences: readonly number[]): readonly string[] => sequences.map((sequence) => `s${sequence}`).sort();
+
+describe("kill -9 of a host in mid-task", () => {
+  const swarm = new TestSwarm();
+
+  it("P1 P2 P6: its tasks run elsewhere, and each has one result", async () => {
+    const up = await swarm.up(...MODULE);
+    const worker = await swarm.join("worker", "--roles", "agents", ...MODULE);
+    const admin = await swarm.admin();
+    await admin.rosterOf(COUNT, [up.hostId, worker.hostId]);
+    const results = await admin.collect();
+    const sequences = await admin.submit("count", new Array(300).fill({ input: { ms: 100 } }));
+    await eventually(async () => ((await admin.stats(worker.hostId)).running.every((n) => n === 3) ? true : undefined), "it to be full");
+    await worker.kill("SIGKILL");
+    await results.reach(sequences.length);
+
+    expect([...results.byId.keys()].sort()).toEqual(ids(sequences));
+    expect(results.all).toHaveLength(sequences.length);
+    expect(results.all.every(({ status }) => status === "ok")).toBe(true);
+    // The fault struck: tasks that the killed host had begun were begun again.
+    const again = results.all.filter(({ attempt }) => attempt === 2);
+    expect(again.length).toBeGreaterThanOrEqual(1);
+    expect(again.every(({ host }) => host === up.hostId)).toBe(true);
+    await admin.rosterOf(COUNT, [up.hostId]);
+    expect(await admin.stored()).toBe(sequences.length);
+  });
+
+  it("P1: a task that may run only once is not run again, and says so", async () => {
+    const worker = await swarm.join("worker", "--roles", "agents", ...MODULE);
+    const admin = await swarm.admin();
+    await eventually(async () => ((await admin.roster(COUNT)).some(({ host }) => host === worker.hostId) ? true : undefined), "it to join");
+    const results = await admin.collect();
+    const sequences = await admin.submit("count", new Array(20).fill({ input: { ms: 1_500 }, maxAttempts: 1 }));
+    await eventually(async () => ((await admin.stats(worker.hostId)).running.some((n) => n > 0) ? true : undefined), "it to run some");
+    await worker.kill("SIGKILL");
+    await results.reach(sequences.length);
+    const failed = results.all.filter(({ status }) => status === "failed");
+    expect(failed.length).toBeGreaterThanOrEqual(1);
+    expect(failed.every(({ error }) => error?.code === "INTERRUPTED")).toBe(true);
+  });
+});
+
+describe("kill -9 of the nats-server under load", () => {
+  const swarm = new TestSwarm();
+
+  it("P1 P2: it comes back by itself on the same port, and every acknowledged task has its one result", async () => {
+    await swarm.up("--slots", "64");
+    const admin = await swarm.admin();
+    const results = await admin.collect();
+    const restarted = new Promise<void>((resolve) => {
+      admin.bus.onStatus((status) => {
+        if (status.type === "reconnected" && status.restarted) resolve();
+      });
+    });
+    const submitting = admin.submit("echo", Array.from({ length: 20_000 }, (_, i) => ({ input: i })));
+    await results.until(() => results.all.length > 2_000);
+    process.kill(swarm.brokerPid() as number, "SIGKILL");
+    const sequences = await submitting;
+    await restarted;
+    // Results published while we were away are in the stream only.
+    await eventually(async () => ((await admin.stored()) >= sequences.length ? true : undefined), "every result to be stored");
+    expect(await admin.stored()).toBe(sequences.length);
+    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "every task to be acknowledged");
+  });
+});
+
+describe("kill -9 of a whole node", () => {
+  const swarm = new TestSwarm();
+
+  it("P1 P2: started again on the same home it finishes what was acknowledged, with one broker", async () => {
+    const first = await swarm.up("--slots", "8");
+    const admin = await swarm.admin();
+    const results = await admin.collect();
+    const sequences = await admin.submit("echo", Array.from({ length: 5_000 }, (_, i) => ({ input: i })));
+    await results.until(() => results.all.length > 200);
+    await first.kill("SIGKILL");
+    const stored = await admin.stored();
+    expect(stored).toBeLessThan(sequences.length);
+
+    const second = await swarm.up("--slots", "8");
+    expect(second.hostId).toBe(first.hostId);
+    const after = await swarm.admin();
+    await eventually(async () => ((await after.stored()) >= sequences.length ? true : undefined), "every result to be stored");
+    expect(await after.stored()).toBe(sequences.length);
+    await eventually(async () => ((await after.waiting()) === 0 ? true : undefined), "every task to be acknowledged");
+  });
+});
+
+describe("SIGTERM under load", () => {
+  const swarm = new TestSwarm();
+  afterEach(() => undefined);
+
+  it("P8: what runs finishes, what waits stays, nothing runs twice, and the exit code is 0", async () => {
+    const first = await swarm.up(...MODULE);
+    const admin = await swarm.admin();
+    const results = await admin.collect();
+    const sequences = await admin.submit("count", new Array(400).fill({ input: { ms: 50 } }));
+    await results.until(() => results.all.length >= 30);
+    expect(await first.kill("SIGTERM")).toBe(0);
+    await swarm.up(...MODULE);
+    const after = await swarm.admin();
+    const later = await after.collect();
+    await eventually(async () => ((await after.stored()) >= sequences.length ? true : undefined), "every result to be stored");
+    expect(await after.stored()).toBe(sequences.length);
+    const all = [...results.all, ...later.all];
+    expect(all.length).toBeGreaterThan(30);
+    expect(all.every(({ attempt, status }) => attempt === 1 && status === "ok")).toBe(true);
+  });
+
+  it("P8: what does not finish within the grace is handed back and runs elsewhere", async () => {
+    const worker = await swarm.join("worker", "--roles", "agents", "--grace", "200", ...MODULE);
+    const admin = await swarm.admin();
+    await eventually(async () => ((await admin.roster(COUNT)).some(({ host }) => host === worker.hostId) ? true : undefined), "it to join");
+    const results = await admin.collect();
+    const sequences = await admin.submit("count", new Array(20).fill({ input: { ms: 2_000 } }));
+    await eventually(async () => ((await admin.stats(worker.hostId)).running.some((n) => n > 0) ? true : undefined), "it to run some");
+    expect(await worker.kill("SIGTERM")).toBe(0);
+    await results.reach(sequences.length);
+    expect(results.all.every(({ status, host }) => status === "ok" && host !== worker.hostId)).toBe(true);
+    expect(results.all.some(({ attempt }) => attempt === 2)).toBe(true);
+  });
+});

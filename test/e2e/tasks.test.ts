@@ -1,0 +1,134 @@
+/** What a task can ask for, from the contract's sections 2 to 4. */
+import { beforeAll, describe, expect, it } from "vitest";
+import { encode } from "../../src/bus/codec/codec.ts";
+import type { TaskEvent } from "../../src/protocols/result.ts";
+import { decodeMirrored } from "../../src/bus/codec/task.ts";
+import { type Admin, FIXTURES, type Results, TestSwarm } from "../support/swarm.ts";
+import { eventually } from "../support/wait.ts";
+
+describe("tasks", () => {
+  const swarm = new TestSwarm();
+  let admin: Admin;
+  let results: Results;
+
+  beforeAll(async () => {
+    await swarm.up("--module", `${FIXTURES}agents.ts`);
+    admin = await swarm.admin();
+    results = await admin.collect();
+  });
+
+  async function resultOf(kind: string, task: object): Promise<(typeof results.all)[number]> {
+    const [sequence] = await admin.submit(kind, [task]);
+    const id = "id" in task ? String(task.id) : `s${sequence}`;
+    await results.until(() => results.byId.has(id));
+    return results.byId.get(id) as (typeof results.all)[number];
+  }
+
+  it("hands the context snapshot and unknown fields to the behaviour", async () => {
+    const result = await resultOf("look", { input: 1, context: { user: "ada" }, priority: 7, note: null });
+    expect(result.output).toEqual({ context: { user: "ada" }, extra: { priority: 7, note: null }, input: 1 });
+  });
+
+  it("P1: repeats a retryable failure with its attempts counted, and says so in an event", async () => {
+    const events: TaskEvent[] = [];
+    await admin.bus.subscribe(admin.names.event("default", "flaky"), ({ data }) => {
+      events.push(decodeMirrored(data).value as TaskEvent);
+    });
+    const result = await resultOf("count", { id: "flaky", input: { fail: { code: "FLAKY", retryable: true, untilAttempt: 2 } } });
+    expect(result).toMatchObject({ status: "ok", attempt: 2 });
+    expect(events).toMatchObject([{ type: "retrying", attempt: 1, data: { error: { code: "FLAKY" } } }]);
+  });
+
+  it("fails for good after maxAttempts, and at once when a retry cannot help", async () => {
+    const worn = await resultOf("count", { id: "worn", maxAttempts: 2, input: { fail: { code: "FLAKY", retryable: true } } });
+    expect(worn).toMatchObject({ status: "failed", attempt: 2, error: { code: "FLAKY", retryable: false } });
+    const final = await resultOf("count", { id: "final", input: { fail: { code: "NO", retryable: false } } });
+    expect(final).toMatchObject({ status: "failed", attempt: 1, error: { code: "NO" } });
+  });
+
+  it("ends an attempt at its timeout", async () => {
+    const result = await resultOf("count", { maxAttempts: 1, timeoutMs: 50, input: { ms: 60_000 } });
+    expect(result).toMatchObject({ status: "failed", error: { code: "TIMEOUT" } });
+  });
+
+  it("fails an output that cannot be encoded", async () => {
+    expect(await resultOf("bad-output", {})).toMatchObject({ status: "failed", error: { code: "INVALID_OUTPUT" } });
+  });
+
+  it("expires a task that was not started in time", async () => {
+    // Two hundred tasks of 100 ms on fifteen slots keep it waiting for longer than it may.
+    const blockers = await admin.submit("count", new Array(200).fill({ input: { ms: 100 } }));
+    const result = await resultOf("count", { expiresMs: 1, input: null });
+    expect(result).toMatchObject({ status: "expired", error: { code: "EXPIRED" } });
+    await results.until(() => blockers.every((sequence) => results.byId.has(`s${sequence}`)));
+  });
+
+  it("P2: keeps the first result of an id, does not run it again, and sends it to a new replyTo", async () => {
+    const first = await resultOf("echo", { id: "once", input: "first" });
+    expect(first.output).toBe("first");
+    const inbox = admin.bus.inbox();
+    const answer = new Promise<unknown>((resolve) => {
+      admin.bus.subscribeNow(inbox, ({ data }) => resolve(decodeMirrored(data).value));
+    });
+    await admin.bus.flush();
+    await admin.submit("echo", [{ id: "once", input: "second", replyTo: inbox }]);
+    expect(await answer).toMatchObject({ id: "once", output: "first" });
+    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "the second to be acknowledged");
+    expect(results.all.filter(({ id }) => id === "once")).toHaveLength(1);
+  });
+
+  it("answers JSON in JSON, and msgpack in msgpack", async () => {
+    const inbox = admin.bus.inbox();
+    const encodings: string[] = [];
+    await admin.bus.subscribe(inbox, ({ data }) => {
+      encodings.push(decodeMirrored(data).encoding);
+    });
+    const subject = admin.names.task("default", "echo");
+    const json = await admin.publisher.publish(subject, new TextEncoder().encode(` {"input":{"n":1},"replyTo":"${inbox}"}`));
+    await eventually(async () => encodings[0], "the JSON answer");
+    const packed = await admin.publisher.publish(subject, encode({ input: 2, replyTo: inbox }));
+    await eventually(async () => encodings[1], "the msgpack answer");
+    expect(encodings).toEqual(["json", "msgpack"]);
+    expect(packed.sequence).toBeGreaterThan(json.sequence);
+  });
+
+  it("runs each element of an array on its own ticket, and acknowledges the message when all are stored", async () => {
+    const elements = Array.from({ length: 50 }, (_, i) => ({ input: i }));
+    const { sequence } = await admin.publisher.publish(admin.names.task("default", "echo"), encode(elements));
+    await results.until(() => elements.every((_, i) => results.byId.has(`s${sequence}-${i}`)));
+    const tickets = elements.map((_, i) => results.byId.get(`s${sequence}-${i}`)?.ticket);
+    expect(new Set(tickets).size).toBe(50);
+    expect(elements.map((_, i) => results.byId.get(`s${sequence}-${i}`)?.output)).toEqual(elements.map(({ input }) => input));
+    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "the array to be acknowledged");
+  });
+
+  it("P1: an element that fails is tried again on its own, the others are not", async () => {
+    const elements = [{ input: null }, { input: { fail: { code: "FLAKY", retryable: true, untilAttempt: 2 } } }, { input: null }];
+    const { sequence } = await admin.publisher.publish(admin.names.task("default", "count"), encode(elements));
+    await results.until(() => elements.every((_, i) => results.byId.has(`s${sequence}-${i}`)));
+    expect(elements.map((_, i) => results.byId.get(`s${sequence}-${i}`)?.attempt)).toEqual([1, 2, 1]);
+    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "everything to be acknowledged");
+  });
+
+  it("a hundred thousand tasks of a kind that nobody offers do not hold up the others", async () => {
+    const backlog = 100_000;
+    await admin.submit("nobody", new Array(backlog).fill({ input: 1 }));
+    const sequences = await admin.submit("echo", Array.from({ length: 2_000 }, (_, i) => ({ input: i })));
+    await results.until(() => sequences.every((sequence) => results.byId.has(`s${sequence}`)));
+    expect(await admin.waiting()).toBeGreaterThanOrEqual(backlog);
+  });
+});
+
+describe("a busy host", () => {
+  const swarm = new TestSwarm();
+
+  it("P6: a task that blocks its event loop for five seconds is not taken for dead, and runs once", async () => {
+    const up = await swarm.up("--agents", "0", "--module", `${FIXTURES}agents.ts`);
+    const admin = await swarm.admin();
+    const results = await admin.collect();
+    await admin.submit("count", [{ id: "blocker", input: { block: 5_000 } }]);
+    await results.until(() => results.byId.has("blocker"));
+    expect(results.byId.get("blocker")).toMatchObject({ status: "ok", attempt: 1 });
+    expect(up.log()).not.toContain("out of the rotation");
+  });
+});

@@ -1,0 +1,242 @@
+/**
+ * A real swarm for a test file: `bin/vgas` processes with homes of their own in a temporary directory, free ports, and an
+ * admin connection to look inside. Everything still running is killed at the end; the directory is kept on failure.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach } from "vitest";
+import type { Bus } from "../../src/bus/bus.ts";
+import { decode, encode } from "../../src/bus/codec/codec.ts";
+import { connectBus } from "../../src/bus/connection.ts";
+import { describeConnection } from "../../src/bus/credentials/connection-file.ts";
+import { openHome } from "../../src/bus/home/home.ts";
+import { KvBucket } from "../../src/bus/kv.ts";
+import { Publisher } from "../../src/bus/publisher.ts";
+import { streamInfo } from "../../src/bus/topology.ts";
+import { type HostStats, hostStats } from "../../src/protocols/host-messages.ts";
+import type { TaskResult } from "../../src/protocols/result.ts";
+import { type Roster, type RotationRecord, roster, rotationRecord } from "../../src/protocols/rotation.ts";
+import { type LaneName, Names } from "../../src/protocols/subjects.ts";
+import { eventually } from "./wait.ts";
+
+const BIN = fileURLToPath(new URL("../../bin/vgas", import.meta.url));
+export const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
+
+/** The `ready` line of `up` and `join`. */
+interface Ready {
+  readonly url: string;
+  readonly http: string;
+  readonly hostId: string;
+}
+
+/** A running `vgas up` or `vgas join`. */
+export interface Node extends Ready {
+  readonly child: ChildProcess;
+  readonly home: string;
+  /** Everything it wrote to stderr. */
+  log(): string;
+  /** Sends `signal` and waits for the end; returns the exit code, or the signal's name. */
+  kill(signal?: NodeJS.Signals): Promise<number | string>;
+}
+
+export class TestSwarm {
+  readonly dir = mkdtempSync(join(tmpdir(), "vgas-swarm-"));
+  readonly home = join(this.dir, "up");
+  readonly names = new Names();
+  readonly #nodes = new Set<Node>();
+  readonly #closers: (() => Promise<void>)[] = [];
+  #joined = 0;
+
+  /** Registers the end of the swarm with the test file. */
+  constructor() {
+    let failed = false;
+    afterEach((context) => {
+      if (context.task.result?.state === "fail") failed = true;
+    });
+    afterAll(async () => {
+      for (const close of this.#closers) await close().catch(() => undefined);
+      for (const node of this.#nodes) await node.kill("SIGKILL");
+      const broker = this.brokerPid();
+      if (broker !== undefined) killQuietly(broker);
+      if (failed) console.error(`kept for inspection: ${this.dir}`);
+      else rmSync(this.dir, { recursive: true, force: true });
+    });
+  }
+
+  up(...flags: readonly string[]): Promise<Node> {
+    return this.#start(this.home, ["up", "--nats-port", "0", "--http-port", "0", ...flags]);
+  }
+
+  /** Joins with a credential of its own. */
+  async join(role: "worker" | "dispatcher", ...flags: readonly string[]): Promise<Node> {
+    const home = join(this.dir, `join-${this.#joined++}`);
+    mkdirSync(home, { mode: 0o700 });
+    const credential = await (await openHome(this.home)).credentials.issueNode(role);
+    const file = join(home, "connection.json");
+    writeFileSync(file, JSON.stringify(await describeConnection({ url: this.#url, credential, inline: true })), { mode: 0o600 });
+    return await this.#start(home, ["join", "--connection", file, "--http-port", "0", ...flags]);
+  }
+
+  /** A connection that may do everything. */
+  async admin(): Promise<Admin> {
+    const { seed, inboxPrefix } = await (await openHome(this.home)).credentials.ensureRole("admin");
+    const bus = await connectBus({ url: this.#url, seed, inboxPrefix, name: "test" });
+    this.#closers.push(() => bus.close());
+    return new Admin(bus, this.names);
+  }
+
+  /** Pid of the nats-server of the swarm's home. */
+  brokerPid(): number | undefined {
+    try {
+      const record: unknown = JSON.parse(readFileSync(join(this.home, "nats", "broker.json"), "utf8"));
+      return (record as { readonly pid?: number }).pid;
+    } catch {
+      return undefined;
+    }
+  }
+
+  get #url(): string {
+    const [first] = this.#nodes;
+    if (!first) throw new Error("the swarm is not up");
+    return first.url;
+  }
+
+  async #start(home: string, args: readonly string[]): Promise<Node> {
+    const child = spawn(process.execPath, [BIN, ...args, "--home", home, "--json"], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, NO_COLOR: "1" },
+    });
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    const ended = once(child, "exit");
+    const line = await Promise.race([
+      once(createInterface(child.stdout), "line"),
+      ended.then(() => {
+        throw new Error(`vgas ${args.join(" ")} ended before it was ready:\n${stderr}`);
+      }),
+    ]);
+    const node: Node = {
+      ...(JSON.parse(String(line[0])) as Ready),
+      child,
+      home,
+      log: () => stderr,
+      kill: async (signal = "SIGTERM") => {
+        this.#nodes.delete(node);
+        if (child.exitCode === null && child.signalCode === null) {
+          child.kill(signal);
+          await ended;
+        }
+        return child.exitCode ?? child.signalCode ?? "unknown";
+      },
+    };
+    this.#nodes.add(node);
+    return node;
+  }
+}
+
+/** What a test does with a swarm from outside. */
+export class Admin {
+  readonly bus: Bus;
+  readonly names: Names;
+  readonly publisher: Publisher;
+  readonly rotation: KvBucket;
+
+  constructor(bus: Bus, names: Names) {
+    this.bus = bus;
+    this.names = names;
+    this.publisher = new Publisher(bus);
+    this.rotation = new KvBucket(bus, this.publisher, names.buckets.rotation);
+  }
+
+  /** Publishes tasks, each in a message of its own, and resolves when all are acknowledged. Returns their sequences. */
+  async submit(kind: string, tasks: readonly unknown[], pool = "default"): Promise<readonly number[]> {
+    const acks = tasks.map((task) => this.publisher.publish(this.names.task(pool, kind), encode(task), { msgId: crypto.randomUUID() }));
+    return (await Promise.all(acks)).map(({ sequence }) => sequence);
+  }
+
+  /** Collects results from now on. */
+  async collect(pool = "default"): Promise<Results> {
+    const results = new Results();
+    await this.bus.subscribe(this.names.result(pool, "*"), ({ data }) => results.add(decode(data) as TaskResult));
+    return results;
+  }
+
+  async record(lane: LaneName): Promise<RotationRecord | undefined> {
+    const entry = await this.rotation.get(this.names.rotationKey(lane));
+    return entry && rotationRecord.parse(decode(entry.value));
+  }
+
+  async roster(lane: LaneName): Promise<Roster["ranges"]> {
+    const entry = await this.rotation.get(this.names.rosterKey(lane));
+    return entry ? roster.parse(decode(entry.value)).ranges : [];
+  }
+
+  /** Waits until the lane's roster in force names exactly these hosts. */
+  async rosterOf(lane: LaneName, hosts: readonly string[]): Promise<RotationRecord> {
+    const wanted = [...hosts].sort().join();
+    return await eventually(async () => {
+      const [entry, record, ranges] = [await this.rotation.get(this.names.rosterKey(lane)), await this.record(lane), await this.roster(lane)];
+      const named = [...new Set(ranges.map(({ host }) => host))].sort().join();
+      return named === wanted && record?.roster === entry?.revision ? record : undefined;
+    }, `the roster to name ${wanted}`);
+  }
+
+  async stats(host: string): Promise<HostStats> {
+    const answer = await this.bus.request("stats", this.names.host(host, "stats"), new Uint8Array(0), { timeoutMs: 5_000 });
+    return hostStats.parse(decode(answer.data));
+  }
+
+  /** Messages in the task stream: those not acknowledged yet. */
+  async waiting(): Promise<number> {
+    return (await streamInfo(this.bus, this.names.streams.tasks))?.messages ?? 0;
+  }
+
+  async stored(): Promise<number> {
+    return (await streamInfo(this.bus, this.names.streams.results))?.messages ?? 0;
+  }
+}
+
+/** Results as they come. */
+export class Results {
+  readonly all: TaskResult[] = [];
+  readonly byId = new Map<string, TaskResult>();
+  readonly #waiters = new Set<() => void>();
+
+  add(result: TaskResult): void {
+    this.all.push(result);
+    this.byId.set(result.id, result);
+    for (const waiter of [...this.#waiters]) waiter();
+  }
+
+  /** Resolves when `count` different tasks have a result. */
+  async reach(count: number): Promise<void> {
+    await this.until(() => this.byId.size >= count);
+  }
+
+  async until(condition: () => boolean): Promise<void> {
+    if (condition()) return;
+    await new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (!condition()) return;
+        this.#waiters.delete(look);
+        resolve();
+      };
+      this.#waiters.add(look);
+    });
+  }
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended already.
+  }
+}

@@ -1,0 +1,25 @@
+/** Resolves when `check` holds, asked again at each turn of the event loop; the test's own time limit is the bound. */
+export async function until(check: () => boolean): Promise<void> {
+  while (!check()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** What `work` rejects with. Fails if it resolves. */
+export async function rejection(work: Promise<unknown>): Promise<unknown> {
+  try {
+    await work;
+  } catch (error) {
+    return error;
+  }
+  throw new Error("it was to be rejected, and resolved");
+}
+
+/** The first value of `probe` that is not undefined, asked for again as soon as it has answered; the test's time limit is the bound. */
+export async function eventually<T>(probe: () => Promise<T | undefined>, what: string): Promise<T> {
+  for (;;) {
+    const value = await probe().catch((error: unknown) => {
+      throw new Error(`while waiting for ${what}`, { cause: error });
+    });
+    if (value !== undefined) return value;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
