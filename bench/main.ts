@@ -12,7 +12,9 @@ if (name !== undefined && !(name in BENCHMARKS)) {
   process.exit(2);
 }
 const log = (line: string): void => console.error(line);
-log(`${cpus().length} x ${cpus()[0]?.model ?? "unknown processor"}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`);
+log(
+  `${cpus().length} x ${cpus()[0]?.model ?? "unknown processor"}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
+);
 for (const [each, run] of Object.entries(BENCHMARKS)) {
   if (name === undefined || name === each) console.log(await run(log));
 }

@@ -59,7 +59,11 @@ export class BenchBroker {
 /** Starts `bench/<file>` in a process of its own and resolves when it has printed its first line. */
 export async function startWorker(file: string, ...args: readonly string[]): Promise<ChildProcess> {
   const path = fileURLToPath(new URL(file, import.meta.url));
-  const child = spawn(process.execPath, ["--expose-gc", JITI, path, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(
+    process.execPath,
+    [...(process.env["PROF"] ? ["--cpu-prof", "--cpu-prof-dir=/tmp/h/prof"] : []), "--expose-gc", JITI, path, ...args],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
   const first = await Promise.race([once(child.stdout, "data"), once(child, "exit").then(() => undefined)]);
   if (first === undefined) throw new Error(`${file} ended before it was ready`);
   return child;
@@ -75,7 +79,12 @@ export async function stopWorker(child: ChildProcess): Promise<void> {
  * Publishes `bodies` and waits until `results` more results are stored and every task is acknowledged. Returns results
  * per second, from the first publish to the last stored result.
  */
-export async function drive(broker: BenchBroker, subject: string, bodies: readonly Uint8Array[], results: number): Promise<number> {
+export async function drive(
+  broker: BenchBroker,
+  subject: string,
+  bodies: readonly Uint8Array[],
+  results: number,
+): Promise<number> {
   const { bus, names } = broker;
   const publisher = new Publisher(bus);
   const before = (await streamInfo(bus, names.streams.results))?.messages ?? 0;
@@ -99,11 +108,14 @@ export async function drive(broker: BenchBroker, subject: string, bodies: readon
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
+  return sorted.length % 2 === 1
+    ? (sorted[middle] as number)
+    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
 }
 
 /** `median (min - max)`. */
 export function spread(values: readonly number[], digits: number): string {
-  const show = (value: number): string => value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
+  const show = (value: number): string =>
+    value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
   return `${show(median(values))} (${show(Math.min(...values))} - ${show(Math.max(...values))})`;
 }

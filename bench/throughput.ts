@@ -38,13 +38,16 @@ export async function throughput(log: (line: string) => void): Promise<Throughpu
     single.push(vgas.single);
     arrays.push(vgas.arrays as number);
     heapGrowth.push(vgas.heapGrowth as number);
-    log(`pair ${pair + 1} of ${PAIRS}: floor ${Math.round(floor[pair] as number)}/s, vgas ${Math.round(vgas.single)}/s, arrays ${Math.round(vgas.arrays as number)}/s`);
+    log(
+      `pair ${pair + 1} of ${PAIRS}: floor ${Math.round(floor[pair] as number)}/s, vgas ${Math.round(vgas.single)}/s, arrays ${Math.round(vgas.arrays as number)}/s`,
+    );
   }
   return { floor, single, arrays, heapGrowth };
 }
 
 export function printThroughput({ floor, single, arrays, heapGrowth }: ThroughputReport): string {
-  const ratio = (values: readonly number[]): readonly number[] => values.map((value, i) => value / (floor[i] as number));
+  const ratio = (values: readonly number[]): readonly number[] =>
+    values.map((value, i) => value / (floor[i] as number));
   return [
     `throughput: ${TASKS.toLocaleString("en")} durable 200-byte echo tasks, submit to stored result, ${PAIRS} pairs, median (min - max)`,
     "",
@@ -54,7 +57,10 @@ export function printThroughput({ floor, single, arrays, heapGrowth }: Throughpu
     `| vgas, one by one | ${spread(single, 0)} | ${spread(ratio(single), 2)} |`,
     `| vgas, arrays of ${PER_ARRAY} | ${spread(arrays, 0)} | ${spread(ratio(arrays), 2)} |`,
     "",
-    `heap after collection, growth over ${TASKS.toLocaleString("en")} further tasks: ${spread(heapGrowth.map((bytes) => bytes / 2 ** 20), 2)} MiB`,
+    `heap after collection, growth over ${TASKS.toLocaleString("en")} further tasks: ${spread(
+      heapGrowth.map((bytes) => bytes / 2 ** 20),
+      2,
+    )} MiB`,
     `one by one ${median(ratio(single)) >= 0.7 ? "is" : "IS NOT"} above 0.7 of the floor`,
   ].join("\n");
 }
@@ -62,7 +68,10 @@ export function printThroughput({ floor, single, arrays, heapGrowth }: Throughpu
 async function measure(what: "floor" | "vgas"): Promise<Outcome> {
   const broker = await BenchBroker.start();
   try {
-    const user = what === "vgas" ? await broker.home.credentials.issueNode("dispatcher") : await broker.home.credentials.read("system");
+    const user =
+      what === "vgas"
+        ? await broker.home.credentials.issueNode("dispatcher")
+        : await broker.home.credentials.read("system");
     const seed = new TextDecoder().decode(user.seed);
     const subject = broker.names.task(LANE.pool, LANE.kind);
     const one = encode(task);
@@ -70,7 +79,14 @@ async function measure(what: "floor" | "vgas"): Promise<Outcome> {
     const worker =
       what === "floor"
         ? await startWorker("floor-worker.ts", broker.url, seed, user.inboxPrefix, String(IN_FLIGHT))
-        : await startWorker("host-worker.ts", broker.url, seed, user.inboxPrefix, String(AGENTS), String(IN_FLIGHT / AGENTS));
+        : await startWorker(
+            "host-worker.ts",
+            broker.url,
+            seed,
+            user.inboxPrefix,
+            String(AGENTS),
+            String(IN_FLIGHT / AGENTS),
+          );
     const heap = async (): Promise<number> => {
       worker.kill("SIGUSR2");
       return Number(String((await once(worker.stdout as NodeJS.ReadableStream, "data"))[0]));

@@ -12,7 +12,12 @@ export type NodeTask = (typeof ROLES)[number];
 
 const token = z.string().refine(isToken, "must be a token [A-Za-z0-9_-]{1,64}");
 const port = z.number().int().min(0).max(65_535);
-const url = z.string().regex(/^(?:nats|tls):\/\/[^\s,]+(?:,(?:nats|tls):\/\/[^\s,]+)*$/, "must be nats://HOST:PORT or tls://HOST:PORT, several separated by commas");
+const url = z
+  .string()
+  .regex(
+    /^(?:nats|tls):\/\/[^\s,]+(?:,(?:nats|tls):\/\/[^\s,]+)*$/,
+    "must be nats://HOST:PORT or tls://HOST:PORT, several separated by commas",
+  );
 
 const schema = z.strictObject({
   home: z.string().min(1),
@@ -70,7 +75,15 @@ export const ENVIRONMENT: Readonly<Record<keyof Config, string>> = {
   logLevel: "VGAS_LOG_LEVEL",
 };
 
-const NUMBERS: ReadonlySet<keyof Config> = new Set(["natsPort", "httpPort", "agents", "slots", "replicas", "resultsTtlMs", "graceMs"]);
+const NUMBERS: ReadonlySet<keyof Config> = new Set([
+  "natsPort",
+  "httpPort",
+  "agents",
+  "slots",
+  "replicas",
+  "resultsTtlMs",
+  "graceMs",
+]);
 const LISTS: ReadonlySet<keyof Config> = new Set(["modules", "roles"]);
 
 /**
@@ -79,7 +92,10 @@ const LISTS: ReadonlySet<keyof Config> = new Set(["modules", "roles"]);
  *
  * @throws VgasError CONFIG naming the field, where it was set, the bound and the value
  */
-export function resolveConfig(flags: ConfigInput, env: Readonly<Record<string, string | undefined>> = process.env): Config {
+export function resolveConfig(
+  flags: ConfigInput,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Config {
   const fromEnv = readEnvironment(env);
   const home = resolve(flags.home ?? fromEnv.home ?? join(homedir(), ".vgas"));
   const fromFile = readConfigFile(join(home, "config.json"));
@@ -112,7 +128,8 @@ function readEnvironment(env: Readonly<Record<string, string | undefined>>): Con
     if (text === undefined || text === "") continue;
     if (NUMBERS.has(field)) {
       const number = Number(text);
-      if (!Number.isFinite(number)) throw new VgasError("CONFIG", `${name} must be a number, got ${JSON.stringify(text)}`);
+      if (!Number.isFinite(number))
+        throw new VgasError("CONFIG", `${name} must be a number, got ${JSON.stringify(text)}`);
       values[field] = number;
     } else values[field] = LISTS.has(field) ? text.split(",").map((part) => part.trim()) : text;
   }

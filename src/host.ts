@@ -78,7 +78,10 @@ export async function startHost(options: HostOptions): Promise<Host> {
   }
 }
 
-async function compose({ config, connection, agents: extraAgents = [], logger = silentLogger }: HostOptions, stops: Stop[]): Promise<Host> {
+async function compose(
+  { config, connection, agents: extraAgents = [], logger = silentLogger }: HostOptions,
+  stops: Stop[],
+): Promise<Host> {
   const names = new Names(config.prefix);
   const clock = systemClock;
   const random = Math.random;
@@ -99,7 +102,12 @@ async function compose({ config, connection, agents: extraAgents = [], logger = 
   const hostId = link.hostId;
   const bus = await connectBus({ ...link.connection, logger });
   stops.push(() => bus.close());
-  if (link.ownsTopology) await ensureTopology(bus, names, { ...TOPOLOGY_DEFAULTS, replicas: config.replicas, resultsTtlMs: config.resultsTtlMs });
+  if (link.ownsTopology)
+    await ensureTopology(bus, names, {
+      ...TOPOLOGY_DEFAULTS,
+      replicas: config.replicas,
+      resultsTtlMs: config.resultsTtlMs,
+    });
 
   const publisher = new Publisher(bus);
   stops.push(() => publisher.close());
@@ -119,7 +127,12 @@ async function compose({ config, connection, agents: extraAgents = [], logger = 
     logger,
     onEscalate: (escalation) => {
       if (intensity.allow()) return "restart";
-      fail(new VgasError("INTERNAL", `actor ${escalation.name} failed too often; the node ends so that it can be started anew`));
+      fail(
+        new VgasError(
+          "INTERNAL",
+          `actor ${escalation.name} failed too often; the node ends so that it can be started anew`,
+        ),
+      );
       return "stop";
     },
   });
@@ -177,7 +190,8 @@ async function compose({ config, connection, agents: extraAgents = [], logger = 
   if (http) stops.push(() => http.stop());
 
   bus.onStatus((status) => {
-    if (status.type === "closed" && status.error) fail(new VgasError("NO_SWARM", `the connection ended for good: ${status.error.message}`));
+    if (status.type === "closed" && status.error)
+      fail(new VgasError("NO_SWARM", `the connection ended for good: ${status.error.message}`));
   });
   let stopping: Promise<void> | undefined;
   const stop = (graceMs = config.graceMs): Promise<void> => {
@@ -229,12 +243,26 @@ async function connectionOf(
   }
   if (config.natsUrl !== undefined) {
     const { hostId } = home;
-    return { hostId, ownsTopology: true, connection: { url: config.natsUrl, seed: undefined, inboxPrefix: `_INBOX.${hostId}`, name: hostId } };
+    return {
+      hostId,
+      ownsTopology: true,
+      connection: { url: config.natsUrl, seed: undefined, inboxPrefix: `_INBOX.${hostId}`, name: hostId },
+    };
   }
-  const server = await startNatsServer({ home, port: config.natsPort, durability: config.durability, logger, onExit: fail });
+  const server = await startNatsServer({
+    home,
+    port: config.natsPort,
+    durability: config.durability,
+    logger,
+    onExit: fail,
+  });
   stops.push(() => server.stop());
   const { seed, inboxPrefix } = await home.credentials.read("system");
-  return { hostId: home.hostId, ownsTopology: true, connection: { url: server.url, seed, inboxPrefix, name: home.hostId } };
+  return {
+    hostId: home.hostId,
+    ownsTopology: true,
+    connection: { url: server.url, seed, inboxPrefix, name: home.hostId },
+  };
 }
 
 async function resolveAgents(config: Config, extra: readonly AgentDefinition[]): Promise<readonly ResolvedAgent[]> {

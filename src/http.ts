@@ -25,7 +25,8 @@ const HOST = "127.0.0.1";
 export async function startHttp({ port, bus, logger }: HttpOptions): Promise<HttpServer> {
   const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS }, (request, response) => {
     const path = (request.url ?? "").split("?")[0];
-    if (request.method !== "GET" && request.method !== "HEAD") return answer(response, 405, { error: "only GET and HEAD" });
+    if (request.method !== "GET" && request.method !== "HEAD")
+      return answer(response, 405, { error: "only GET and HEAD" });
     if (path === "/healthz") return answer(response, 200, { status: "ok" });
     if (path === "/readyz") {
       const ready = bus.state === "connected";
@@ -37,7 +38,13 @@ export async function startHttp({ port, bus, logger }: HttpOptions): Promise<Htt
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       const why = error.code === "EADDRINUSE" ? "is taken by another process" : `cannot be used (${error.message})`;
-      reject(new VgasError("CONFIG", `HTTP port ${port} ${why}; stop what uses it, or give --http-port N (0 picks a free one)`, { cause: error }));
+      reject(
+        new VgasError(
+          "CONFIG",
+          `HTTP port ${port} ${why}; stop what uses it, or give --http-port N (0 picks a free one)`,
+          { cause: error },
+        ),
+      );
     });
     server.listen(port, HOST, resolve);
   });

@@ -25,9 +25,13 @@ export async function loadAgents(
     try {
       exported = await jiti.import(path, { default: true });
     } catch (error) {
-      throw new VgasError("CONFIG", `--module ${file} cannot be loaded: ${error instanceof Error ? error.message : String(error)}`, {
-        cause: error,
-      });
+      throw new VgasError(
+        "CONFIG",
+        `--module ${file} cannot be loaded: ${error instanceof Error ? error.message : String(error)}`,
+        {
+          cause: error,
+        },
+      );
     }
     const list = Array.isArray(exported) ? exported : [exported];
     if (list.length === 0) throw new VgasError("CONFIG", `--module ${file} exports no agents`);

@@ -11,7 +11,7 @@ import type { InstalledPackage } from "./packages.ts";
 export default defineAgent<InstalledPackage, PackageAudit>({
   kind: "audit-package",
   instances: 8,
-  slots: 2,
+  slots: 16,
   async run({ input }, { signal }) {
     if (typeof input?.folder !== "string" || typeof input.location !== "string" || !isAbsolute(input.folder)) {
       throw new TaskError("BAD_INPUT", "the input must be {folder: absolute path, location}", { retryable: false });

@@ -17,21 +17,19 @@ export class EmbeddedSwarm {
   readonly #child: ChildProcess;
   readonly #modules: readonly string[];
   #ordered = false;
-  /** Rejects when the swarm ends without having been told to. */
-  readonly lost: Promise<never>;
+  /** Aborted, with an error that says why, when the swarm ends without having been told to. */
+  readonly lost: AbortSignal;
 
   private constructor(home: string, modules: readonly string[], child: ChildProcess) {
     this.home = home;
     this.pid = child.pid ?? 0;
     this.#modules = modules;
     this.#child = child;
-    this.lost = new Promise<never>((_, reject) => {
-      child.once("exit", (code, signal) => {
-        if (!this.#ordered) reject(new Error(`the swarm ended with ${signal ?? `code ${code}`}${tail(logOf(home))}`));
-      });
+    const lost = new AbortController();
+    this.lost = lost.signal;
+    child.once("exit", (code, signal) => {
+      if (!this.#ordered) lost.abort(new Error(`the swarm ended with ${signal ?? `code ${code}`}${tail(logOf(home))}`));
     });
-    // Whoever starts a swarm looks at it when it can.
-    this.lost.catch(() => undefined);
   }
 
   /**
@@ -52,12 +50,8 @@ export class EmbeddedSwarm {
     });
     closeSync(log);
     const swarm = new EmbeddedSwarm(home, modules, child);
-    const failed = once(child, "error").then(([error]) => {
-      throw error;
-    });
-    const told = once(child, "message").then(([message]) => message as Told);
     try {
-      const first = await Promise.race([told, swarm.lost, failed]);
+      const first = await firstWord(child, swarm.lost);
       if (first.type === "failed") throw new Error(first.message);
       return swarm;
     } catch (error) {
@@ -93,6 +87,15 @@ export class EmbeddedSwarm {
   get #isOver(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
+}
+
+/** What the swarm says first. Rejects if it cannot be started, or ends before. */
+function firstWord(child: ChildProcess, lost: AbortSignal): Promise<Told> {
+  return new Promise((resolve, reject) => {
+    child.once("message", (message) => resolve(message as Told));
+    child.once("error", reject);
+    lost.addEventListener("abort", () => reject(lost.reason));
+  });
 }
 
 function logOf(home: string): string {

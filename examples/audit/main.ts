@@ -41,7 +41,7 @@ async function main(): Promise<number> {
     if (packages.length === 0)
       throw new Error(`there are no packages in ${options.project}/node_modules: run npm install there`);
     swarm = await EmbeddedSwarm.start([AGENT]);
-    const code = await Promise.race([runAudit(swarm, packages, options.project, interrupted), swarm.lost]);
+    const code = await runAudit(swarm, packages, options.project, AbortSignal.any([interrupted, swarm.lost]));
     if (options.keep) {
       await swarm.keep();
       kept = true;
@@ -55,7 +55,8 @@ async function main(): Promise<number> {
       if (signal !== undefined) screen.note(`stopped by ${signal}; nothing is left running`);
       return exitCode;
     }
-    screen.note(`audit: ${error instanceof Error ? error.message : String(error)}`);
+    const reason: unknown = swarm?.lost.aborted ? swarm.lost.reason : error;
+    screen.note(`audit: ${reason instanceof Error ? reason.message : String(reason)}`);
     return EXIT.failure;
   } finally {
     if (!kept) await swarm?.stop();

@@ -28,11 +28,14 @@ export class UsageError extends Error {
   }
 }
 
+/** A message that names a command or a flag to use needs no general remedy below it. */
+const SAYS_WHAT_TO_DO = /`(?:vgas|npm) |--[a-z]+/;
+
 /** What went wrong, for the user: one sentence each. */
 interface Failure {
   readonly code: ErrorCode | "USAGE";
   readonly message: string;
-  readonly remedy: string;
+  readonly remedy: string | undefined;
   readonly exitCode: number;
   /** Where a defect happened. */
   readonly stack?: string | undefined;
@@ -47,7 +50,8 @@ export function reportFailure(terminal: Terminal, thrown: unknown, json: boolean
     return failure.exitCode;
   }
   const { errStyle } = terminal;
-  terminal.note(`${errStyle.red("vgas:")} ${printable(failure.message)}\n      ${failure.remedy}`);
+  terminal.note(`${errStyle.red("vgas:")} ${printable(failure.message)}`);
+  if (failure.remedy !== undefined) terminal.note(`      ${failure.remedy}`);
   if (failure.stack !== undefined) terminal.note(errStyle.dim(failure.stack));
   return failure.exitCode;
 }
@@ -55,7 +59,7 @@ export function reportFailure(terminal: Terminal, thrown: unknown, json: boolean
 function failureOf(thrown: unknown, command: string | undefined): Failure {
   if (thrown instanceof VgasError && thrown.code !== "INTERNAL") {
     const { code, message, exitCode } = thrown;
-    return { code, message, exitCode, remedy: ERRORS[code].remedy };
+    return { code, message, exitCode, remedy: SAYS_WHAT_TO_DO.test(message) ? undefined : ERRORS[code].remedy };
   }
   if (thrown instanceof UsageError) {
     return { code: "USAGE", message: thrown.message, remedy: thrown.hint, exitCode: EXIT.usage };
@@ -73,8 +77,9 @@ function failureOf(thrown: unknown, command: string | undefined): Failure {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   return {
     code: "INTERNAL",
-    message: thrown instanceof VgasError ? error.message : `a defect of vgas: ${error.message}`,
-    remedy: "Please report it: this message, the command you gave, and what led to it.",
+    message: thrown instanceof VgasError ? error.message : `unexpected: ${error.message}`,
+    remedy:
+      "If the stack below is not one of your own agent's, please report it, with the command you gave and what led to it.",
     exitCode: EXIT.internal,
     stack: error.stack,
   };

@@ -18,7 +18,7 @@ export interface ForegroundOptions {
 /** @throws VgasError what `startHost` throws, or what ended the node */
 export async function runInForeground(cli: Cli, { config, connection, json }: ForegroundOptions): Promise<void> {
   const { terminal, interrupt } = cli;
-  const logger = createLogger(terminal, config.logLevel);
+  const logger = createLogger(terminal, config.logLevel, "auto");
   const asked = new Promise<void>((resolve) => {
     interrupt.signal.addEventListener("abort", () => resolve(), { once: true });
   });

@@ -1,4 +1,4 @@
-/** The log of a process: JSON lines on standard error, or lines for people where that is a terminal. */
+/** The log of a process on standard error: JSON lines, or lines for people. */
 import { pino } from "pino";
 import type { Config } from "../config.ts";
 import type { Logger } from "../protocols/logger.ts";
@@ -9,9 +9,12 @@ export type LogLevel = Config["logLevel"];
 
 const STANDARD_ERROR = 2;
 
+/** `auto`: JSON unless standard error is a terminal. */
+export type LogForm = "auto" | "json" | "lines";
+
 /** A logger that never throws. Lines for people go through `terminal`, so that they do not break its progress line. */
-export function createLogger(terminal: Terminal, level: LogLevel): Logger {
-  if (process.stderr.isTTY !== true) {
+export function createLogger(terminal: Terminal, level: LogLevel, form: LogForm): Logger {
+  if (form === "json" || (form === "auto" && process.stderr.isTTY !== true)) {
     return pino({ level, base: { pid: process.pid } }, pino.destination({ fd: STANDARD_ERROR, sync: true }));
   }
   const write = (line: string): void => terminal.note(humanLine(line, terminal.errStyle));

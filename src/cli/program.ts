@@ -20,7 +20,8 @@ Examples:
   vgas run tasks.jsonl                    run every line of a file
   vgas status                             see how the swarm is doing
 
-Flags beat the environment, which beats config.json in the home, which beats the defaults.`;
+Flags beat the environment, which beats config.json in the home, which beats
+the defaults. vgas COMMAND --help tells more.`;
 
 /** Width of help where it is not shown on a terminal. */
 const HELP_COLUMNS = 80;

@@ -6,6 +6,7 @@ import type { Terminal } from "./terminal.ts";
 const DRAW_MS = 100;
 const TELL_MS = 10_000;
 const BAR_CELLS = 20;
+const BAR = /^[█░]+ +/;
 
 /** Begins to show `counts`, which change meanwhile; returns how to stop that. */
 export function showProgress(terminal: Terminal, counts: RunCounts): () => void {
@@ -13,7 +14,7 @@ export function showProgress(terminal: Terminal, counts: RunCounts): () => void 
   const draw = (): void => {
     const text = progressText(counts, performance.now() - startedAt);
     if (terminal.animates) terminal.progress(text);
-    else terminal.note(`run: ${text}`);
+    else terminal.note(`run: ${text.replace(BAR, "")}`);
   };
   const timer = setInterval(draw, terminal.animates ? DRAW_MS : TELL_MS);
   return () => {

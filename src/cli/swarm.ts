@@ -8,6 +8,7 @@ import { connectionOfHome } from "../client/home-connection.ts";
 import { type Client, connect } from "../client.ts";
 import { type Config, resolveConfig } from "../config.ts";
 import { VgasError } from "../protocols/errors.ts";
+import type { Logger } from "../protocols/logger.ts";
 import type { SharedRole } from "../protocols/roles.ts";
 import { inboxPrefix, Names } from "../protocols/subjects.ts";
 import type { Cli } from "./cli.ts";
@@ -36,7 +37,7 @@ export async function withSwarm<T>(
 ): Promise<T> {
   const config = commandConfig(cli, flags);
   const { prefix, ...target } = await findSwarm(cli, flags, config, role);
-  const logger = createLogger(cli.terminal, config.logLevel);
+  const logger = commandLogger(cli, flags, config);
   const bus = await connectBus({ ...target, name: `vgas ${role}`, logger });
   try {
     return await use({ bus, names: new Names(prefix), url: target.url });
@@ -62,7 +63,7 @@ export async function connectClient(cli: Cli, flags: SwarmFlags): Promise<Client
   return await connect({
     home: config.home,
     pool: config.pool,
-    logger: createLogger(cli.terminal, config.logLevel),
+    logger: commandLogger(cli, flags, config),
     signal: cli.interrupt.signal,
     ...(prefix && { prefix }),
     ...(flags.connection === undefined
@@ -75,6 +76,11 @@ export async function connectClient(cli: Cli, flags: SwarmFlags): Promise<Client
 export function commandConfig(cli: Cli, flags: NodeFlags): Config {
   const logLevel = flags.logLevel ?? (cli.env["VGAS_LOG_LEVEL"] ? undefined : "warn");
   return resolveConfig({ ...configInput(flags), logLevel }, cli.env);
+}
+
+/** A command's log stands between lines for people, so it is made of such lines unless everything is to be JSON. */
+export function commandLogger({ terminal }: Cli, { json }: SwarmFlags, { logLevel }: Config): Logger {
+  return createLogger(terminal, logLevel, json ? "json" : "lines");
 }
 
 /**

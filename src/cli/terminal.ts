@@ -19,6 +19,7 @@ export class Terminal {
   readonly outStyle: Style;
   readonly errStyle: Style;
   #progress: string | undefined;
+  #drain: Promise<void> | undefined;
 
   constructor(out: NodeJS.WriteStream, err: NodeJS.WriteStream, env: Readonly<Record<string, string | undefined>>) {
     this.#out = out;
@@ -62,15 +63,18 @@ export class Terminal {
   /** Resolves when standard output takes more, or nobody reads it any more. */
   async drained(): Promise<void> {
     if (!this.#out.writableNeedDrain || this.#readerGone.signal.aborted) return;
-    await new Promise<void>((resolve) => {
+    // One for all who wait: thousands of listeners would take their time too.
+    this.#drain ??= new Promise<void>((resolve) => {
       const done = (): void => {
         this.#out.off("drain", done);
         this.#readerGone.signal.removeEventListener("abort", done);
+        this.#drain = undefined;
         resolve();
       };
-      this.#out.once("drain", done);
-      this.#readerGone.signal.addEventListener("abort", done, { once: true });
+      this.#out.on("drain", done);
+      this.#readerGone.signal.addEventListener("abort", done);
     });
+    await this.#drain;
   }
 
   /** Writes lines for people, or a log line. */

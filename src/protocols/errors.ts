@@ -14,7 +14,12 @@ interface CatalogueEntry {
 
 /** Every code that vgas itself uses. A behaviour may add codes of its own with `TaskError`. */
 export const ERRORS = {
-  ABORTED: entry("The caller's AbortSignal fired.", "Nothing is wrong; the operation was given up on request.", false, 1),
+  ABORTED: entry(
+    "The caller's AbortSignal fired.",
+    "Nothing is wrong; the operation was given up on request.",
+    false,
+    1,
+  ),
   AGENT_ERROR: entry(
     "The behaviour threw something that was no TaskError.",
     "Read the message, mend the behaviour, or throw a TaskError that says whether a retry can help.",
@@ -27,7 +32,12 @@ export const ERRORS = {
     false,
     1,
   ),
-  CONFIG: entry("A flag, variable or configuration value is not usable.", "Correct the value that the message names.", false, 78),
+  CONFIG: entry(
+    "A flag, variable or configuration value is not usable.",
+    "Correct the value that the message names.",
+    false,
+    78,
+  ),
   CONFLICT: entry("A record changed while it was being written.", "Read it again and decide anew.", true, 1),
   CRASHED_REPEATEDLY: entry(
     "The task was started as often as it may be, and each time its host ended or vanished.",
@@ -41,7 +51,12 @@ export const ERRORS = {
     false,
     78,
   ),
-  EXPIRED: entry("The task was not started within its expiresMs.", "Add agents for its kind, or allow more time.", false, 3),
+  EXPIRED: entry(
+    "The task was not started within its expiresMs.",
+    "Add agents for its kind, or allow more time.",
+    false,
+    3,
+  ),
   HOME_IN_USE: entry("Another node owns this home.", "Stop that node, or give this one its own --home.", false, 78),
   INTERNAL: entry("A defect of vgas itself.", "Report it with the log and what led to it.", false, 70),
   INTERRUPTED: entry(
@@ -50,14 +65,24 @@ export const ERRORS = {
     false,
     3,
   ),
-  INVALID: entry("Bytes, a name or a field are not what the contract says.", "Correct the field that the message names.", false, 2),
+  INVALID: entry(
+    "Bytes, a name or a field are not what the contract says.",
+    "Correct the field that the message names.",
+    false,
+    2,
+  ),
   INVALID_OUTPUT: entry(
     "The behaviour's output cannot be encoded.",
     "Return plain data: no functions, symbols, class instances or cycles, and below the size limit.",
     false,
     3,
   ),
-  MAILBOX_FULL: entry("The actor has as many unread messages as its mailbox takes.", "Send slower, or retry after a while.", true, 1),
+  MAILBOX_FULL: entry(
+    "The actor has as many unread messages as its mailbox takes.",
+    "Send slower, or retry after a while.",
+    true,
+    1,
+  ),
   NO_SWARM: entry(
     "No swarm answered at that address.",
     "Start one with `vgas up`, or point --home, --nats or --connection at a running one.",
@@ -71,18 +96,43 @@ export const ERRORS = {
     false,
     77,
   ),
-  RESOURCE_LIMIT: entry("No agent of that kind is free now.", "Submit it as a task that waits, or add agents.", true, 1),
-  SHUTTING_DOWN: entry("The node or client is stopping and takes nothing new.", "Use another node, or start it again.", true, 1),
+  RESOURCE_LIMIT: entry(
+    "No agent of that kind is free now.",
+    "Submit it as a task that waits, or add agents.",
+    true,
+    1,
+  ),
+  SHUTTING_DOWN: entry(
+    "The node or client is stopping and takes nothing new.",
+    "Use another node, or start it again.",
+    true,
+    1,
+  ),
   STREAM_FULL: entry(
     "The stream is at its limit and took no more.",
     "Consume or purge what it holds, or raise its limit; tasks already accepted are kept and go on when there is room.",
     true,
     1,
   ),
-  TIMEOUT: entry("The named operation took longer than it may.", "Allow more time, or look at why it is slow.", true, 5),
-  TOO_LARGE: entry("The message is larger than the server takes.", "Send less at once, or store the data elsewhere and send a reference.", false, 2),
+  TIMEOUT: entry(
+    "The named operation took longer than it may.",
+    "Allow more time, or look at why it is slow.",
+    true,
+    5,
+  ),
+  TOO_LARGE: entry(
+    "The message is larger than the server takes.",
+    "Send less at once, or store the data elsewhere and send a reference.",
+    false,
+    2,
+  ),
   UNDELIVERABLE: entry("No actor owns that name.", "Start the actor, or wait until its supervisor has.", true, 1),
-  UNKNOWN_MESSAGE: entry("The actor's protocol has no such message, or its fields are wrong.", "Correct the message; the actor's protocol names its fields.", false, 2),
+  UNKNOWN_MESSAGE: entry(
+    "The actor's protocol has no such message, or its fields are wrong.",
+    "Correct the message; the actor's protocol names its fields.",
+    false,
+    2,
+  ),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;

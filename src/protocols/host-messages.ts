@@ -24,7 +24,18 @@ const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
  * One task handed over: `[n, agent, ticket, attempt, id, submittedAt, timeoutMs, maxAttempts, ack, body]`. `ack` is the
  * task's ack subject, or "" for an array element, whose dispatcher acknowledges. `body` is the task as it came.
  */
-export const assignment = z.tuple([count, count, count, int.min(1), z.string(), z.number(), count, int.min(1), z.string(), bytes]);
+export const assignment = z.tuple([
+  count,
+  count,
+  count,
+  int.min(1),
+  z.string(),
+  z.number(),
+  count,
+  int.min(1),
+  z.string(),
+  bytes,
+]);
 export type Assignment = z.infer<typeof assignment>;
 
 /** All assignments of one batch for one host. `run` is the incarnation meant; `burst` numbers the dispatcher's bursts. */

@@ -9,4 +9,6 @@ export interface Logger {
 /** Takes everything and writes nothing: the default where a library must stay quiet. */
 export const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
-function ignore(): void {}
+function ignore(): void {
+  // Nothing is written.
+}

@@ -58,7 +58,12 @@ export const LANE_CONSUMER = {
 const DUPLICATE_WINDOW_MS = 120_000;
 
 export function streamSpecs(names: Names, options: TopologyOptions): readonly StreamSpec[] {
-  const common = { allowDirect: true, replicas: options.replicas, duplicateWindowMs: DUPLICATE_WINDOW_MS, maxMsgSize: -1 } as const;
+  const common = {
+    allowDirect: true,
+    replicas: options.replicas,
+    duplicateWindowMs: DUPLICATE_WINDOW_MS,
+    maxMsgSize: -1,
+  } as const;
   return [
     {
       ...common,

@@ -81,7 +81,9 @@ function invalid(field: EnvelopeField, bound: string, value: unknown): VgasError
 
 /** A short, safe form of somebody else's value for an error message. */
 function show(value: unknown): string {
-  if (typeof value === "string") return value.length > 80 ? `${JSON.stringify(value.slice(0, 80))}…` : JSON.stringify(value);
-  if (value === null || typeof value === "number" || typeof value === "boolean" || typeof value === "bigint") return String(value);
+  if (typeof value === "string")
+    return value.length > 80 ? `${JSON.stringify(value.slice(0, 80))}…` : JSON.stringify(value);
+  if (value === null || typeof value === "number" || typeof value === "boolean" || typeof value === "bigint")
+    return String(value);
   return Array.isArray(value) ? "an array" : `a ${typeof value}`;
 }

@@ -5,6 +5,7 @@ import { decode, encode } from "../../src/bus/codec/codec.ts";
 import { MAX_TASK_BYTES } from "../../src/protocols/limits.ts";
 import type { DeadLetter } from "../../src/protocols/result.ts";
 import { TestSwarm } from "../support/swarm.ts";
+import { eventually } from "../support/wait.ts";
 
 const MIB = 2 ** 20;
 
@@ -19,7 +20,12 @@ function bytes(...values: readonly number[]): Uint8Array {
 
 /** Hostile and broken messages; none of them is a task. */
 function garbage(): Uint8Array[] {
-  const good = encode({ id: "x", input: { text: "hello", list: [1, 2.5, -3, true, null] }, timeoutMs: 1_000, maxAttempts: 2 });
+  const good = encode({
+    id: "x",
+    input: { text: "hello", list: [1, 2.5, -3, true, null] },
+    timeoutMs: 1_000,
+    maxAttempts: 2,
+  });
   const truncated = Array.from({ length: good.length - 1 }, (_, i) => good.subarray(0, i + 1));
   const text = (value: string): Uint8Array => new TextEncoder().encode(value);
   return [
@@ -80,7 +86,7 @@ describe("garbage", () => {
       const result = results.byId.get(`s${sequence}`);
       expect([result?.status, result?.error?.code]).toEqual(["failed", "INVALID"]);
     }
-    // Each letter was acknowledged before its task was.
+    await eventually(async () => (letters.length >= acks.length ? true : undefined), "every dead letter");
     expect(new Set(letters.map(({ id }) => id))).toEqual(new Set(acks.map(({ sequence }) => `s${sequence}`)));
     const original = new Map(acks.map(({ sequence }, i) => [`s${sequence}`, bad[i]]));
     for (const { id, task } of letters) expect(Buffer.from(task).equals(original.get(id) as Uint8Array)).toBe(true);
@@ -88,7 +94,9 @@ describe("garbage", () => {
     // Requests are answered with a typed error, the rest is survived.
     for (const operation of ["burst", "recall", "owned"] as const) {
       for (const body of bad) {
-        const answer = await admin.bus.request("garbage", admin.names.host(up.hostId, operation), body, { timeoutMs: 5_000 });
+        const answer = await admin.bus.request("garbage", admin.names.host(up.hostId, operation), body, {
+          timeoutMs: 5_000,
+        });
         expect((decode(answer.data) as { readonly error?: { readonly code: string } }).error?.code).toBe("INVALID");
       }
     }
@@ -118,7 +126,9 @@ describe("garbage", () => {
     const largest = encode({ input: new Uint8Array(MAX_TASK_BYTES - overhead) });
     expect(largest.length).toBe(MAX_TASK_BYTES);
     const subject = admin.names.task("default", "echo");
-    await expect(admin.publisher.publish(subject, encode({ input: new Uint8Array(MAX_TASK_BYTES - overhead + 1) }))).rejects.toMatchObject({
+    await expect(
+      admin.publisher.publish(subject, encode({ input: new Uint8Array(MAX_TASK_BYTES - overhead + 1) })),
+    ).rejects.toMatchObject({
       code: "TOO_LARGE",
     });
     const { sequence } = await admin.publisher.publish(subject, largest);
@@ -132,6 +142,11 @@ describe("garbage", () => {
     const tasks = [{ input: 1 }, 5, { id: "a.b" }, { input: 2 }];
     const { sequence } = await admin.publisher.publish(admin.names.task("default", "echo"), encode(tasks));
     await results.until(() => tasks.every((_, i) => results.byId.has(`s${sequence}-${i}`)));
-    expect(tasks.map((_, i) => results.byId.get(`s${sequence}-${i}`)?.status)).toEqual(["ok", "failed", "failed", "ok"]);
+    expect(tasks.map((_, i) => results.byId.get(`s${sequence}-${i}`)?.status)).toEqual([
+      "ok",
+      "failed",
+      "failed",
+      "ok",
+    ]);
   });
 });

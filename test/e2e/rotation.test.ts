@@ -19,7 +19,10 @@ describe("eight dispatchers with room for everything", () => {
     const results = await admin.collect();
 
     const tasks = 20_000;
-    await admin.submit("echo", Array.from({ length: tasks }, (_, i) => ({ input: i })));
+    await admin.submit(
+      "echo",
+      Array.from({ length: tasks }, (_, i) => ({ input: i })),
+    );
     await results.reach(tasks);
 
     const record = await admin.record(ECHO);
@@ -38,7 +41,11 @@ describe("eight dispatchers with room for everything", () => {
     }
     expect(Math.max(...turns.values()) - Math.min(...turns.values())).toBeLessThanOrEqual(1);
     // It was a race: more than one of them dealt.
-    const writers = new Set((await admin.rotation.history(admin.names.rotationKey(ECHO))).map(({ value }) => new TextDecoder("latin1").decode(value).match(/by.(\w{10})/)?.[1]));
+    const writers = new Set(
+      (await admin.rotation.history(admin.names.rotationKey(ECHO))).map(
+        ({ value }) => new TextDecoder("latin1").decode(value).match(/by.(\w{10})/)?.[1],
+      ),
+    );
     expect(writers.size).toBeGreaterThan(1);
     expect(results.all).toHaveLength(tasks);
     await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "every task to be acknowledged");
@@ -58,7 +65,10 @@ describe("eight dispatchers whose agents are full", () => {
     const results = await admin.collect();
 
     const tasks = 3_000;
-    await admin.submit("count", Array.from({ length: tasks }, (_, i) => ({ input: { ms: i % 10 } })));
+    await admin.submit(
+      "count",
+      Array.from({ length: tasks }, (_, i) => ({ input: { ms: i % 10 } })),
+    );
     await results.reach(tasks);
 
     const slots = 3;

@@ -1,8 +1,8 @@
 /** What a task can ask for, from the contract's sections 2 to 4. */
 import { beforeAll, describe, expect, it } from "vitest";
 import { encode } from "../../src/bus/codec/codec.ts";
-import type { TaskEvent } from "../../src/protocols/result.ts";
 import { decodeMirrored } from "../../src/bus/codec/task.ts";
+import type { TaskEvent } from "../../src/protocols/result.ts";
 import { type Admin, FIXTURES, type Results, TestSwarm } from "../support/swarm.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -34,13 +34,20 @@ describe("tasks", () => {
     await admin.bus.subscribe(admin.names.event("default", "flaky"), ({ data }) => {
       events.push(decodeMirrored(data).value as TaskEvent);
     });
-    const result = await resultOf("count", { id: "flaky", input: { fail: { code: "FLAKY", retryable: true, untilAttempt: 2 } } });
+    const result = await resultOf("count", {
+      id: "flaky",
+      input: { fail: { code: "FLAKY", retryable: true, untilAttempt: 2 } },
+    });
     expect(result).toMatchObject({ status: "ok", attempt: 2 });
     expect(events).toMatchObject([{ type: "retrying", attempt: 1, data: { error: { code: "FLAKY" } } }]);
   });
 
   it("fails for good after maxAttempts, and at once when a retry cannot help", async () => {
-    const worn = await resultOf("count", { id: "worn", maxAttempts: 2, input: { fail: { code: "FLAKY", retryable: true } } });
+    const worn = await resultOf("count", {
+      id: "worn",
+      maxAttempts: 2,
+      input: { fail: { code: "FLAKY", retryable: true } },
+    });
     expect(worn).toMatchObject({ status: "failed", attempt: 2, error: { code: "FLAKY", retryable: false } });
     const final = await resultOf("count", { id: "final", input: { fail: { code: "NO", retryable: false } } });
     expect(final).toMatchObject({ status: "failed", attempt: 1, error: { code: "NO" } });
@@ -84,7 +91,10 @@ describe("tasks", () => {
       encodings.push(decodeMirrored(data).encoding);
     });
     const subject = admin.names.task("default", "echo");
-    const json = await admin.publisher.publish(subject, new TextEncoder().encode(` {"input":{"n":1},"replyTo":"${inbox}"}`));
+    const json = await admin.publisher.publish(
+      subject,
+      new TextEncoder().encode(` {"input":{"n":1},"replyTo":"${inbox}"}`),
+    );
     await eventually(async () => encodings[0], "the JSON answer");
     const packed = await admin.publisher.publish(subject, encode({ input: 2, replyTo: inbox }));
     await eventually(async () => encodings[1], "the msgpack answer");
@@ -98,12 +108,18 @@ describe("tasks", () => {
     await results.until(() => elements.every((_, i) => results.byId.has(`s${sequence}-${i}`)));
     const tickets = elements.map((_, i) => results.byId.get(`s${sequence}-${i}`)?.ticket);
     expect(new Set(tickets).size).toBe(50);
-    expect(elements.map((_, i) => results.byId.get(`s${sequence}-${i}`)?.output)).toEqual(elements.map(({ input }) => input));
+    expect(elements.map((_, i) => results.byId.get(`s${sequence}-${i}`)?.output)).toEqual(
+      elements.map(({ input }) => input),
+    );
     await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "the array to be acknowledged");
   });
 
   it("P1: an element that fails is tried again on its own, the others are not", async () => {
-    const elements = [{ input: null }, { input: { fail: { code: "FLAKY", retryable: true, untilAttempt: 2 } } }, { input: null }];
+    const elements = [
+      { input: null },
+      { input: { fail: { code: "FLAKY", retryable: true, untilAttempt: 2 } } },
+      { input: null },
+    ];
     const { sequence } = await admin.publisher.publish(admin.names.task("default", "count"), encode(elements));
     await results.until(() => elements.every((_, i) => results.byId.has(`s${sequence}-${i}`)));
     expect(elements.map((_, i) => results.byId.get(`s${sequence}-${i}`)?.attempt)).toEqual([1, 2, 1]);
@@ -113,7 +129,10 @@ describe("tasks", () => {
   it("a hundred thousand tasks of a kind that nobody offers do not hold up the others", async () => {
     const backlog = 100_000;
     await admin.submit("nobody", new Array(backlog).fill({ input: 1 }));
-    const sequences = await admin.submit("echo", Array.from({ length: 2_000 }, (_, i) => ({ input: i })));
+    const sequences = await admin.submit(
+      "echo",
+      Array.from({ length: 2_000 }, (_, i) => ({ input: i })),
+    );
     await results.until(() => sequences.every((sequence) => results.byId.has(`s${sequence}`)));
     expect(await admin.waiting()).toBeGreaterThanOrEqual(backlog);
   });

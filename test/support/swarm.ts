@@ -12,6 +12,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach } from "vitest";
 import type { Bus } from "../../src/bus/bus.ts";
 import { decode, encode } from "../../src/bus/codec/codec.ts";
+import { decodeMirrored } from "../../src/bus/codec/task.ts";
 import { connectBus } from "../../src/bus/connection.ts";
 import { describeConnection } from "../../src/bus/credentials/connection-file.ts";
 import { openHome } from "../../src/bus/home/home.ts";
@@ -78,7 +79,9 @@ export class TestSwarm {
     mkdirSync(home, { mode: 0o700 });
     const credential = await (await openHome(this.home)).credentials.issueNode(role);
     const file = join(home, "connection.json");
-    writeFileSync(file, JSON.stringify(await describeConnection({ url: this.#url, credential, inline: true })), { mode: 0o600 });
+    writeFileSync(file, JSON.stringify(await describeConnection({ url: this.#url, credential, inline: true })), {
+      mode: 0o600,
+    });
     return await this.#start(home, ["join", "--connection", file, "--http-port", "0", ...flags]);
   }
 
@@ -94,7 +97,7 @@ export class TestSwarm {
   brokerPid(): number | undefined {
     try {
       const record: unknown = JSON.parse(readFileSync(join(this.home, "nats", "broker.json"), "utf8"));
-      return (record as { readonly pid?: number }).pid;
+      return (record as { readonly process?: { readonly pid?: number } }).process?.pid;
     } catch {
       return undefined;
     }
@@ -157,14 +160,18 @@ export class Admin {
 
   /** Publishes tasks, each in a message of its own, and resolves when all are acknowledged. Returns their sequences. */
   async submit(kind: string, tasks: readonly unknown[], pool = "default"): Promise<readonly number[]> {
-    const acks = tasks.map((task) => this.publisher.publish(this.names.task(pool, kind), encode(task), { msgId: crypto.randomUUID() }));
+    const acks = tasks.map((task) =>
+      this.publisher.publish(this.names.task(pool, kind), encode(task), { msgId: crypto.randomUUID() }),
+    );
     return (await Promise.all(acks)).map(({ sequence }) => sequence);
   }
 
   /** Collects results from now on. */
   async collect(pool = "default"): Promise<Results> {
     const results = new Results();
-    await this.bus.subscribe(this.names.result(pool, "*"), ({ data }) => results.add(decode(data) as TaskResult));
+    await this.bus.subscribe(this.names.result(pool, "*"), ({ data }) =>
+      results.add(decodeMirrored(data).value as TaskResult),
+    );
     return results;
   }
 
@@ -182,14 +189,20 @@ export class Admin {
   async rosterOf(lane: LaneName, hosts: readonly string[]): Promise<RotationRecord> {
     const wanted = [...hosts].sort().join();
     return await eventually(async () => {
-      const [entry, record, ranges] = [await this.rotation.get(this.names.rosterKey(lane)), await this.record(lane), await this.roster(lane)];
+      const [entry, record, ranges] = [
+        await this.rotation.get(this.names.rosterKey(lane)),
+        await this.record(lane),
+        await this.roster(lane),
+      ];
       const named = [...new Set(ranges.map(({ host }) => host))].sort().join();
       return named === wanted && record?.roster === entry?.revision ? record : undefined;
     }, `the roster to name ${wanted}`);
   }
 
   async stats(host: string): Promise<HostStats> {
-    const answer = await this.bus.request("stats", this.names.host(host, "stats"), new Uint8Array(0), { timeoutMs: 5_000 });
+    const answer = await this.bus.request("stats", this.names.host(host, "stats"), new Uint8Array(0), {
+      timeoutMs: 5_000,
+    });
     return hostStats.parse(decode(answer.data));
   }
 

@@ -20,8 +20,8 @@ import {
   burst as burstSchema,
   type HostStats,
   owned as ownedSchema,
-  type Receipt,
   type RecallReply,
+  type Receipt,
   recall as recallSchema,
   type Settled,
 } from "../../protocols/host-messages.ts";
@@ -36,7 +36,7 @@ import type { agentMachine } from "./machine.ts";
 import { Notices } from "./notices.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Receipts } from "./receipts.ts";
-import { Run, type RunOutcome } from "./run.ts";
+import { Run, type RunHooks, type RunOrigin, type RunOutcome } from "./run.ts";
 
 /** Ended attempts that wait to be stored; above it they keep their slots, so that a full stream cannot fill the memory. */
 const MAX_UNSETTLED = 8_192;
@@ -70,6 +70,7 @@ export class ActorHost {
   readonly #notices: Notices;
   readonly #outcomes: Outcomes;
   readonly #subscriptions: { unsubscribe(): void }[] = [];
+  readonly #hooks: RunHooks;
   /** Runs whose behaviour has not settled. */
   readonly #live = new Set<Run>();
   /** Runs over `MAX_UNSETTLED` that keep their slot until their result is stored. */
@@ -85,14 +86,25 @@ export class ActorHost {
         this.#agents.push(new Agent(this.#agents.length, behaviour, options.spawn(this.#agents.length)));
       }
     }
+    this.#hooks = {
+      clock: options.clock,
+      context: (run) => new RunContext(run, options),
+      ended: (run, outcome) => this.#onEnded(run, outcome),
+      released: (run) => this.#onReleased(run),
+    };
     this.#notices = new Notices({ ...options, freeSlots: (agent) => this.#agents[agent]?.free ?? 0 });
     this.#outcomes = new Outcomes({ ...options, settled: (run, next) => this.#onSettled(run, next) });
   }
 
   async start(): Promise<void> {
     const { bus, names, heartbeat } = this.#options;
-    const serve = async (operation: "burst" | "recall" | "owned" | "stats", answer: (body: unknown) => unknown): Promise<void> => {
-      const subscription = await bus.subscribe(names.host(this.hostId, operation), (message) => this.#answer(message, answer));
+    const serve = async (
+      operation: "burst" | "recall" | "owned" | "stats",
+      answer: (body: unknown) => unknown,
+    ): Promise<void> => {
+      const subscription = await bus.subscribe(names.host(this.hostId, operation), (message) =>
+        this.#answer(message, answer),
+      );
       this.#subscriptions.push(subscription);
     };
     await serve("burst", (body) => this.burst(burstSchema.parse(body)));
@@ -112,6 +124,7 @@ export class ActorHost {
     }
     this.#notices.heard(burst.from);
     const lane: LaneName = { pool: burst.pool, kind: burst.kind };
+    const origin: RunOrigin = { lane, dispatcher: burst.from };
     const refused: number[] = [];
     const taken: Run[] = [];
     const named = new Set<Agent>();
@@ -119,7 +132,7 @@ export class ActorHost {
       const agent = this.#agents[item[1]];
       if (agent) named.add(agent);
       if (!agent?.offers(lane) || agent.free === 0) refused.push(item[0]);
-      else taken.push(this.#take(agent, lane, burst, item));
+      else taken.push(this.#take(agent, origin, burst, item));
     }
     const free: number[] = [];
     for (const agent of named) {
@@ -174,20 +187,10 @@ export class ActorHost {
     await this.#options.heartbeat.stop();
   }
 
-  #take(agent: Agent, lane: LaneName, burst: Burst, item: Assignment): Run {
-    const { heartbeat, clock } = this.#options;
-    const run = new Run({
-      lane,
-      assignment: item,
-      dispatcher: burst.from,
-      behaviour: agent.behaviour,
-      clock,
-      entry: heartbeat.work.add(item[8], item[6]),
-      context: (each) => new RunContext(each, this.#options),
-      ended: (each, outcome) => this.#onEnded(each, outcome),
-      released: (each) => this.#onReleased(each),
-    });
-    agent.take(lane, burst.base);
+  #take(agent: Agent, origin: RunOrigin, burst: Burst, item: Assignment): Run {
+    const { heartbeat } = this.#options;
+    const run = new Run(this.#hooks, agent.behaviour, origin, item, heartbeat.work.add(item[8], item[6]));
+    agent.take(origin.lane, burst.base);
     heartbeat.board.setRunning(agent.number, agent.running);
     heartbeat.board.started();
     this.#live.add(run);
@@ -274,7 +277,10 @@ export class ActorHost {
     try {
       reply = answer(message.data.length === 0 ? {} : decode(message.data));
     } catch (thrown) {
-      const error = thrown instanceof VgasError ? thrown : new VgasError("INVALID", `not a message of this subject: ${String(thrown)}`);
+      const error =
+        thrown instanceof VgasError
+          ? thrown
+          : new VgasError("INVALID", `not a message of this subject: ${String(thrown)}`);
       reply = { error: toWireError(error) };
     }
     bus.respond(message, encode(reply));

@@ -9,7 +9,8 @@ export function builtinAgents(instances: number): AgentDefinition {
   return defineAgent({
     kinds: ["echo", "sleep"],
     instances,
-    run: (task, { signal }) => (task.kind === "echo" ? task.input : sleep(task.input, signal)),
+    // The signal is made when it is asked for, and echo needs none.
+    run: (task, ctx) => (task.kind === "echo" ? task.input : sleep(task.input, ctx.signal)),
   });
 }
 

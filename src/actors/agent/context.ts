@@ -53,7 +53,12 @@ export class RunContext implements TaskContext {
 }
 
 /** Publishes an event of a running task. A run that has ended says nothing more. */
-export function publishEvent(run: Run, options: Omit<ContextOptions, "logger" | "hostId">, type: TaskEvent["type"], data: unknown): void {
+export function publishEvent(
+  run: Run,
+  options: Omit<ContextOptions, "logger" | "hostId">,
+  type: TaskEvent["type"],
+  data: unknown,
+): void {
   const { bus, names, clock } = options;
   const event: TaskEvent = { id: run.id, type, at: clock.now(), attempt: run.attempt, data };
   const bytes = encodeMirrored(event, run.encoding);

@@ -83,10 +83,15 @@ export function defineAgent<Input = unknown, Output = unknown>(
  *
  * @throws VgasError CONFIG naming the field, the bound and the value
  */
-export function resolveAgent(value: unknown, defaults: { readonly pool: string; readonly slots: number }, source: string): ResolvedAgent {
+export function resolveAgent(
+  value: unknown,
+  defaults: { readonly pool: string; readonly slots: number },
+  source: string,
+): ResolvedAgent {
   if (typeof value !== "object" || value === null) throw config(source, "an agent definition must be an object", value);
   const { kind, kinds, pool, instances, slots, run } = value as Partial<Record<keyof AgentDefinition, unknown>>;
-  if ((kind === undefined) === (kinds === undefined)) throw config(source, "an agent definition needs either kind or kinds", kind);
+  if ((kind === undefined) === (kinds === undefined))
+    throw config(source, "an agent definition needs either kind or kinds", kind);
   const list = kinds === undefined ? [kind] : kinds;
   if (!Array.isArray(list) || list.length === 0) throw config(source, "kinds must be a non-empty array", kinds);
   for (const each of list) if (!isToken(each)) throw config(source, "a kind must be a token [A-Za-z0-9_-]{1,64}", each);
@@ -109,6 +114,7 @@ function whole(source: string, field: string, value: unknown, max: number): numb
 }
 
 function config(source: string, bound: string, value: unknown): VgasError {
-  const shown = typeof value === "function" || typeof value === "symbol" ? typeof value : (JSON.stringify(value) ?? String(value));
+  const shown =
+    typeof value === "function" || typeof value === "symbol" ? typeof value : (JSON.stringify(value) ?? String(value));
   return new VgasError("CONFIG", `${source}: ${bound}, got ${shown.slice(0, 200)}`);
 }

@@ -30,7 +30,10 @@ export interface HeartbeatThreadData {
 }
 
 /** Main thread to heartbeat thread. */
-export type ToHeartbeatThread = { readonly segment: SharedArrayBuffer } | { readonly beatNow: true } | { readonly stop: true };
+export type ToHeartbeatThread =
+  | { readonly segment: SharedArrayBuffer }
+  | { readonly beatNow: true }
+  | { readonly stop: true };
 
 const PERIOD_MS = 1_000;
 const KEEP_FROM_MS = LANE_CONSUMER.ackWaitMs / 3;

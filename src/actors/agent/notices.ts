@@ -58,7 +58,14 @@ export class Notices {
     const known = this.#correspondents.get(dispatcher);
     if (known) known.heardAt = now;
     else {
-      this.#correspondents.set(dispatcher, { id: dispatcher, done: [], again: [], changed: new Set(), urgent: false, heardAt: now });
+      this.#correspondents.set(dispatcher, {
+        id: dispatcher,
+        done: [],
+        again: [],
+        changed: new Set(),
+        urgent: false,
+        heardAt: now,
+      });
     }
   }
 
@@ -80,7 +87,8 @@ export class Notices {
   freed(agent: number, dispatcher: string): void {
     for (const correspondent of this.#correspondents.values()) correspondent.changed.add(agent);
     this.#urge(this.#correspondents.get(dispatcher));
-    if (this.#correspondents.size > 1) this.#later ??= this.#options.clock.setTimeout(() => this.#flushAll(), OTHERS_MS);
+    if (this.#correspondents.size > 1)
+      this.#later ??= this.#options.clock.setTimeout(() => this.#flushAll(), OTHERS_MS);
   }
 
   /** Sends everything now. */

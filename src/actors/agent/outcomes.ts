@@ -62,9 +62,15 @@ export class Outcomes {
     this.#open++;
     if (outcome.ok) {
       try {
-        const bytes = this.#encode(run, { status: "ok", ...(outcome.output === undefined ? {} : { output: outcome.output }) });
+        const bytes = this.#encode(run, {
+          status: "ok",
+          ...(outcome.output === undefined ? {} : { output: outcome.output }),
+        });
         if (bytes.length > MAX_PAYLOAD_BYTES - RESULT_RESERVE_BYTES) {
-          throw new VgasError("INVALID_OUTPUT", `the result has ${bytes.length} bytes; at most ${MAX_PAYLOAD_BYTES - RESULT_RESERVE_BYTES} fit`);
+          throw new VgasError(
+            "INVALID_OUTPUT",
+            `the result has ${bytes.length} bytes; at most ${MAX_PAYLOAD_BYTES - RESULT_RESERVE_BYTES} fit`,
+          );
         }
         this.#store(run, bytes, undefined);
         return false;
@@ -87,7 +93,9 @@ export class Outcomes {
 
   async #retry(run: Run, error: WireError): Promise<void> {
     const { clock, random, logger } = this.#options;
-    const delayMs = Math.round(Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** (run.attempt - 1)) * (1 + random() * BACKOFF_JITTER));
+    const delayMs = Math.round(
+      Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** (run.attempt - 1)) * (1 + random() * BACKOFF_JITTER),
+    );
     try {
       publishEvent(run, this.#options, "retrying", { error, delayMs });
     } catch (thrown) {
@@ -102,7 +110,10 @@ export class Outcomes {
       await attempts.write(run.lane.pool, run.id, record);
       if (run.ack !== "") nakTask(bus, run.ack, delayMs);
     } catch (error) {
-      logger.warn({ id: run.id, error: String(error) }, "an attempt could not be recorded; the task comes back by ack_wait");
+      logger.warn(
+        { id: run.id, error: String(error) },
+        "an attempt could not be recorded; the task comes back by ack_wait",
+      );
     }
     this.#close(run, run.ack === "" ? "again" : "done");
   }

@@ -15,19 +15,24 @@ import type { ResolvedAgent, Task, TaskContext } from "./definition.ts";
 import type { WorkEntry } from "./work-table.ts";
 
 /** What a behaviour did: its output, or what it threw. */
-export type RunOutcome = { readonly ok: true; readonly output: unknown } | { readonly ok: false; readonly thrown: unknown };
+export type RunOutcome =
+  | { readonly ok: true; readonly output: unknown }
+  | { readonly ok: false; readonly thrown: unknown };
 
-export interface RunOptions {
-  readonly lane: LaneName;
-  readonly assignment: Assignment;
-  readonly dispatcher: string;
-  readonly behaviour: ResolvedAgent;
+/** What all runs of a host share. */
+export interface RunHooks {
   readonly clock: Clock;
-  /** Its entry in the work table. */
-  readonly entry: WorkEntry;
-  readonly context: (run: Run) => TaskContext;
-  readonly ended: (run: Run, outcome: RunOutcome) => void;
-  readonly released: (run: Run) => void;
+  context(run: Run): TaskContext;
+  /** The attempt is over. */
+  ended(run: Run, outcome: RunOutcome): void;
+  /** The behaviour has settled. */
+  released(run: Run): void;
+}
+
+/** Where an assignment came from. */
+export interface RunOrigin {
+  readonly lane: LaneName;
+  readonly dispatcher: string;
 }
 
 export class Run {
@@ -49,17 +54,20 @@ export class Run {
   replyTo: string | undefined;
   /** Milliseconds since the epoch; 0 before it started. */
   startedAt = 0;
-  readonly #options: RunOptions;
+  readonly #behaviour: ResolvedAgent;
+  readonly #hooks: RunHooks;
   #controller: AbortController | undefined;
   #timer: Timer | undefined;
   #ended = false;
   #abortedBy: Error | undefined;
 
-  constructor(options: RunOptions) {
-    this.#options = options;
-    this.lane = options.lane;
-    this.dispatcher = options.dispatcher;
-    this.entry = options.entry;
+  /** `entry` is its entry in the work table. */
+  constructor(hooks: RunHooks, behaviour: ResolvedAgent, origin: RunOrigin, assignment: Assignment, entry: WorkEntry) {
+    this.#hooks = hooks;
+    this.#behaviour = behaviour;
+    this.lane = origin.lane;
+    this.dispatcher = origin.dispatcher;
+    this.entry = entry;
     [
       this.n,
       this.agent,
@@ -71,7 +79,7 @@ export class Run {
       this.maxAttempts,
       this.ack,
       this.body,
-    ] = options.assignment;
+    ] = assignment;
     this.encoding = readEncoding(this.body);
   }
 
@@ -89,19 +97,20 @@ export class Run {
   }
 
   start(): void {
-    const { behaviour, clock, context } = this.#options;
+    const hooks = this.#hooks;
+    const { clock } = hooks;
     this.startedAt = clock.now();
     let returned: unknown;
     try {
-      returned = behaviour.run(this.#task(), context(this));
+      returned = this.#behaviour.run(this.#task(), hooks.context(this));
     } catch (thrown) {
       this.#end({ ok: false, thrown });
-      this.#options.released(this);
+      this.#hooks.released(this);
       return;
     }
     if (!isThenable(returned)) {
       this.#end({ ok: true, output: returned });
-      this.#options.released(this);
+      this.#hooks.released(this);
       return;
     }
     this.#timer = clock.setTimeout(() => {
@@ -131,15 +140,15 @@ export class Run {
   }
 
   #settled(outcome: RunOutcome): void {
-    this.#options.clock.clear(this.#timer);
+    this.#hooks.clock.clear(this.#timer);
     this.#end(outcome);
-    this.#options.released(this);
+    this.#hooks.released(this);
   }
 
   #end(outcome: RunOutcome): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#options.ended(this, outcome);
+    this.#hooks.ended(this, outcome);
   }
 
   #task(): Task {

@@ -11,7 +11,7 @@ import type { Bus } from "../../bus/bus.ts";
 import { decode, encode } from "../../bus/codec/codec.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
-import { type Burst, type Receipt, receipt, recallReply } from "../../protocols/host-messages.ts";
+import { type Burst, type Receipt, recallReply, receipt } from "../../protocols/host-messages.ts";
 import { MAX_BURST_BYTES } from "../../protocols/limits.ts";
 import type { LaneName, Names } from "../../protocols/subjects.ts";
 import type { HostView } from "./fleet.ts";
@@ -142,7 +142,9 @@ export class Bursts {
       try {
         const answer = await bus.request("host.recall", names.host(host.id, "recall"), body, { timeoutMs: RECEIPT_MS });
         const reply = recallReply.parse(decode(answer.data));
-        return "unknown" in reply ? { v: 1, burst: burst.burst, refused: burst.items.map(([n]) => n), free: [] } : reply;
+        return "unknown" in reply
+          ? { v: 1, burst: burst.burst, refused: burst.items.map(([n]) => n), free: [] }
+          : reply;
       } catch (error) {
         if (error instanceof VgasError && error.code === "SHUTTING_DOWN") return undefined;
         await new Promise<void>((resolve) => clock.setTimeout(resolve, RECALL_PAUSE_MS));

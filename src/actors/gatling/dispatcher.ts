@@ -18,8 +18,8 @@ import { ensureLaneConsumer, streamInfo } from "../../bus/topology.ts";
 import type { Clock, Random, Timer } from "../../protocols/clock.ts";
 import { ownedReply, type Receipt, type Settled, settled } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
-import type { LaneName, Names } from "../../protocols/subjects.ts";
 import { LANE_CONSUMER } from "../../protocols/streams.ts";
+import type { LaneName, Names } from "../../protocols/subjects.ts";
 import type { LocalActor } from "../runtime/refs.ts";
 import { Bursts, type LocalHost } from "./bursts.ts";
 import type { HostView } from "./fleet.ts";
@@ -69,7 +69,13 @@ export interface DispatcherStatus {
   readonly inHand: number;
   readonly assigned: number;
   readonly openBursts: number;
-  readonly lanes: readonly { readonly pool: string; readonly kind: string; readonly index: number; readonly swaps: number; readonly conflicts: number }[];
+  readonly lanes: readonly {
+    readonly pool: string;
+    readonly kind: string;
+    readonly index: number;
+    readonly swaps: number;
+    readonly conflicts: number;
+  }[];
 }
 
 export class Dispatcher {
@@ -120,7 +126,11 @@ export class Dispatcher {
   async start(): Promise<void> {
     const { bus, names, dispatcherId, clock, spawn } = this.#options;
     let ready = false;
-    this.#actor = spawn({ isReady: () => ready, openLanes: () => this.#openLanes(), closeLanes: () => this.#closeLanes() });
+    this.#actor = spawn({
+      isReady: () => ready,
+      openLanes: () => this.#openLanes(),
+      closeLanes: () => this.#closeLanes(),
+    });
     this.#subscription = await bus.subscribe(names.settled(dispatcherId), ({ data }) => this.#onSettledBytes(data));
     this.#stopListening = bus.onStatus((status) => {
       if (status.type === "disconnected") this.#actor?.send({ type: "TROUBLE", why: "the bus is down" });
@@ -248,7 +258,12 @@ export class Dispatcher {
       },
       knowsHosts: (ranges) => this.#monitor.settled || ranges.every(({ host }) => this.#monitor.hosts.has(host)),
       wantedRoster: (current) =>
-        wantedRanges(name, current, this.#monitor.hosts, (host, run) => this.#monitor.settled || this.#evicted.has(`${host} ${run}`)),
+        wantedRanges(
+          name,
+          current,
+          this.#monitor.hosts,
+          (host, run) => this.#monitor.settled || this.#evicted.has(`${host} ${run}`),
+        ),
       ensureConsumer: () => ensureLaneConsumer(bus, names, name),
       giveBack: (lane, tasks) => this.#giveBackUnstarted(lane, tasks),
       onActivity: () => this.#reportActivity(),
@@ -316,7 +331,7 @@ export class Dispatcher {
     const { clock } = this.#options;
     // Receipts and notices are newer than a heartbeat, which comes by another connection: it counts only in their absence.
     if (this.#bursts.open > 0 || clock.monotonic() - host.reportedAt < SILENT_MS / 2) return;
-    host.agents.forEach((agent, number) => agent.report(agent.slots - (host.heartbeat.running[number] ?? 0)));
+    for (const agent of host.agents) agent.report(agent.slots - (host.heartbeat.running[agent.number] ?? 0));
   }
 
   #keepAlive(): void {

@@ -143,7 +143,11 @@ export class RosterSeats implements Seats {
   readonly #onFree: () => void;
 
   /** `onFree` is called whenever slots become free. */
-  constructor(ranges: readonly RosterRange[], find: (host: string, run: string) => HostView | undefined, onFree: () => void) {
+  constructor(
+    ranges: readonly RosterRange[],
+    find: (host: string, run: string) => HostView | undefined,
+    onFree: () => void,
+  ) {
     this.ranges = ranges;
     this.#onFree = onFree;
     for (const range of ranges) {

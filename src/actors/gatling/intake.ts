@@ -9,9 +9,9 @@
  *    broker forgot: first deliveries come in order. It is treated as a later one.
  */
 import type { AttemptsLog } from "../../bus/attempts.ts";
+import type { Bus } from "../../bus/bus.ts";
 import { type ParsedTask, readEncoding, readTasks, type TaskEncoding } from "../../bus/codec/task.ts";
 import { nakTask, type PulledMessage } from "../../bus/pull.ts";
-import type { Bus } from "../../bus/bus.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
@@ -149,7 +149,10 @@ export class Intake {
     const error = thrown instanceof VgasError ? thrown : new VgasError("INVALID", String(thrown), { cause: thrown });
     const named = parsed?.ok ? parsed.fields.id : undefined;
     const condemned: Condemned = {
-      id: isToken(named) && !isAutomaticId(named) ? named : (requeued(message) ?? automaticId(message.sequence, place?.element)),
+      id:
+        isToken(named) && !isAutomaticId(named)
+          ? named
+          : (requeued(message) ?? automaticId(message.sequence, place?.element)),
       submittedAt: message.timestampMs,
       attempts: 0,
       replyTo: undefined,
@@ -163,19 +166,21 @@ export class Intake {
 
   #lookUp(message: PulledMessage, doubtful: readonly Doubtful[]): void {
     this.#lookups += doubtful.length;
-    this.#resolve(doubtful)
-      .then(
-        (tasks) => {
-          this.#lookups -= doubtful.length;
-          if (tasks.length > 0) this.#options.accept(tasks);
-        },
-        (error: unknown) => {
-          this.#lookups -= doubtful.length;
-          // Nothing was decided: un-acknowledged, the message comes back after ack_wait.
-          this.#options.logger.warn({ sequence: message.sequence, error: String(error) }, "a task could not be looked up");
-          this.#options.accept([]);
-        },
-      );
+    this.#resolve(doubtful).then(
+      (tasks) => {
+        this.#lookups -= doubtful.length;
+        if (tasks.length > 0) this.#options.accept(tasks);
+      },
+      (error: unknown) => {
+        this.#lookups -= doubtful.length;
+        // Nothing was decided: un-acknowledged, the message comes back after ack_wait.
+        this.#options.logger.warn(
+          { sequence: message.sequence, error: String(error) },
+          "a task could not be looked up",
+        );
+        this.#options.accept([]);
+      },
+    );
   }
 
   /** The tasks that may run, their starts recorded. */
@@ -223,13 +228,23 @@ export class Intake {
     const error =
       task.maxAttempts === 1
         ? new VgasError("INTERRUPTED", `it cannot be known whether the only attempt ran, so it is not run again${last}`)
-        : new VgasError("CRASHED_REPEATEDLY", `started ${task.maxAttempts} times without an end, as often as it may be${last}`);
-    this.#options.verdicts.fail(this.#options.lane, { ...task, encoding, attempts: task.maxAttempts }, "crashed-repeatedly", error);
+        : new VgasError(
+            "CRASHED_REPEATEDLY",
+            `started ${task.maxAttempts} times without an end, as often as it may be${last}`,
+          );
+    this.#options.verdicts.fail(
+      this.#options.lane,
+      { ...task, encoding, attempts: task.maxAttempts },
+      "crashed-repeatedly",
+      error,
+    );
   }
 }
 
 /** The id that an array element keeps when it is published again on its own. */
 function requeued(message: PulledMessage): string | undefined {
   const id = message.header(HEADERS.taskId);
-  return id !== undefined && isToken(id) && Number.isFinite(Number(message.header(HEADERS.submittedAt))) ? id : undefined;
+  return id !== undefined && isToken(id) && Number.isFinite(Number(message.header(HEADERS.submittedAt)))
+    ? id
+    : undefined;
 }

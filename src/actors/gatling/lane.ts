@@ -9,6 +9,7 @@
  * 4. Whatever leaves the hand is in the ledger, settled, or back in the stream.
  */
 import type { Bus } from "../../bus/bus.ts";
+import { readEncoding } from "../../bus/codec/task.ts";
 import type { KvBucket } from "../../bus/kv.ts";
 import { type PulledMessage, PullSubscription, workingOnTask } from "../../bus/pull.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
@@ -16,7 +17,6 @@ import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { RosterRange } from "../../protocols/rotation.ts";
 import type { LaneName, Names } from "../../protocols/subjects.ts";
-import { readEncoding } from "../../bus/codec/task.ts";
 import type { Bursts } from "./bursts.ts";
 import { type Draw, draw } from "./draw.ts";
 import { type HostView, RosterSeats } from "./fleet.ts";
@@ -291,7 +291,10 @@ export class Lane {
     for (const task of this.#hand) {
       if (task.expiresAt === undefined || task.expiresAt >= now) kept.push(task);
       else {
-        const error = new VgasError("EXPIRED", `not started within ${task.expiresAt - task.submittedAt} ms after submission`);
+        const error = new VgasError(
+          "EXPIRED",
+          `not started within ${task.expiresAt - task.submittedAt} ms after submission`,
+        );
         verdicts.expire(this.name, { ...task, encoding: readEncoding(task.body), attempts: task.attempt - 1 }, error);
       }
     }

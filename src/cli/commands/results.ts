@@ -71,7 +71,7 @@ async function oneResult(cli: Cli, id: string, flags: Flags): Promise<TaskResult
   );
   const result = stored && decodeResult(stored.data);
   if (result !== undefined) return result;
-  const message = `no result of task ${id} is stored in pool ${pool}: it is not finished, or its result was kept long enough`;
+  const message = `no result of task ${id} is stored in pool ${pool}: it has not finished, or its result has expired, or there was none`;
   throw new VgasError("NOT_FOUND", message);
 }
 

@@ -4,11 +4,10 @@ import { VgasError } from "../../protocols/errors.ts";
 import type { Cli } from "../cli.ts";
 import { EXIT } from "../failure.ts";
 import { openSource } from "../lines.ts";
-import { createLogger } from "../logging.ts";
 import { addModuleOption, addPoolOption, addSwarmOptions, addTimeoutOption, type NodeFlags } from "../options.ts";
 import { type PrivateSwarm, startPrivateSwarm } from "../private-swarm.ts";
 import { showProgress } from "../run-progress.ts";
-import { commandConfig, connectClient } from "../swarm.ts";
+import { commandConfig, commandLogger, connectClient } from "../swarm.ts";
 import { count, plural } from "../table.ts";
 import { type RunCounts, TaskRun } from "../task-run.ts";
 
@@ -70,7 +69,7 @@ async function destination(cli: Cli, flags: Flags): Promise<Destination> {
     if (meantThatOne || !(error instanceof VgasError) || error.code !== "NO_SWARM") throw error;
   }
   terminal.note(`No swarm runs on ${config.home}: starting a private one for this run.`);
-  const logger = createLogger(terminal, config.logLevel);
+  const logger = commandLogger(cli, flags, config);
   const own = await startPrivateSwarm(config, logger);
   try {
     return { client: await connect({ home: own.home, prefix: config.prefix, pool: config.pool, logger }), own };

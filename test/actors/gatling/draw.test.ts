@@ -61,16 +61,20 @@ describe("draw", () => {
 
   it("P4: leaves turns at most one apart over any split into batches while nobody is full", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 70 }), fc.array(fc.integer({ min: 1, max: 200 }), { maxLength: 20 }), (size, batches) => {
-        const turns = new Array<number>(size).fill(0);
-        let index = 17;
-        for (const batch of batches) {
-          const drawn = draw(index, 17, new Bench(new Array<number>(size).fill(1_000)), batch);
-          for (const place of drawn.places) turns[place] = (turns[place] as number) + 1;
-          index += drawn.drawn;
-        }
-        expect(Math.max(...turns) - Math.min(...turns)).toBeLessThanOrEqual(1);
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 70 }),
+        fc.array(fc.integer({ min: 1, max: 200 }), { maxLength: 20 }),
+        (size, batches) => {
+          const turns = new Array<number>(size).fill(0);
+          let index = 17;
+          for (const batch of batches) {
+            const drawn = draw(index, 17, new Bench(new Array<number>(size).fill(1_000)), batch);
+            for (const place of drawn.places) turns[place] = (turns[place] as number) + 1;
+            index += drawn.drawn;
+          }
+          expect(Math.max(...turns) - Math.min(...turns)).toBeLessThanOrEqual(1);
+        },
+      ),
     );
   });
 
@@ -80,7 +84,12 @@ describe("draw", () => {
         const bench = new Bench(free);
         const drawn = draw(0, 0, bench, count);
         expect(bench.free.every((slots) => slots >= 0)).toBe(true);
-        expect(drawn.places.length).toBe(Math.min(count, free.reduce((sum, slots) => sum + slots, 0)));
+        expect(drawn.places.length).toBe(
+          Math.min(
+            count,
+            free.reduce((sum, slots) => sum + slots, 0),
+          ),
+        );
       }),
     );
   });
@@ -99,23 +108,28 @@ describe("FreePlaces", () => {
   it("finds the next free place like a linear search, for any size and order of changes", () => {
     const change = fc.record({ place: fc.nat(), free: fc.boolean() });
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 3_000 }), fc.array(change, { maxLength: 200 }), fc.nat(), (size, changes, from) => {
-        const places = new FreePlaces(size);
-        const model = new Set<number>();
-        for (const { place, free } of changes) {
-          const at = place % size;
-          if (free) {
-            places.add(at);
-            model.add(at);
-          } else {
-            places.remove(at);
-            model.delete(at);
+      fc.property(
+        fc.integer({ min: 1, max: 3_000 }),
+        fc.array(change, { maxLength: 200 }),
+        fc.nat(),
+        (size, changes, from) => {
+          const places = new FreePlaces(size);
+          const model = new Set<number>();
+          for (const { place, free } of changes) {
+            const at = place % size;
+            if (free) {
+              places.add(at);
+              model.add(at);
+            } else {
+              places.remove(at);
+              model.delete(at);
+            }
           }
-        }
-        const start = from % size;
-        const sorted = [...model].sort((a, b) => a - b);
-        expect(places.next(start)).toBe(sorted.find((place) => place >= start) ?? sorted[0] ?? -1);
-      }),
+          const start = from % size;
+          const sorted = [...model].sort((a, b) => a - b);
+          expect(places.next(start)).toBe(sorted.find((place) => place >= start) ?? sorted[0] ?? -1);
+        },
+      ),
     );
   });
 

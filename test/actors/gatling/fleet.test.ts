@@ -72,7 +72,11 @@ describe("RosterSeats", () => {
   });
 
   it("skips places whose host is not known", () => {
-    const lane = new RosterSeats([{ host: "x", run: "r", first: 0, count: 2, slots: 9 }], () => undefined, () => undefined);
+    const lane = new RosterSeats(
+      [{ host: "x", run: "r", first: 0, count: 2, slots: 9 }],
+      () => undefined,
+      () => undefined,
+    );
     expect([lane.size, lane.freeSlots, lane.next(0)]).toEqual([2, 0, -1]);
   });
 

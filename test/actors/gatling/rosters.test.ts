@@ -63,7 +63,12 @@ describe("wantedRanges", () => {
 
   it("names only agents of the lane's pool and kind", () => {
     const other: AgentGroup = { pool: "default", kinds: ["audit"], first: 2, count: 3, slots: 1 };
-    const wanted = wantedRanges({ pool: "default", kind: "audit" }, [], fleet(host("a", "r1", [GROUP, other])), nobodyGone);
+    const wanted = wantedRanges(
+      { pool: "default", kind: "audit" },
+      [],
+      fleet(host("a", "r1", [GROUP, other])),
+      nobodyGone,
+    );
     expect(wanted).toEqual([{ host: "a", run: "r1", first: 2, count: 3, slots: 1 }]);
   });
 });

@@ -1,0 +1,115 @@
+import { expect, test } from "vitest";
+import { judge, type Observations } from "../../src/cli/health.ts";
+import { type NodeView, nodeViews } from "../../src/cli/nodes.ts";
+import type { Heartbeat } from "../../src/protocols/host-messages.ts";
+import { Names } from "../../src/protocols/subjects.ts";
+
+const names = new Names();
+const node: NodeView = { host: "a", state: "up", agents: 2, running: 1, slots: 4, lagMs: 3, lanes: ["default.echo"] };
+const ranges = [{ host: "a", run: "r", first: 0, count: 2, slots: 2 }];
+const echo = { pool: "default", kind: "echo", index: 0, base: 0, roster: 1, ranges };
+const consumer = {
+  name: "default=echo",
+  waiting: 0,
+  ackPending: 0,
+  redelivered: 0,
+  pulls: 1,
+  delivered: 0,
+  ackFloor: 0,
+};
+const stream = { bytes: 10, maxBytes: 100, firstSequence: 1, lastSequence: 9, consumers: 0, replicas: 1 };
+const quiet: Observations = {
+  url: "nats://127.0.0.1:1",
+  prefix: "vgas",
+  names,
+  nodes: [node],
+  rotations: [echo],
+  streams: [
+    { ...stream, name: names.streams.results, messages: 7 },
+    { ...stream, name: names.streams.dead, messages: 2 },
+  ],
+  stored: new Map(),
+  consumers: [consumer],
+};
+
+test("a swarm with nothing wrong is ok", () => {
+  expect(judge(quiet)).toMatchObject({
+    health: "ok",
+    reasons: [],
+    nodes: 1,
+    agents: 2,
+    running: 1,
+    slots: 4,
+    results: 7,
+    dead: 2,
+    lanes: [{ pool: "default", kind: "echo", agents: 2, waiting: 0, inHand: 0 }],
+    unoffered: [],
+  });
+});
+
+test("tells what is in hand from what waits, and what nobody offers", () => {
+  const stored = new Map([
+    [names.task("default", "echo"), 10],
+    [names.task("default", "nope"), 3],
+    [names.task("gpu", "echo"), 1],
+  ]);
+  const state = judge({ ...quiet, stored, consumers: [{ ...consumer, ackPending: 4 }] });
+  expect(state.lanes).toEqual([{ pool: "default", kind: "echo", agents: 2, waiting: 6, inHand: 4 }]);
+  expect(state.unoffered).toEqual([
+    { pool: "default", kind: "nope", agents: 0, waiting: 3, inHand: 0 },
+    { pool: "gpu", kind: "echo", agents: 0, waiting: 1, inHand: 0 },
+  ]);
+  expect(state.health).toBe("ok");
+});
+
+test.each([
+  { what: "no node", seen: { nodes: [] }, reason: "no node with agents is heard" },
+  {
+    what: "a silent node",
+    seen: { nodes: [node, { ...node, host: "b", state: "silent" as const }] },
+    reason: "node b is not heard",
+  },
+  { what: "a stalled node", seen: { nodes: [{ ...node, state: "stalled" as const }] }, reason: "node a is stalled" },
+  { what: "a blocked node", seen: { nodes: [{ ...node, lagMs: 4_000 }] }, reason: "has not answered for 4000 ms" },
+  {
+    what: "a full stream",
+    seen: { streams: [{ ...stream, name: "VGAS_RESULTS", messages: 1, bytes: 95 }] },
+    reason: "VGAS_RESULTS is 95 % full",
+  },
+  {
+    what: "no dispatcher",
+    seen: { stored: new Map([[names.task("default", "echo"), 1]]), consumers: [{ ...consumer, pulls: 0 }] },
+    reason: "no dispatcher takes the tasks of default.echo",
+  },
+])("is degraded by $what", ({ seen, reason }) => {
+  const state = judge({ ...quiet, ...seen });
+  expect(state.health).toBe("degraded");
+  expect(state.reasons).toHaveLength(1);
+  expect(state.reasons[0]).toContain(reason);
+});
+
+test("a node that a roster names and nobody hears is silent, with what the roster knows of it", () => {
+  const beat: Heartbeat = {
+    v: 1,
+    host: "b",
+    run: "r",
+    seq: 1,
+    at: 0,
+    pid: 7,
+    machine: "m",
+    roles: ["agents"],
+    lagMs: 0,
+    stalled: false,
+    draining: true,
+    groups: [{ pool: "default", kinds: ["x", "y"], first: 0, count: 3, slots: 2 }],
+    running: [1, 0, 2],
+    started: 5,
+    finished: 1,
+    failed: 1,
+  };
+  const sleep = { ...echo, kind: "sleep" };
+  expect(nodeViews(new Map([["b", beat]]), [echo, sleep])).toMatchObject([
+    { host: "a", state: "silent", agents: 2, slots: 4, lanes: ["default.echo", "default.sleep"] },
+    { host: "b", state: "draining", agents: 3, slots: 6, running: 3, lanes: ["default.x", "default.y"] },
+  ]);
+});
