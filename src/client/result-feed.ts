@@ -60,7 +60,7 @@ export async function* resultFeed(options: ResultFeedOptions): AsyncGenerator<Ta
     return opened;
   };
   const stopListening = bus.onStatus((status) => {
-    if (status.type === "closed") fail(new VgasError("SHUTTING_DOWN", "the connection to the swarm is closed"));
+    if (status.type === "closed") fail(closed());
   });
   signal?.addEventListener("abort", onAbort);
   try {
@@ -81,14 +81,20 @@ export async function* resultFeed(options: ResultFeedOptions): AsyncGenerator<Ta
       }
     }
   } catch (error) {
-    throw error instanceof VgasError && error.code === "NOT_FOUND"
-      ? new VgasError("NO_SWARM", `there is no stream ${source.stream}: no swarm runs with this prefix`, {
-          cause: error,
-        })
-      : error;
+    // What was going on when it was given up, or when the connection closed, ended for that reason.
+    if (failure !== undefined) throw failure;
+    if (bus.state === "closed") throw closed();
+    if (!(error instanceof VgasError) || error.code !== "NOT_FOUND") throw error;
+    throw new VgasError("NO_SWARM", `there is no stream ${source.stream}: no swarm runs with this prefix`, {
+      cause: error,
+    });
   } finally {
     stopListening();
     signal?.removeEventListener("abort", onAbort);
     reader?.stop();
   }
+}
+
+function closed(): VgasError {
+  return new VgasError("SHUTTING_DOWN", "the connection to the swarm is closed");
 }

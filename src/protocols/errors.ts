@@ -28,7 +28,7 @@ export const ERRORS = {
   ),
   BROKER_FAILED: entry(
     "The nats-server could not be started, or ended too often.",
-    "Read the server's log named in the message; check the port, the disk and the version with `vgas doctor`.",
+    "Read the server's log named in the message; check the port, the disk and the version.",
     false,
     1,
   ),

@@ -7,6 +7,7 @@
  * | Burst | hosts.<h>.burst | dispatcher | Receipt |
  * | Recall | hosts.<h>.recall | dispatcher | Receipt of that burst, or `{unknown: true}`: it will never be taken |
  * | Owned | hosts.<h>.owned | dispatcher | the numbers among those asked that the host still owns |
+ * | Running | hosts.<h>.running | dispatcher | the ids among those asked that the host runs or has not settled |
  * | Stats | hosts.<h>.stats | observer | HostStats |
  * | Settled | settled.<d> | host | none |
  * | Heartbeat | heartbeats.<h> | host | none |
@@ -76,6 +77,11 @@ export const owned = z.object({ v: z.literal(1), from: z.string(), ns: z.array(c
 export type Owned = z.infer<typeof owned>;
 export const ownedReply = z.object({ v: z.literal(1), run: z.string(), ns: z.array(count) });
 export type OwnedReply = z.infer<typeof ownedReply>;
+
+export const running = z.object({ v: z.literal(1), pool: z.string(), ids: z.array(z.string()) });
+export type Running = z.infer<typeof running>;
+export const runningReply = z.object({ v: z.literal(1), ids: z.array(z.string()) });
+export type RunningReply = z.infer<typeof runningReply>;
 
 /**
  * What ended since the last notice, and free slots as they are now (absolute, pairs `agent, free`).

@@ -15,6 +15,12 @@ export const MAX_TASK_BYTES = MAX_PAYLOAD_BYTES - ENVELOPE_RESERVE_BYTES;
 /** Bursts are split at this size, in bytes: large enough to amortise, small enough not to hold up other traffic. */
 export const MAX_BURST_BYTES = 500_000;
 
+/**
+ * A task is kept alive until this long after its deadline, ms: its host has had the time to end it by then, or is stalled
+ * and no longer its owner.
+ */
+export const DEADLINE_GRACE_MS = 2_000;
+
 /** Deepest nesting decoded or encoded. Recursion in any msgpack library stays far from its stack limit. */
 export const MAX_DEPTH = 128;
 

@@ -10,7 +10,7 @@
  * <prefix>.cancel.<pool>.<taskId>       client -> swarm      request
  * <prefix>.actors.<name>[.<hostId>]     anyone allowed       mailbox
  * <prefix>.heartbeats.<hostId>          host -> swarm        once a second
- * <prefix>.hosts.<hostId>.burst|recall|owned|stats   swarm -> host   requests
+ * <prefix>.hosts.<hostId>.burst|recall|owned|running|stats   swarm -> host   requests
  * <prefix>.settled.<dispatcherId>       host -> dispatcher   what ended, and free slots
  * ```
  *
@@ -87,7 +87,7 @@ export class Names {
     return `${this.prefix}.heartbeats.${hostId}`;
   }
 
-  /** A request to one host: `burst`, `recall`, `owned` or `stats`. */
+  /** A request to one host. */
   host(hostId: string, operation: HostOperation | "*"): string {
     return `${this.prefix}.hosts.${hostId}.${operation}`;
   }
@@ -125,7 +125,7 @@ export class Names {
   }
 }
 
-export const HOST_OPERATIONS = ["burst", "recall", "owned", "stats"] as const;
+export const HOST_OPERATIONS = ["burst", "recall", "owned", "running", "stats"] as const;
 export type HostOperation = (typeof HOST_OPERATIONS)[number];
 
 /** Subject under which JetStream keeps `key` of `bucket`. */

@@ -11,6 +11,9 @@ import { onTestFinished } from "vitest";
 export const BIN = fileURLToPath(new URL("../../bin/vgas", import.meta.url));
 export const FIXTURES = fileURLToPath(new URL("fixtures/", import.meta.url));
 
+/** A node that has nothing to finish stops within a second. */
+const STOP_MS = 10_000;
+
 export interface Finished {
   /** The exit code, or the signal's name. */
   readonly code: number | string | null;
@@ -40,7 +43,7 @@ export async function vgas(args: readonly string[], options: RunOptions = {}): P
   return await start(args, options).end;
 }
 
-/** Starts a command; it is killed at the end of the test. */
+/** Starts a command; it is stopped at the end of the test. */
 export function start(args: readonly string[], { stdin = "", env = {} }: RunOptions = {}): Running {
   const child = spawn(process.execPath, [BIN, ...args], {
     stdio: ["pipe", "pipe", "pipe"],
@@ -81,8 +84,11 @@ export function start(args: readonly string[], { stdin = "", env = {} }: RunOpti
     });
   };
   onTestFinished(async () => {
-    if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+    // A node that is killed leaves its nats-server to its successor; one that is asked takes it along.
+    child.kill("SIGTERM");
+    const last = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
     await closed;
+    clearTimeout(last);
   });
   return {
     child,

@@ -112,7 +112,10 @@ describe("kill -9 of the nats-server while tasks run that may run only once", ()
       process.kill(swarm.brokerPid() as number, "SIGKILL");
       await restarted;
     }
-    await eventually(async () => ((await admin.stored()) >= tasks.length ? true : undefined), "every result to be stored");
+    await eventually(
+      async () => ((await admin.stored()) >= tasks.length ? true : undefined),
+      "every result to be stored",
+    );
     const marks = readFileSync(file, "utf8").trim().split("\n");
     expect(new Set(marks).size).toBe(marks.length);
     expect(await admin.stored()).toBe(tasks.length);
@@ -129,7 +132,10 @@ describe("a task that blocks its host past its deadline", () => {
     await admin.rosterOf(COUNT, [worker.hostId]);
     const results = await admin.collect();
     await admin.submit("count", [{ id: "blocker", timeoutMs: 1_000, input: { block: 10_000, blockUntilAttempt: 2 } }]);
-    await eventually(async () => ((await admin.roster(COUNT)).length === 0 ? true : undefined), "it to leave the rotation");
+    await eventually(
+      async () => ((await admin.roster(COUNT)).length === 0 ? true : undefined),
+      "it to leave the rotation",
+    );
     const other = await swarm.join("worker", "--roles", "agents", ...MODULE);
     await results.until(() => results.byId.has("blocker"));
     expect(results.byId.get("blocker")).toMatchObject({ status: "ok", host: other.hostId, attempt: 2 });

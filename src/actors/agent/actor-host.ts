@@ -22,11 +22,14 @@ import {
   owned as ownedSchema,
   type RecallReply,
   type Receipt,
+  type Running,
+  type RunningReply,
   recall as recallSchema,
+  running as runningSchema,
   type Settled,
 } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
-import type { LaneName, Names } from "../../protocols/subjects.ts";
+import type { HostOperation, LaneName, Names } from "../../protocols/subjects.ts";
 import type { LocalActor } from "../runtime/refs.ts";
 import { Agent } from "./agent.ts";
 import { RunContext } from "./context.ts";
@@ -98,10 +101,7 @@ export class ActorHost {
 
   async start(): Promise<void> {
     const { bus, names, heartbeat } = this.#options;
-    const serve = async (
-      operation: "burst" | "recall" | "owned" | "stats",
-      answer: (body: unknown) => unknown,
-    ): Promise<void> => {
+    const serve = async (operation: HostOperation, answer: (body: unknown) => unknown): Promise<void> => {
       const subscription = await bus.subscribe(names.host(this.hostId, operation), (message) =>
         this.#answer(message, answer),
       );
@@ -110,6 +110,7 @@ export class ActorHost {
     await serve("burst", (body) => this.burst(burstSchema.parse(body)));
     await serve("recall", (body) => this.#recall(recallSchema.parse(body)));
     await serve("owned", (body) => this.#owned(ownedSchema.parse(body)));
+    await serve("running", (body) => this.#stillRunning(runningSchema.parse(body)));
     await serve("stats", () => this.stats());
     await heartbeat.start();
   }
@@ -268,6 +269,11 @@ export class ActorHost {
   #owned({ from, ns }: { readonly from: string; readonly ns: readonly number[] }): unknown {
     const runs = this.#runs.get(from);
     return { v: 1, run: this.#options.run, ns: ns.filter((n) => runs?.has(n)) };
+  }
+
+  #stillRunning({ pool, ids }: Running): RunningReply {
+    const here = new Set(this.#unsettled().flatMap((run) => (run.lane.pool === pool ? [run.id] : [])));
+    return { v: 1, ids: ids.filter((id) => here.has(id)) };
   }
 
   /** Decodes a request, answers it, and answers what is wrong with it. */

@@ -12,6 +12,7 @@ import type { Bus } from "../../bus/bus.ts";
 import { encode } from "../../bus/codec/codec.ts";
 import { type ConnectOptions, connectBus } from "../../bus/connection.ts";
 import type { AgentGroup, Heartbeat } from "../../protocols/host-messages.ts";
+import { DEADLINE_GRACE_MS } from "../../protocols/limits.ts";
 import { LANE_CONSUMER } from "../../protocols/streams.ts";
 import { LoadBoard } from "./load-board.ts";
 import { WorkTableReader } from "./work-table.ts";
@@ -37,7 +38,6 @@ export type ToHeartbeatThread =
 
 const PERIOD_MS = 1_000;
 const KEEP_FROM_MS = LANE_CONSUMER.ackWaitMs / 3;
-const DEADLINE_GRACE_MS = 2_000;
 /** The main loop turns four times a second at least; silent for this long it counts as blocked. */
 const BLOCKED_MS = 2_000;
 

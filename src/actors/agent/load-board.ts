@@ -1,7 +1,7 @@
 /** What the heartbeat thread reads of the main thread: its pulse, its flags, its totals, and each agent's running tasks. */
 
 const INTS = { pulse: 0, draining: 1, agents: 2 } as const;
-const TOTALS = { started: 0, finished: 0, failed: 2 } as const;
+const TOTALS = { started: 0, finished: 1, failed: 2 } as const;
 
 /** Main thread: writes. Heartbeat thread: reads. Sized when the host starts; agents do not come and go afterwards. */
 export class LoadBoard {

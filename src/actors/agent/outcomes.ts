@@ -80,8 +80,11 @@ export class Outcomes {
       }
     }
     const error = toWireError(outcome.thrown);
-    if (error.retryable && run.attempt < run.maxAttempts) void this.#retry(run, error);
-    else this.#fail(run, error);
+    if (error.retryable && run.attempt < run.maxAttempts) {
+      // What is no longer ours is not given back: that would take it from whoever runs it now.
+      if (run.lost) this.#close(run, "done");
+      else void this.#retry(run, error);
+    } else this.#fail(run, error);
     return true;
   }
 

@@ -2,12 +2,14 @@
  * One execution of a task: decodes it, runs the behaviour, and calls `ended` once with what came of it.
  *
  * 1. The attempt ends at its timeout, whatever the behaviour does; the slot is free when the behaviour has settled (P5).
- * 2. `ended` is called exactly once, `released` exactly once and never before the behaviour has settled.
+ * 2. What comes after the timeout is a TIMEOUT, also when nothing could say so in time.
+ * 3. `ended` is called exactly once, `released` exactly once and never before the behaviour has settled.
  */
 import { readBody, readEncoding, type TaskEncoding } from "../../bus/codec/task.ts";
 import type { Clock, Timer } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Assignment } from "../../protocols/host-messages.ts";
+import { DEADLINE_GRACE_MS } from "../../protocols/limits.ts";
 import type { LaneName } from "../../protocols/subjects.ts";
 import { KNOWN_FIELDS } from "../../protocols/task.ts";
 import { isInbox } from "../../protocols/tokens.ts";
@@ -54,6 +56,9 @@ export class Run {
   replyTo: string | undefined;
   /** Milliseconds since the epoch; 0 before it started. */
   startedAt = 0;
+  #started = 0;
+  /** The attempt ended so late that the task was no longer kept alive: it may be running elsewhere. */
+  lost = false;
   readonly #behaviour: ResolvedAgent;
   readonly #hooks: RunHooks;
   #controller: AbortController | undefined;
@@ -100,6 +105,7 @@ export class Run {
     const hooks = this.#hooks;
     const { clock } = hooks;
     this.startedAt = clock.now();
+    this.#started = clock.monotonic();
     let returned: unknown;
     try {
       returned = this.#behaviour.run(this.#task(), hooks.context(this));
@@ -114,7 +120,7 @@ export class Run {
       return;
     }
     this.#timer = clock.setTimeout(() => {
-      this.abort(new VgasError("TIMEOUT", `the attempt timed out after ${this.timeoutMs} ms`));
+      this.abort(this.#timeout());
     }, this.timeoutMs);
     returned.then(
       (output) => this.#settled({ ok: true, output }),
@@ -148,7 +154,17 @@ export class Run {
   #end(outcome: RunOutcome): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#hooks.ended(this, outcome);
+    const { clock, ended } = this.#hooks;
+    const ran = clock.monotonic() - this.#started;
+    // A behaviour that blocked the loop kept its timer from firing; its attempt is over all the same.
+    if (ran > this.timeoutMs) {
+      this.lost = ran > this.timeoutMs + DEADLINE_GRACE_MS;
+      ended(this, { ok: false, thrown: this.#timeout() });
+    } else ended(this, outcome);
+  }
+
+  #timeout(): VgasError {
+    return new VgasError("TIMEOUT", `the attempt timed out after ${this.timeoutMs} ms`);
   }
 
   #task(): Task {

@@ -10,19 +10,20 @@
  */
 import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
-import { decode, encode } from "../../bus/codec/codec.ts";
+import { decode } from "../../bus/codec/codec.ts";
 import type { KvBucket } from "../../bus/kv.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import { ensureLaneConsumer, streamInfo } from "../../bus/topology.ts";
 import type { Clock, Random, Timer } from "../../protocols/clock.ts";
-import { ownedReply, type Receipt, type Settled, settled } from "../../protocols/host-messages.ts";
+import { type Receipt, type Settled, settled } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import { LANE_CONSUMER } from "../../protocols/streams.ts";
 import type { LaneName, Names } from "../../protocols/subjects.ts";
 import type { LocalActor } from "../runtime/refs.ts";
 import { Bursts, type LocalHost } from "./bursts.ts";
 import type { HostView } from "./fleet.ts";
+import { Inquiries } from "./inquiries.ts";
 import { Lane } from "./lane.ts";
 import { type Assigned, Ledger } from "./ledger.ts";
 import type { DispatcherEffects, dispatcherMachine } from "./machine.ts";
@@ -85,6 +86,7 @@ export class Dispatcher {
   readonly #bursts: Bursts;
   readonly #monitor: Monitor;
   readonly #requeue: Requeue;
+  readonly #inquiries: Inquiries;
   readonly #verdicts: Verdicts;
   readonly #evicted = new Set<string>();
   readonly #returning = new Set<Promise<void>>();
@@ -101,6 +103,7 @@ export class Dispatcher {
     this.#options = options;
     const { bus, names, dispatcherId, local, clock, logger } = options;
     this.#verdicts = new Verdicts(options);
+    this.#inquiries = new Inquiries(options);
     this.#requeue = new Requeue({ ...options, nonce: () => this.#nonce() });
     this.#bursts = new Bursts({
       bus,
@@ -134,7 +137,9 @@ export class Dispatcher {
     this.#subscription = await bus.subscribe(names.settled(dispatcherId), ({ data }) => this.#onSettledBytes(data));
     this.#stopListening = bus.onStatus((status) => {
       if (status.type === "disconnected") this.#actor?.send({ type: "TROUBLE", why: "the bus is down" });
-      if (status.type === "reconnected") this.#actor?.send({ type: "HEALTHY" });
+      if (status.type !== "reconnected") return;
+      if (status.restarted) for (const lane of this.#lanes.values()) lane.brokerRestarted();
+      this.#actor?.send({ type: "HEALTHY" });
     });
     await this.#monitor.start();
     this.#timers.push(
@@ -205,10 +210,9 @@ export class Dispatcher {
     this.#actor?.send({ type: "STOPPED" });
   }
 
-  #giveBackUnstarted(lane: LaneName, tasks: readonly TaskInHand[]): void {
+  #returnAll(tasks: readonly TaskInHand[], give: (task: TaskInHand) => Promise<void>): void {
     for (const task of tasks) {
-      const returning = this.#requeue
-        .unstarted(lane, task)
+      const returning = give(task)
         .catch((error: unknown) => {
           // Un-acknowledged, it comes back by ack_wait, and counts as an execution then.
           this.#options.logger.warn({ id: task.id, error: String(error) }, "a task could not be given back");
@@ -265,7 +269,9 @@ export class Dispatcher {
           (host, run) => this.#monitor.settled || this.#evicted.has(`${host} ${run}`),
         ),
       ensureConsumer: () => ensureLaneConsumer(bus, names, name),
-      giveBack: (lane, tasks) => this.#giveBackUnstarted(lane, tasks),
+      giveBack: (of, tasks) => this.#returnAll(tasks, (task) => this.#requeue.unstarted(of, task)),
+      disown: (of, tasks) => this.#returnAll(tasks, (task) => this.#requeue.forgotten(of, task)),
+      stillRunning: (of, ids) => this.#inquiries.stillRunning(this.#monitor.hosts.values(), of, ids),
       onActivity: () => this.#reportActivity(),
     });
     this.#lanes.set(key, lane);
@@ -341,25 +347,14 @@ export class Dispatcher {
 
   /** Asks hosts for assignments that have been silent for long: a lost notice must not hold an array for ever. */
   async #reconcile(): Promise<void> {
-    const { bus, names, clock, dispatcherId } = this.#options;
-    if (bus.state !== "connected") return;
+    const { clock, local } = this.#options;
     for (const host of this.#monitor.hosts.values()) {
       const ns = this.#ledger.olderThan(host, clock.monotonic() - SILENT_MS);
-      if (ns.length === 0 || host.id === this.#options.local?.hostId) continue;
-      try {
-        const body = encode({ v: 1, from: dispatcherId, ns });
-        const answer = await bus.request("host.owned", names.host(host.id, "owned"), body, { timeoutMs: SILENT_MS });
-        const reply = ownedReply.parse(decode(answer.data));
-        if (reply.run !== host.run) continue;
-        const still = new Set(reply.ns);
-        for (const n of ns) {
-          if (still.has(n)) continue;
-          const assigned = this.#ledger.take(host, n);
-          // A single task was acknowledged or comes back; an element is published again and found done if it is.
-          if (assigned?.task.array) await this.#giveBack(assigned);
-        }
-      } catch (error) {
-        this.#options.logger.debug({ host: host.id, error: String(error) }, "assignments could not be compared");
+      if (ns.length === 0 || host.id === local?.hostId) continue;
+      for (const n of await this.#inquiries.notOwned(host, ns)) {
+        const assigned = this.#ledger.take(host, n);
+        // A single task was acknowledged or comes back; an element is published again and found done if it is.
+        if (assigned?.task.array) await this.#giveBack(assigned);
       }
     }
   }

@@ -2,24 +2,20 @@
  * Turns pulled messages into tasks in hand, or into verdicts.
  *
  * 1. A first delivery of a task without an id of its own runs at once: nothing can be known of it.
- * 2. Everything else is looked up first: is a result stored? how many executions are recorded? An earlier delivery of
- *    which nothing is recorded counts as one execution, because it cannot be known that it was none.
- * 3. The start of an execution that was looked up is recorded before the task is in hand.
- * 4. A first delivery at or below the highest sequence that was handed out before we (re)connected is a delivery that the
+ * 2. Everything else is looked up first (past.ts).
+ * 3. A first delivery at or below the highest sequence that was handed out before we (re)connected is a delivery that the
  *    broker forgot: first deliveries come in order. It is treated as a later one.
  */
-import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
-import { type ParsedTask, readEncoding, readTasks, type TaskEncoding } from "../../bus/codec/task.ts";
+import { type ParsedTask, readEncoding, readTasks } from "../../bus/codec/task.ts";
 import { nakTask, type PulledMessage } from "../../bus/pull.ts";
-import type { ResultStore } from "../../bus/results.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
-import type { AttemptsRecord } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
 import { parseEnvelope, type TaskEnvelope } from "../../protocols/task.ts";
 import { automaticId, isAutomaticId, isToken } from "../../protocols/tokens.ts";
+import type { Doubtful, Past } from "./past.ts";
 import { ArrayInHand, type TaskInHand } from "./task-in-hand.ts";
 import type { Condemned, Verdicts } from "./verdicts.ts";
 
@@ -28,30 +24,23 @@ export interface IntakeOptions {
   readonly names: Names;
   readonly bus: Bus;
   readonly verdicts: Verdicts;
-  readonly results: ResultStore;
-  readonly attempts: AttemptsLog;
+  readonly past: Past;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Highest stream sequence handed out before this dispatcher (re)connected. */
   readonly forgottenBelow: () => number;
-  /** Takes tasks that may run now. */
-  readonly accept: (tasks: readonly TaskInHand[]) => void;
+  /** Counts the restarts of the broker: what was pulled before one is not ours any more. */
+  readonly generation: () => number;
+  /** Takes tasks that may run now, pulled in that generation. */
+  readonly accept: (tasks: readonly TaskInHand[], generation: number) => void;
   readonly onArray: (array: ArrayInHand) => void;
   readonly onArraySettled: (array: ArrayInHand) => void;
+  /** Its message comes back. */
+  readonly onArrayAbandoned: (array: ArrayInHand) => void;
 }
 
-/** A task that is looked up before it may run. */
-interface Doubtful {
-  readonly task: TaskInHand;
-  readonly encoding: TaskEncoding;
-  /** Executions that count although nothing is recorded. */
-  readonly presumed: number;
-  /** It was delivered before, so records may exist. */
-  readonly seenBefore: boolean;
-}
-
-/** Longest pause asked of the broker for a task that is to wait for its backoff, ms: clocks of two machines may differ. */
-const MAX_DELAY_MS = 3_600_000;
+/** Pause before a message is asked for again of which a host still runs something, ms. */
+const STILL_RUNNING_MS = 1_000;
 
 export class Intake {
   readonly #options: IntakeOptions;
@@ -83,8 +72,8 @@ export class Intake {
     for (const [element, parsed] of read.tasks.entries()) {
       this.#sort(message, parsed, array, array ? element : undefined, ready, doubtful);
     }
-    if (ready.length > 0) this.#options.accept(ready);
-    if (doubtful.length > 0) this.#lookUp(message, doubtful);
+    if (ready.length > 0) this.#options.accept(ready, this.#options.generation());
+    if (doubtful.length > 0) this.#lookUp(message, array, doubtful);
     return read.tasks.length;
   }
 
@@ -164,80 +153,30 @@ export class Intake {
     this.#options.verdicts.fail(this.#options.lane, condemned, parsed?.ok ? "invalid" : "malformed", error);
   }
 
-  #lookUp(message: PulledMessage, doubtful: readonly Doubtful[]): void {
+  #lookUp(message: PulledMessage, array: ArrayInHand | undefined, doubtful: readonly Doubtful[]): void {
+    const { past, accept, onArrayAbandoned, logger, generation } = this.#options;
+    const began = generation();
     this.#lookups += doubtful.length;
-    this.#resolve(doubtful).then(
-      (tasks) => {
+    past.resolve(doubtful).then(
+      ({ runnable, wait }) => {
         this.#lookups -= doubtful.length;
-        if (tasks.length > 0) this.#options.accept(tasks);
+        if (wait) this.#comeBack(message, array);
+        accept(runnable, began);
       },
       (error: unknown) => {
         this.#lookups -= doubtful.length;
-        // Nothing was decided: un-acknowledged, the message comes back after ack_wait.
-        this.#options.logger.warn(
-          { sequence: message.sequence, error: String(error) },
-          "a task could not be looked up",
-        );
-        this.#options.accept([]);
+        // Nothing was decided: un-acknowledged, the message comes back by ack_wait.
+        logger.warn({ sequence: message.sequence, error: String(error) }, "a task could not be looked up");
+        if (array) onArrayAbandoned(array);
+        accept([], began);
       },
     );
   }
 
-  /** The tasks that may run, their starts recorded. */
-  async #resolve(doubtful: readonly Doubtful[]): Promise<readonly TaskInHand[]> {
-    const { lane, results } = this.#options;
-    const stored = await results.findMany(
-      lane.pool,
-      doubtful.map(({ task }) => task.id),
-    );
-    const tasks = await Promise.all(
-      doubtful.map((each) => {
-        const result = stored.get(each.task.id);
-        return result === undefined ? this.#recordStart(each) : this.#alreadyDone(each.task, result);
-      }),
-    );
-    return tasks.filter((task) => task !== undefined);
-  }
-
-  #alreadyDone(task: TaskInHand, result: Uint8Array): undefined {
-    if (task.replyTo !== undefined) this.#options.results.reply(task.replyTo, result);
-    this.#options.verdicts.settle(task);
-  }
-
-  async #recordStart(doubtful: Doubtful): Promise<TaskInHand | undefined> {
-    const { attempts, lane, clock, bus } = this.#options;
-    const { task, presumed, seenBefore } = doubtful;
-    if (!seenBefore) return task;
-    const record = await attempts.read(lane.pool, task.id);
-    const delayMs = Math.min(MAX_DELAY_MS, (record?.notBefore ?? 0) - clock.now());
-    if (delayMs > 0 && task.ack !== "") {
-      nakTask(bus, task.ack, delayMs);
-      return undefined;
-    }
-    const attempt = (record?.attempts ?? presumed) + 1;
-    if (attempt > task.maxAttempts) {
-      this.#exhausted(doubtful, record);
-      return undefined;
-    }
-    await attempts.write(lane.pool, task.id, { attempts: attempt, ...(record?.error ? { error: record.error } : {}) });
-    return { ...task, attempt };
-  }
-
-  #exhausted({ task, encoding }: Doubtful, record: AttemptsRecord | undefined): void {
-    const last = record?.error ? `; the last error was ${record.error.code}: ${record.error.message}` : "";
-    const error =
-      task.maxAttempts === 1
-        ? new VgasError("INTERRUPTED", `it cannot be known whether the only attempt ran, so it is not run again${last}`)
-        : new VgasError(
-            "CRASHED_REPEATEDLY",
-            `started ${task.maxAttempts} times without an end, as often as it may be${last}`,
-          );
-    this.#options.verdicts.fail(
-      this.#options.lane,
-      { ...task, encoding, attempts: task.maxAttempts },
-      "crashed-repeatedly",
-      error,
-    );
+  /** A host still runs some of it, or could not be asked: the message is to come back a little later. */
+  #comeBack(message: PulledMessage, array: ArrayInHand | undefined): void {
+    if (array) this.#options.onArrayAbandoned(array);
+    nakTask(this.#options.bus, message.ack, STILL_RUNNING_MS);
   }
 }
 

@@ -20,8 +20,9 @@ import type { LaneName, Names } from "../../protocols/subjects.ts";
 import type { Bursts } from "./bursts.ts";
 import { type Draw, draw } from "./draw.ts";
 import { type HostView, RosterSeats } from "./fleet.ts";
-import { Intake, type IntakeOptions } from "./intake.ts";
+import { Intake } from "./intake.ts";
 import type { Assigned, Ledger } from "./ledger.ts";
+import { Past, type PastOptions } from "./past.ts";
 import { Rotation } from "./rotation.ts";
 import type { ArrayInHand, TaskInHand } from "./task-in-hand.ts";
 
@@ -34,7 +35,7 @@ const LOST_SWAP_JITTER_MS = 1;
 /** Pause after the bus or the record failed, ms. */
 const TROUBLE_PAUSE_MS = 500;
 
-export interface LaneOptions extends Pick<IntakeOptions, "verdicts" | "results" | "attempts"> {
+export interface LaneOptions extends Pick<PastOptions, "verdicts" | "results" | "attempts" | "stillRunning"> {
   readonly lane: LaneName;
   readonly bus: Bus;
   readonly bucket: KvBucket;
@@ -55,6 +56,8 @@ export interface LaneOptions extends Pick<IntakeOptions, "verdicts" | "results" 
   readonly ensureConsumer: () => Promise<void>;
   /** Returns tasks to the stream that were not handed over. */
   readonly giveBack: (lane: LaneName, tasks: readonly TaskInHand[]) => void;
+  /** Records of tasks that were not handed over, and whose messages come back by themselves, that they did not run. */
+  readonly disown: (lane: LaneName, tasks: readonly TaskInHand[]) => void;
   /** The lane began or stopped to have work it can, or cannot, hand over. */
   readonly onActivity: () => void;
 }
@@ -70,6 +73,7 @@ export class Lane {
   #seats: RosterSeats;
   #open = false;
   #stopped = false;
+  #generation = 0;
   #pumping = false;
   #pumpAgain = false;
   #rosterStale = true;
@@ -87,8 +91,11 @@ export class Lane {
     this.#intake = new Intake({
       ...options,
       forgottenBelow: () => this.#forgottenBelow,
-      accept: (tasks) => {
-        if (this.#stopped) options.giveBack(this.name, tasks);
+      past: new Past(options),
+      generation: () => this.#generation,
+      accept: (tasks, generation) => {
+        if (generation !== this.#generation) options.disown(this.name, tasks);
+        else if (this.#stopped) options.giveBack(this.name, tasks);
         else for (const task of tasks) this.#hand.push(task);
         this.#wake();
       },
@@ -97,6 +104,7 @@ export class Lane {
         this.#arrays.delete(array);
         options.verdicts.settle({ ack: array.ack, array: undefined });
       },
+      onArrayAbandoned: (array) => this.#arrays.delete(array),
     });
     this.#pull = new PullSubscription(options.bus, names.streams.tasks, names.consumer(lane), {
       onMessage: (message) => this.#take(message),
@@ -129,6 +137,17 @@ export class Lane {
   /** Stops pulling; what is in hand stays. */
   close(): void {
     this.#open = false;
+    // Nothing may be asked for again before the record says what was handed out.
+    this.#pull.want(0);
+  }
+
+  /** The broker started anew and may have forgotten that it delivered what is in hand: it may come a second time. */
+  brokerRestarted(): void {
+    this.#generation++;
+    const hand = this.#hand;
+    this.#hand = [];
+    this.#arrays.clear();
+    this.#options.disown(this.name, hand);
   }
 
   /** A host came, went or changed. */
@@ -240,16 +259,21 @@ export class Lane {
     let dealt = 0;
     for (const task of tasks) dealt = Math.max(dealt, task.sequence);
     const agents = drawn.places.map((place) => seats.agent(place));
+    const generation = this.#generation;
     let won = false;
     try {
       won = (await rotation.advance(drawn.drawn, dealt)) === "won";
     } finally {
       if (!won) {
         for (const agent of agents) agent.unassign();
-        this.takeBack(tasks);
+        this.#putBack(tasks, generation);
       }
     }
-    if (won) this.#handOver(drawn, tasks, seats);
+    if (won && generation === this.#generation) this.#handOver(drawn, tasks, seats);
+    else if (won) {
+      for (const agent of agents) agent.unassign();
+      this.#putBack(tasks, generation);
+    }
     if (rotation.ranges !== seats.ranges) this.#reseat();
     if (!won) await this.#pauseAfterLostSwap();
     if (this.#hand.length > 0) this.#pumpAgain = this.#pumpAgain || this.#seats.freeSlots > 0;
@@ -275,6 +299,11 @@ export class Lane {
     }
     if (stranded.length > 0) this.takeBack(stranded);
     for (const [host, assigned] of byHost) bursts.send(this.name, drawn.base, host, assigned);
+  }
+
+  #putBack(tasks: readonly TaskInHand[], generation: number): void {
+    if (generation === this.#generation) this.takeBack(tasks);
+    else this.#options.disown(this.name, tasks);
   }
 
   async #pauseAfterLostSwap(): Promise<void> {

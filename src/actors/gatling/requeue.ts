@@ -38,6 +38,11 @@ export class Requeue {
     nakTask(bus, task.ack);
   }
 
+  /** Leaves a task whose message comes back by itself, and of which execution number `attempt` did not begin. */
+  async forgotten(lane: LaneName, task: TaskInHand): Promise<void> {
+    await this.#options.attempts.write(lane.pool, task.id, { attempts: task.attempt - 1 });
+  }
+
   /** Gives back a task whose execution number `attempt` may have begun. */
   async uncertain(lane: LaneName, task: TaskInHand): Promise<void> {
     if (task.array) await this.#move(lane, task, task.attempt);

@@ -1,0 +1,108 @@
+import { expect, onTestFinished, test } from "vitest";
+import type { Bus } from "../../src/bus/bus.ts";
+import { encode } from "../../src/bus/codec/codec.ts";
+import { TaskHandle } from "../../src/client/handle.ts";
+import { WaitingResults } from "../../src/client/waiting-results.ts";
+import { VgasError } from "../../src/protocols/errors.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { useNats } from "../support/nats.ts";
+import { RecordingLogger } from "../support/recording-logger.ts";
+import { rejection, until } from "../support/wait.ts";
+import { FakeSwarm } from "./fake-swarm.ts";
+
+const nats = useNats();
+let swarms = 0;
+
+interface Parts {
+  readonly fake: FakeSwarm;
+  readonly bus: Bus;
+  readonly clock: ManualClock;
+  readonly logger: RecordingLogger;
+  readonly waiting: WaitingResults;
+}
+
+async function parts(): Promise<Parts> {
+  const fake = await FakeSwarm.start(nats, { prefix: `waiting${swarms++}` });
+  const bus = await nats.bus({ user: "client" });
+  const clock = new ManualClock();
+  const logger = new RecordingLogger();
+  const waiting = new WaitingResults({ bus, names: fake.names, logger, clock });
+  await waiting.start();
+  onTestFinished(() => waiting.close(new VgasError("SHUTTING_DOWN", "the test is over")));
+  return { fake, bus, clock, logger, waiting };
+}
+
+test("an answer that was never sent is made up for by a look-up, and then nothing is left armed", async () => {
+  const { fake, clock, waiting } = await parts();
+  const { pending } = waiting.expect("default", "t1");
+  const task = new TaskHandle(waiting, { id: "t1", pool: "default", kind: "echo" }, pending);
+  const result = task.result();
+  await fake.store("t1", "stored");
+  await clock.advance(4_900);
+  expect(pending.outcome, "nobody looked yet").toBeUndefined();
+  await clock.advance(1_000);
+  expect(await result).toMatchObject({ output: "stored" });
+  expect(waiting.size).toBe(0);
+  expect(clock.armed).toBe(0);
+});
+
+test("what nobody waits for is not looked up; when somebody does, it is looked up at once", async () => {
+  const { fake, clock, waiting } = await parts();
+  const { pending } = waiting.expect("default", "t1");
+  await fake.store("t1", 1);
+  await clock.advance(60_000);
+  await fake.bus.flush();
+  expect(pending.outcome).toBeUndefined();
+  const task = new TaskHandle(waiting, { id: "t1", pool: "default", kind: "echo" }, pending);
+  expect(await task.result()).toMatchObject({ output: 1 });
+});
+
+test("an answer is found by its inbox, before its id is known", async () => {
+  const { fake, waiting } = await parts();
+  const { pending, replyTo } = waiting.expect("default", undefined);
+  fake.bus.publish(replyTo, encode({ id: "s1", status: "ok" }));
+  await until(() => pending.outcome !== undefined);
+  expect(pending.outcome).toMatchObject({ id: "s1" });
+});
+
+test("what is no result changes nothing, and is logged", async () => {
+  const { fake, bus, logger, waiting } = await parts();
+  const { pending, replyTo } = waiting.expect("default", "t1");
+  const nonsense = [
+    new Uint8Array(0),
+    new Uint8Array([0xc1]),
+    encode(null),
+    encode({ id: 1 }),
+    encode({ id: "t1", status: "fine" }),
+  ];
+  for (const bytes of nonsense) fake.bus.publish(replyTo, bytes);
+  fake.bus.publish(`${replyTo.slice(0, replyTo.lastIndexOf("."))}.unknown`, encode({ id: "x", status: "ok" }));
+  await until(() => logger.lines.length === nonsense.length);
+  expect(pending.outcome).toBeUndefined();
+  expect(bus.counters.handlerErrors).toBe(0);
+  fake.bus.publish(replyTo, encode({ id: "t1", status: "ok" }));
+  await until(() => pending.outcome !== undefined);
+});
+
+test("a thousand results that were missed are found in one sweep", async () => {
+  const { fake, clock, waiting } = await parts();
+  const ids = Array.from({ length: 1_500 }, (_, i) => `t${i}`);
+  const results = ids.map((id) => {
+    const { pending } = waiting.expect("default", id);
+    return new TaskHandle(waiting, { id, pool: "default", kind: "echo" }, pending).result();
+  });
+  await Promise.all(ids.map((id, i) => fake.store(id, i)));
+  await clock.advance(6_000);
+  expect((await Promise.all(results)).map(({ output }) => output)).toEqual(ids.map((_, i) => i));
+  expect(waiting.size).toBe(0);
+});
+
+test("the end of the connection fails what is waited for", async () => {
+  const { bus, waiting } = await parts();
+  const { pending } = waiting.expect("default", "t1");
+  const task = new TaskHandle(waiting, { id: "t1", pool: "default", kind: "echo" }, pending);
+  const failed = rejection(task.result());
+  await bus.close();
+  expect(await failed).toMatchObject({ code: "SHUTTING_DOWN" });
+  expect(() => waiting.expect("default", "t2")).toThrow(expect.objectContaining({ code: "SHUTTING_DOWN" }));
+});
