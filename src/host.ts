@@ -203,7 +203,7 @@ async function compose(
     end = resolve;
   });
   void failed.then(async (error) => {
-    if (stopping) return;
+    if (stopping !== undefined) return;
     logger.error({ code: error.code }, error.message);
     await stop(0);
     end(error);

@@ -141,14 +141,14 @@ function lineOf({ location, result }: Finding): string {
     return `${screen.paint("red", "✘")} ${printable(location)}  ${result.status}: ${printable(result.error?.message ?? "")}`;
   }
   const flags = [
-    output.installScripts.length > 0 ? "script" : "",
+    output.installScripts.length > 0 ? "hook" : "",
     output.native.length > 0 ? "native" : "",
-    output.problem === undefined ? "" : "damaged",
+    output.problem === undefined ? "" : "odd",
   ].filter((flag) => flag !== "");
   const name = nameColumn(output, screen.columns - 52);
   const facts = `${column(output.licence, 12)} ${count(output.files).padStart(6)} ${size(output.bytes).padStart(7)}`;
-  const digest = screen.paint("dim", output.sha256.slice(0, 8));
-  return `${screen.paint("green", "✔")} ${name} ${facts}  ${digest}  ${screen.paint("yellow", flags.join(" "))}`.trimEnd();
+  const digest = screen.paint("dim", output.sha256.slice(0, 7));
+  return `${screen.paint("green", "✔")} ${name} ${facts}  ${digest}  ${screen.paint("yellow", column(flags.join(" "), 11).trimEnd())}`.trimEnd();
 }
 
 /** What `vgas fairness --json` says of the audit's lane; undefined, with a note, if it says nothing. */

@@ -69,14 +69,11 @@ export const receipt = z.object({
 export type Receipt = z.infer<typeof receipt>;
 
 export const recall = z.object({ v: z.literal(1), from: z.string(), burst: count });
-export type Recall = z.infer<typeof recall>;
 export const recallReply = z.union([receipt, z.object({ v: z.literal(1), unknown: z.literal(true) })]);
 export type RecallReply = z.infer<typeof recallReply>;
 
 export const owned = z.object({ v: z.literal(1), from: z.string(), ns: z.array(count) });
-export type Owned = z.infer<typeof owned>;
 export const ownedReply = z.object({ v: z.literal(1), run: z.string(), ns: z.array(count) });
-export type OwnedReply = z.infer<typeof ownedReply>;
 
 export const running = z.object({ v: z.literal(1), pool: z.string(), ids: z.array(z.string()) });
 export type Running = z.infer<typeof running>;

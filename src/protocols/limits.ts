@@ -7,7 +7,7 @@ export const MAX_PAYLOAD_BYTES = 1_048_576;
  * Kept free in every message for what vgas wraps around a task: a burst item, a dead letter or a result carries the
  * task's own bytes or its output plus ids, error and times.
  */
-export const ENVELOPE_RESERVE_BYTES = 64 * 1024;
+const ENVELOPE_RESERVE_BYTES = 64 * 1024;
 
 /** Largest task message, headers included; the task stream refuses more. */
 export const MAX_TASK_BYTES = MAX_PAYLOAD_BYTES - ENVELOPE_RESERVE_BYTES;

@@ -34,8 +34,8 @@ export interface TaskEnvelope {
   readonly replyTo: string | undefined;
 }
 
-export const TASK_DEFAULTS = { timeoutMs: 60_000, maxAttempts: 3 } as const;
-export const TASK_BOUNDS = { timeoutMs: 86_400_000, maxAttempts: 100 } as const;
+const TASK_DEFAULTS = { timeoutMs: 60_000, maxAttempts: 3 } as const;
+const TASK_BOUNDS = { timeoutMs: 86_400_000, maxAttempts: 100 } as const;
 
 /** Names of the envelope's fields; `readTasks` in bus/codec decodes exactly these of a task's top level. */
 export const ENVELOPE_FIELDS = ["id", "kind", "timeoutMs", "expiresMs", "maxAttempts", "replyTo"] as const;

@@ -1,7 +1,7 @@
 /** The main job on a project made for it, in a process of its own as `npm start` runs it. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
@@ -129,7 +129,7 @@ test("audits every package, reports, and leaves nothing behind", async () => {
   const [lines, ...sections] = stdout.split(/\n\n/);
   expect(lines?.split("\n").every((line) => line.startsWith("✔ "))).toBe(true);
   expect(lines?.split("\n")).toHaveLength(6);
-  expect(lines).toMatch(/broken \? .* damaged/);
+  expect(lines).toMatch(/broken \? .* odd/);
   expect(sections.map((section) => section.split("\n")[0])).toEqual([
     "Licences · packages",
     "Largest packages · size",
@@ -141,7 +141,7 @@ test("audits every package, reports, and leaves nothing behind", async () => {
   ]);
   for (const line of stdout.split("\n")) expect(line.length, line).toBeLessThanOrEqual(80);
   expect(code).toBe(0);
-  expect(await readdir(temporary)).toEqual([]);
+  expect(await homesIn(temporary)).toEqual([]);
 });
 
 test("with --keep the swarm can be talked to until it is stopped, and then nothing is left", async () => {
@@ -149,9 +149,6 @@ test("with --keep the swarm can be talked to until it is stopped, and then nothi
   const { code, stdout } = await ended;
   expect(code).toBe(0);
   const pid = Number(/kill (\d+)\n$/.exec(stdout)?.[1]);
-  onTestFinished(async () => {
-    await rm(temporary, { recursive: true, force: true });
-  });
   const home = /status --home (.*)/.exec(stdout)?.[1] ?? "";
   const client = await connect({ home });
   expect(await (await client.submit("echo", "still here")).result()).toMatchObject({ output: "still here" });
@@ -170,7 +167,7 @@ test.each([
   const { code, stderr } = await job.ended;
   expect(stderr).toContain(`stopped by ${signal}`);
   expect(code).toBe(exitCode);
-  expect(await readdir(job.temporary)).toEqual([]);
+  expect(await homesIn(job.temporary)).toEqual([]);
 });
 
 test("the swarm of a job that was killed stops by itself and removes its home", async () => {
@@ -188,12 +185,17 @@ test("says what is wrong with its arguments", async () => {
   expect(unknown).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("usage: npm start") });
 });
 
-/** Resolves when the job has made its home. */
-async function somethingIn(dir: string): Promise<void> {
-  while ((await readdir(dir)).length === 0);
+/** Homes of swarms; the loader of TypeScript keeps something there too. */
+async function homesIn(temporary: string): Promise<readonly string[]> {
+  return (await readdir(temporary)).filter((name) => name.startsWith("vgas-"));
 }
 
-/** Resolves when everything in `dir` has been removed. */
-async function gone(dir: string): Promise<void> {
-  while ((await readdir(dir)).length > 0);
+/** Resolves when the job has made its home. */
+async function somethingIn(temporary: string): Promise<void> {
+  while ((await homesIn(temporary)).length === 0);
+}
+
+/** Resolves when the swarm has removed its home. */
+async function gone(temporary: string): Promise<void> {
+  while ((await homesIn(temporary)).length > 0);
 }

@@ -24,7 +24,7 @@ interface Segment {
 export type WorkEntry = number;
 
 /** Not in the table: an array element, which its dispatcher keeps alive, or an ack subject too long for an entry. */
-export const NO_ENTRY: WorkEntry = -1;
+const NO_ENTRY: WorkEntry = -1;
 
 /** The main thread's side. `onSegment` hands new memory to the thread. */
 export class WorkTable {

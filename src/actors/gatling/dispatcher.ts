@@ -237,7 +237,7 @@ export class Dispatcher {
   }
 
   #refreshLanes(): void {
-    if (this.#draining) return;
+    if (this.#draining !== undefined) return;
     for (const host of this.#monitor.hosts.values()) {
       for (const name of lanesOf(host)) this.#ensureLane(name);
     }
