@@ -59,11 +59,7 @@ export class BenchBroker {
 /** Starts `bench/<file>` in a process of its own and resolves when it has printed its first line. */
 export async function startWorker(file: string, ...args: readonly string[]): Promise<ChildProcess> {
   const path = fileURLToPath(new URL(file, import.meta.url));
-  const child = spawn(
-    process.execPath,
-    [...(process.env["PROF"] ? ["--cpu-prof", "--cpu-prof-dir=/tmp/h/prof"] : []), "--expose-gc", JITI, path, ...args],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
+  const child = spawn(process.execPath, ["--expose-gc", JITI, path, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   const first = await Promise.race([once(child.stdout, "data"), once(child, "exit").then(() => undefined)]);
   if (first === undefined) throw new Error(`${file} ended before it was ready`);
   return child;

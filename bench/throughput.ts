@@ -5,7 +5,7 @@ import { BenchBroker, drive, median, spread, startWorker, stopWorker } from "./s
 
 const TASKS = 100_000;
 const PER_ARRAY = 10;
-const PAIRS = Number(process.env["PAIRS"] ?? 5);
+const PAIRS = 5;
 const IN_FLIGHT = 1_024;
 const AGENTS = 16;
 

@@ -8,43 +8,21 @@ import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import type { Bus } from "./bus/bus.ts";
 import { ARRAY_HEADER_BYTES, packArray } from "./bus/codec/array.ts";
-import { type ConnectOptions as BusConnectOptions, connectBus } from "./bus/connection.ts";
-import { type ConnectionDescription, parseConnection, resolveConnection } from "./bus/credentials/connection-file.ts";
 import { KvBucket } from "./bus/kv.ts";
 import { type PubAck, Publisher } from "./bus/publisher.ts";
+import { type ClientOptions, connectToSwarm } from "./client/connect-to-swarm.ts";
 import { TaskHandle } from "./client/handle.ts";
-import { connectionOfHome } from "./client/home-connection.ts";
 import { isOffered } from "./client/offers.ts";
 import type { PendingResult } from "./client/pending-result.ts";
 import { resultFeed } from "./client/result-feed.ts";
 import { checkLane, checkMessageId, encodeTask, MAX_BODY_BYTES, type TaskOptions } from "./client/task-message.ts";
 import { WaitingResults } from "./client/waiting-results.ts";
-import { resolveConfig } from "./config.ts";
 import { VgasError } from "./protocols/errors.ts";
 import { MAX_ARRAY_TASKS } from "./protocols/limits.ts";
 import { type Logger, silentLogger } from "./protocols/logger.ts";
 import type { TaskResult } from "./protocols/result.ts";
-import { inboxPrefix, type LaneName, Names } from "./protocols/subjects.ts";
+import { type LaneName, Names } from "./protocols/subjects.ts";
 import { automaticId, isToken } from "./protocols/tokens.ts";
-
-export interface ClientOptions {
-  /** Home of the node on this machine whose swarm is meant. Default: `VGAS_HOME`, else `~/.vgas`. */
-  readonly home?: string;
-  /** What `vgas connection` printed, as text or parsed: reaches a swarm from anywhere. */
-  readonly connection?: string | ConnectionDescription;
-  /** A NATS system that asks for no credential, `nats://host:port`. Default: `VGAS_NATS_URL`, else the home's broker. */
-  readonly url?: string;
-  /** Prefix of the swarm's subjects. Default: the home's own, `VGAS_PREFIX`, else `vgas`. */
-  readonly prefix?: string;
-  /** Pool of tasks that name none. Default: `VGAS_POOL`, else `default`. */
-  readonly pool?: string;
-  /** Gives up connecting when it fires, with ABORTED. */
-  readonly signal?: AbortSignal;
-  /** Gives up connecting after this many ms, with TIMEOUT. Default: 10 000. */
-  readonly timeoutMs?: number;
-  /** Default: says nothing. */
-  readonly logger?: Logger;
-}
 
 export interface SubmitOptions extends TaskOptions {
   /** Default: the client's. */
@@ -84,7 +62,6 @@ export class PartialSubmitError extends VgasError {
   }
 }
 
-const CONNECT_TIMEOUT_MS = 10_000;
 const TASKS_PER_MESSAGE = 100;
 /** How long `close` waits for what was submitted to be stored. */
 const CLOSE_TIMEOUT_MS = 5_000;
@@ -102,9 +79,8 @@ const CLOSE_TIMEOUT_MS = 5_000;
  * @throws VgasError NO_SWARM, with what to do, if none answers; PERMISSION_DENIED if the credential is refused; CONFIG; TIMEOUT; ABORTED
  */
 export async function connect(options: ClientOptions = {}): Promise<Client> {
-  const { logger = silentLogger, signal, timeoutMs = CONNECT_TIMEOUT_MS } = options;
-  const { prefix, pool, ...target } = await findSwarm(options);
-  const bus = await within(connectBus({ ...target, name: "vgas client", logger }), timeoutMs, signal);
+  const { logger = silentLogger } = options;
+  const { bus, prefix, pool } = await connectToSwarm(options);
   const client = new Client(bus, new Names(prefix), pool, logger);
   try {
     await client.start();
@@ -240,9 +216,9 @@ export class Client {
    *
    * @throws VgasError INVALID, NO_SWARM, PERMISSION_DENIED, TIMEOUT, ABORTED
    */
-  offered(pool: string, kind: string, options: { readonly signal?: AbortSignal } = {}): Promise<boolean> {
+  async offered(pool: string, kind: string, options: { readonly signal?: AbortSignal } = {}): Promise<boolean> {
     const parts = { bus: this.#bus, names: this.#names, rotation: this.#rotation };
-    return isOffered(parts, checkLane({ pool, kind }), options.signal);
+    return await isOffered(parts, checkLane({ pool, kind }), options.signal);
   }
 
   /** Waits a moment for what was submitted to be stored, fails what still waits with SHUTTING_DOWN, and closes. Idempotent. */
@@ -356,51 +332,6 @@ function collect<Output>(
   if (failed === undefined) return handles.filter((handle) => handle !== undefined);
   if (handles.every((handle) => handle === undefined)) throw failed.reason;
   throw new PartialSubmitError(failed.reason as VgasError, handles);
-}
-
-type Target = Pick<BusConnectOptions, "url" | "seed" | "inboxPrefix" | "caFile"> & {
-  readonly prefix: string;
-  readonly pool: string;
-};
-
-async function findSwarm({ home, connection, url, prefix, pool }: ClientOptions): Promise<Target> {
-  // A home that the caller names is meant, whatever the environment says.
-  const env = home === undefined ? process.env : { ...process.env, VGAS_NATS_URL: undefined };
-  const config = resolveConfig({ home, prefix, pool, natsUrl: url }, env);
-  const common = { prefix: config.prefix, pool: config.pool };
-  if (connection !== undefined) {
-    const description = typeof connection === "string" ? parseConnection(connection) : connection;
-    const resolved = await resolveConnection(description);
-    const caFile = "caFile" in description ? description.caFile : undefined;
-    return { ...common, url: url ?? resolved.url, seed: resolved.seed, inboxPrefix: resolved.inboxPrefix, caFile };
-  }
-  if (config.natsUrl !== undefined) {
-    return { ...common, url: config.natsUrl, seed: undefined, inboxPrefix: inboxPrefix("client") };
-  }
-  const found = await connectionOfHome(config.home);
-  const { seed, inboxPrefix: inbox } = found.credential;
-  return { ...common, prefix: prefix ?? found.prefix, url: found.url, seed, inboxPrefix: inbox };
-}
-
-/** A connection that comes too late is closed. */
-async function within(connecting: Promise<Bus>, timeoutMs: number, signal: AbortSignal | undefined): Promise<Bus> {
-  let timer: NodeJS.Timeout | undefined;
-  let onAbort: (() => void) | undefined;
-  const given = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new VgasError("TIMEOUT", `connecting timed out after ${timeoutMs} ms`)), timeoutMs);
-    onAbort = () => reject(new VgasError("ABORTED", "connecting was aborted", { cause: signal?.reason }));
-    if (signal?.aborted) onAbort();
-    else signal?.addEventListener("abort", onAbort);
-  });
-  try {
-    return await Promise.race([connecting, given]);
-  } catch (error) {
-    connecting.then((bus) => bus.close()).catch(() => undefined);
-    throw error;
-  } finally {
-    clearTimeout(timer);
-    if (onAbort !== undefined) signal?.removeEventListener("abort", onAbort);
-  }
 }
 
 async function settledWithin(work: Promise<void>, timeoutMs: number): Promise<void> {

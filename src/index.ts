@@ -10,7 +10,8 @@ export type { AgentDefinition, Task, TaskContext } from "./actors/agent/definiti
 export type { ActorDefinition, MailOf, MessageTable } from "./actors/runtime/definition.ts";
 export type { ActorHandle } from "./actors/runtime/refs.ts";
 export type { ConnectionDescription } from "./bus/credentials/connection-file.ts";
-export type { ClientOptions, ResultsOptions, SubmitManyOptions, SubmitOptions } from "./client.ts";
+export type { ClientOptions } from "./client/connect-to-swarm.ts";
+export type { ResultsOptions, SubmitManyOptions, SubmitOptions } from "./client.ts";
 export type { WaitOptions } from "./client/handle.ts";
 export type { TaskOptions } from "./client/task-message.ts";
 export type { Config, ConfigInput } from "./config.ts";

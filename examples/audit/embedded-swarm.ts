@@ -1,26 +1,26 @@
 /** Starts and stops a swarm that belongs to this program. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdtempSync, openSync, readFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const PROGRAM = fileURLToPath(new URL("./swarm.mjs", import.meta.url));
+/** Makes the program choose a home of its own. */
+const NEW_HOME = "-";
+/** Kept of what the swarm says on stderr, for an error message. */
+const TAIL_CHARS = 2_000;
 
-type Told = { readonly type: "ready"; readonly hostId: string } | { readonly type: "failed"; readonly message: string };
+type Told = { readonly type: "ready"; readonly home: string } | { readonly type: "failed"; readonly message: string };
 
 export class EmbeddedSwarm {
   readonly home: string;
   readonly pid: number;
+  /** Aborted, with an error that says why, when the swarm ends without having been told to. */
+  readonly lost: AbortSignal;
   readonly #child: ChildProcess;
   readonly #modules: readonly string[];
   #ordered = false;
-  /** Aborted, with an error that says why, when the swarm ends without having been told to. */
-  readonly lost: AbortSignal;
 
-  private constructor(home: string, modules: readonly string[], child: ChildProcess) {
+  private constructor(home: string, modules: readonly string[], child: ChildProcess, said: () => string) {
     this.home = home;
     this.pid = child.pid ?? 0;
     this.#modules = modules;
@@ -28,7 +28,7 @@ export class EmbeddedSwarm {
     const lost = new AbortController();
     this.lost = lost.signal;
     child.once("exit", (code, signal) => {
-      if (!this.#ordered) lost.abort(new Error(`the swarm ended with ${signal ?? `code ${code}`}${tail(logOf(home))}`));
+      if (!this.#ordered) lost.abort(ended(code, signal, said()));
     });
   }
 
@@ -38,41 +38,37 @@ export class EmbeddedSwarm {
    * @throws Error with what the swarm says, if it cannot start; nothing is left of it then
    */
   static async start(modules: readonly string[]): Promise<EmbeddedSwarm> {
-    return await EmbeddedSwarm.#startOn(mkdtempSync(join(tmpdir(), "vgas-audit-")), modules);
+    return await EmbeddedSwarm.#startOn(NEW_HOME, modules);
   }
 
   static async #startOn(home: string, modules: readonly string[]): Promise<EmbeddedSwarm> {
-    const log = openSync(logOf(home), "a", 0o600);
     // A group of its own: Ctrl-C is for this program, which tells the swarm in its own time.
     const child = spawn(process.execPath, [PROGRAM, home, ...modules], {
       detached: true,
-      stdio: ["ignore", log, log, "ipc"],
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
-    closeSync(log);
-    const swarm = new EmbeddedSwarm(home, modules, child);
-    try {
-      const first = await firstWord(child, swarm.lost);
-      if (first.type === "failed") throw new Error(first.message);
-      return swarm;
-    } catch (error) {
-      swarm.#ordered = true;
-      await rm(home, { recursive: true, force: true });
-      throw error;
-    }
+    let tail = "";
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      tail = (tail + text).slice(-TAIL_CHARS);
+    });
+    const told = await firstWord(child, () => tail);
+    if (told.type === "failed") throw new Error(told.message);
+    return new EmbeddedSwarm(told.home, modules, child, () => tail);
   }
 
   /** Stops everything, and resolves when nothing is left of it. Idempotent. */
   async stop(): Promise<void> {
-    if (this.#isOver) {
-      // It was killed, so its nats-server was not stopped: a successor on the same home takes that over, and stops it.
-      if (!this.#ordered) await (await EmbeddedSwarm.#startOn(this.home, this.#modules)).stop();
-    } else {
+    const over = this.#child.exitCode !== null || this.#child.signalCode !== null;
+    const ordered = this.#ordered;
+    this.#ordered = true;
+    if (!over) {
       const exited = once(this.#child, "exit");
-      if (!this.#ordered && this.#child.connected) this.#child.send("stop");
-      this.#ordered = true;
+      if (!ordered && this.#child.connected) this.#child.send("stop");
       await exited;
+    } else if (!ordered) {
+      // It was killed, so its nats-server was not stopped: a successor on the same home takes that over, and stops it.
+      await (await EmbeddedSwarm.#startOn(this.home, this.#modules)).stop();
     }
-    await rm(this.home, { recursive: true, force: true });
   }
 
   /** Lets go of the swarm: it goes on without this program, until it is sent a SIGTERM. */
@@ -81,33 +77,23 @@ export class EmbeddedSwarm {
     const parted = once(this.#child, "disconnect");
     this.#child.send("keep");
     await parted;
+    this.#child.stderr?.destroy();
     this.#child.unref();
-  }
-
-  get #isOver(): boolean {
-    return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 }
 
 /** What the swarm says first. Rejects if it cannot be started, or ends before. */
-function firstWord(child: ChildProcess, lost: AbortSignal): Promise<Told> {
+function firstWord(child: ChildProcess, said: () => string): Promise<Told> {
   return new Promise((resolve, reject) => {
     child.once("message", (message) => resolve(message as Told));
     child.once("error", reject);
-    lost.addEventListener("abort", () => reject(lost.reason));
+    child.once("exit", (code, signal) => reject(ended(code, signal, said())));
   });
 }
 
-function logOf(home: string): string {
-  return join(home, "swarm.log");
-}
-
-/** The last lines of a log, for an error message. */
-function tail(path: string): string {
-  try {
-    const lines = readFileSync(path, "utf8").trimEnd().split("\n").slice(-5).join("\n  ");
-    return lines === "" ? "" : `, and said last:\n  ${lines}`;
-  } catch {
-    return "";
-  }
+function ended(code: number | null, signal: NodeJS.Signals | null, said: string): Error {
+  const last = said.trimEnd().split("\n").slice(-5).join("\n  ");
+  return new Error(
+    `the swarm ended with ${signal ?? `code ${code}`}${last === "" ? "" : `, and said last:\n  ${last}`}`,
+  );
 }

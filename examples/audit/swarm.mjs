@@ -4,15 +4,21 @@
  *
  * 1. It ends with its parent, however that ends: the channel between the two closes, and that counts as the order to stop.
  *    Only `keep` makes it stay.
- * 2. It removes its home when it ends.
+ * 2. It makes its home, or takes over that of a predecessor that was killed, and removes it when it ends.
  */
+import { appendFileSync, mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { resolveConfig, startHost, VgasError } from "vgas";
 
 /** What runs at the stop is given this long, ms. */
 const GRACE_MS = 5_000;
 
-const [home = "", ...modules] = process.argv.slice(2);
+/** `-`, or the home of a predecessor; then the modules of the agents. */
+const [given = "-", ...modules] = process.argv.slice(2);
+/** @type {string | undefined} */
+let home;
 let kept = false;
 let ending = false;
 /** @type {Promise<import("vgas").Host> | undefined} */
@@ -31,11 +37,17 @@ process.on("disconnect", () => {
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]))
   process.on(signal, () => void end(GRACE_MS, 0));
 
+// Nobody reads it any more once the parent has gone.
+process.stderr.on("error", () => undefined);
+
 try {
+  home = given === "-" ? mkdtempSync(join(tmpdir(), "vgas-audit-")) : given;
+  // A parent that was gone before this could listen told nothing.
+  if (!process.connected) await end(0, 0);
   const config = resolveConfig({ home, natsPort: 0, httpPort: 0, modules, graceMs: GRACE_MS });
   starting = startHost({ config, logger: logger() });
   const host = await starting;
-  tell({ type: "ready", hostId: host.hostId, url: host.url });
+  tell({ type: "ready", home });
   const error = await host.done;
   if (error !== undefined) await fail(error);
 } catch (error) {
@@ -58,7 +70,7 @@ async function end(graceMs, code) {
   if (ending) return;
   ending = true;
   await starting?.then((host) => host.stop(graceMs)).catch(() => undefined);
-  await rm(home, { recursive: true, force: true }).catch(() => undefined);
+  if (home !== undefined) await rm(home, { recursive: true, force: true }).catch(() => undefined);
   process.exit(code);
 }
 
@@ -72,7 +84,9 @@ function logger() {
   const quiet = () => undefined;
   /** @param {string} level */
   const write = (level) => (/** @type {object} */ fields, /** @type {string} */ message) => {
-    process.stderr.write(`${JSON.stringify({ level, message, ...fields })}\n`);
+    const line = `${JSON.stringify({ level, message, ...fields })}\n`;
+    process.stderr.write(line);
+    if (home !== undefined) appendFileSync(join(home, "swarm.log"), line, { mode: 0o600 });
   };
   return { debug: quiet, info: quiet, warn: write("warn"), error: write("error") };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import * as limits from "../../src/protocols/limits.ts";
 import { permissionsOf } from "../../src/protocols/roles.ts";
-import { HEADERS, Names } from "../../src/protocols/subjects.ts";
+import { HEADERS, HOST_OPERATIONS, Names } from "../../src/protocols/subjects.ts";
 import { ENVELOPE_FIELDS, KNOWN_FIELDS } from "../../src/protocols/task.ts";
 import { blockLines, codeOf, readSource, sectionOf, tableRows } from "./documents.ts";
 
@@ -46,6 +46,11 @@ describe("docs/protocol.md", () => {
         names.settled("<dispatcherId>"),
       ]),
     );
+  });
+
+  test("lists every request to a host", () => {
+    const subjects = tableRows(sectionOf(text, "Inside the swarm")).map(([, subject]) => codeOf(subject));
+    expect(subjects).toEqual(expect.arrayContaining(HOST_OPERATIONS.map((operation) => names.host("<h>", operation))));
   });
 
   test("names every stream, bucket and header of vgas", () => {

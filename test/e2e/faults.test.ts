@@ -86,13 +86,11 @@ describe("kill -9 of the nats-server under load", () => {
     process.kill(swarm.brokerPid() as number, "SIGKILL");
     const sequences = await submitting;
     await restarted;
-    // Results published while we were away are in the stream only.
-    await eventually(
-      async () => ((await admin.stored()) >= sequences.length ? true : undefined),
-      "every result to be stored",
-    );
-    expect(await admin.stored()).toBe(sequences.length);
+    // Results published while we were away are in the stream only. A task whose acknowledgement was lost with the broker
+    // was submitted once more, since the restarted broker forgets the message ids of tasks that are done: what counts
+    // is that each acknowledged one has its result.
     await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "every task to be acknowledged");
+    expect(await admin.storedOf(sequences.map((sequence) => `s${sequence}`))).toBe(sequences.length);
   });
 });
 
@@ -171,6 +169,22 @@ describe("kill -9 of a whole node", () => {
     );
     expect(await after.stored()).toBe(sequences.length);
     await eventually(async () => ((await after.waiting()) === 0 ? true : undefined), "every task to be acknowledged");
+  });
+});
+
+describe("a kind that nobody offers any more", () => {
+  const swarm = new TestSwarm();
+
+  it("leaves the rotation with the last dispatcher gone too, so that nobody takes it for offered", async () => {
+    const first = await swarm.up(...MODULE);
+    const admin = await swarm.admin();
+    await admin.rosterOf(COUNT, [first.hostId]);
+    await first.kill("SIGKILL");
+    // The successor offers other kinds; the one that joins besides it has only a dispatcher's credential.
+    await swarm.up("--roles", "http");
+    await swarm.join("dispatcher", "--roles", "dispatcher");
+    const after = await swarm.admin();
+    await after.rosterOf(COUNT, []);
   });
 });
 

@@ -18,6 +18,7 @@ import { describeConnection } from "../../src/bus/credentials/connection-file.ts
 import { openHome } from "../../src/bus/home/home.ts";
 import { KvBucket } from "../../src/bus/kv.ts";
 import { Publisher } from "../../src/bus/publisher.ts";
+import { lastBySubjects } from "../../src/bus/stored.ts";
 import { streamInfo } from "../../src/bus/topology.ts";
 import { type HostStats, hostStats } from "../../src/protocols/host-messages.ts";
 import type { TaskResult } from "../../src/protocols/result.ts";
@@ -209,6 +210,12 @@ export class Admin {
   /** Messages in the task stream: those not acknowledged yet. */
   async waiting(): Promise<number> {
     return (await streamInfo(this.bus, this.names.streams.tasks))?.messages ?? 0;
+  }
+
+  /** How many of these tasks have a stored result. */
+  async storedOf(ids: readonly string[], pool = "default"): Promise<number> {
+    const subjects = ids.map((id) => this.names.result(pool, id));
+    return (await lastBySubjects(this.bus, this.names.streams.results, subjects)).size;
   }
 
   async stored(): Promise<number> {

@@ -14,6 +14,7 @@ import { decode } from "../../bus/codec/codec.ts";
 import type { KvBucket } from "../../bus/kv.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
+import { readRotations } from "../../bus/rotations.ts";
 import { ensureLaneConsumer, streamInfo } from "../../bus/topology.ts";
 import type { Clock, Random, Timer } from "../../protocols/clock.ts";
 import { type Receipt, type Settled, settled } from "../../protocols/host-messages.ts";
@@ -93,6 +94,7 @@ export class Dispatcher {
   readonly #timers: Timer[] = [];
   #actor: LocalActor<typeof dispatcherMachine> | undefined;
   #pulling = false;
+  #adopted = false;
   #nonces = 0;
   #stopListening: (() => void) | undefined;
   #subscription: { unsubscribe(): void } | undefined;
@@ -193,6 +195,8 @@ export class Dispatcher {
     this.#stopListening?.();
     await Promise.all([...this.#lanes.values()].map((lane) => lane.stop()));
     while (this.#returning.size > 0) await Promise.all(this.#returning);
+    // A NAK that does not leave costs its task the rest of ack_wait.
+    if (this.#options.bus.state === "connected") await this.#options.bus.flush();
   }
 
   async #stop(graceMs: number): Promise<void> {
@@ -342,7 +346,24 @@ export class Dispatcher {
 
   #keepAlive(): void {
     for (const lane of this.#lanes.values()) lane.keepAlive();
-    if (this.#monitor.settled) for (const lane of this.#lanes.values()) lane.checkRoster();
+    if (!this.#monitor.settled) return;
+    for (const lane of this.#lanes.values()) lane.checkRoster();
+    void this.#adoptRosters();
+  }
+
+  /** Takes over rosters of kinds that nobody offers any more, so that they are emptied: once, when all hosts must be known. */
+  async #adoptRosters(): Promise<void> {
+    if (this.#adopted) return;
+    this.#adopted = true;
+    const { bus, names, logger } = this.#options;
+    try {
+      for (const { pool, kind, ranges } of await readRotations(bus, names)) {
+        if (ranges.length > 0) this.#ensureLane({ pool, kind });
+      }
+    } catch (error) {
+      this.#adopted = false;
+      logger.warn({ error: String(error) }, "the rosters could not be read, trying again");
+    }
   }
 
   /** Asks hosts for assignments that have been silent for long: a lost notice must not hold an array for ever. */
