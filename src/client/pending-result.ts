@@ -12,6 +12,8 @@ export class PendingResult {
   lookUpAt = 0;
   /** Look-ups that found nothing. */
   misses = 0;
+  /** A result passed by on its subject since the last look-up. */
+  announced = false;
   #outcome: TaskResult | VgasError | undefined;
   readonly #listeners = new Set<() => void>();
 

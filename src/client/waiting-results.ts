@@ -8,7 +8,9 @@
  * 1. An answer is found by the token of its `replyTo`, never by its id: it can overtake the acknowledgement that tells the id.
  * 2. An answer is sent once and may be lost; the result is stored. So whatever somebody waits for is looked up as well:
  *    after a reconnect at once, else after a while with growing pauses.
- * 3. What is settled, forgotten or failed holds no entry, no subscription and no timer.
+ * 3. What passes by on a result's subject only says that there is something to look up: subscribers get it before the
+ *    server stores or refuses it, and only the stored one is the result (P2).
+ * 4. What is settled, forgotten or failed holds no entry, no subscription and no timer.
  */
 import type { Bus, BusMessage, Subscription } from "../bus/bus.ts";
 import { decodeMirrored } from "../bus/codec/task.ts";
@@ -31,6 +33,8 @@ export interface WaitingResultsOptions {
 const FIRST_LOOK_UP_MS = 5_000;
 const MAX_LOOK_UP_MS = 60_000;
 const SWEEP_MS = 1_000;
+/** Between a result on its subject and the same result in the stream lies the time that storing it takes. */
+const ANNOUNCED_MS = 50;
 /** Looked up in one go, so that ten thousand waiting results do not hold up everything else. */
 const BATCH = 1_024;
 
@@ -134,7 +138,16 @@ export class WaitingResults {
   }
 
   #subscribe({ pool, token }: PendingResult, id: string): Subscription {
-    return this.#bus.subscribeNow(this.#names.result(pool, id), (message) => this.#settle(token, message.data));
+    return this.#bus.subscribeNow(this.#names.result(pool, id), () => this.#announced(token));
+  }
+
+  /** A result passed by on its subject. It may be a second one that the server refuses, so the stored one is read. */
+  #announced(token: string): void {
+    const pending = this.#entries.get(token)?.pending;
+    if (pending === undefined) return;
+    pending.announced = true;
+    pending.lookUpAt = this.#clock.monotonic();
+    void this.#lookUp();
   }
 
   #answered(message: BusMessage): void {
@@ -200,7 +213,13 @@ export class WaitingResults {
 
   #missed(token: string): void {
     const pending = this.#entries.get(token)?.pending;
-    if (pending !== undefined) pending.misses++;
+    if (pending === undefined) return;
+    pending.misses++;
+    if (!pending.announced) return;
+    // It passed by and is not stored yet: that is a matter of moments.
+    pending.announced = false;
+    pending.lookUpAt = this.#clock.monotonic() + ANNOUNCED_MS;
+    this.#clock.setTimeout(() => void this.#lookUp(), ANNOUNCED_MS);
   }
 }
 
