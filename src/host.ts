@@ -21,6 +21,7 @@ import { type ConnectOptions, connectBus } from "./bus/connection.ts";
 import type { ResolvedConnection } from "./bus/credentials/connection-file.ts";
 import { type Home, openHome } from "./bus/home/home.ts";
 import { KvBucket } from "./bus/kv.ts";
+import { serveDiscovery } from "./bus/micro-service.ts";
 import { startNatsServer } from "./bus/nats-server/server.ts";
 import { Publisher } from "./bus/publisher.ts";
 import { ResultStore } from "./bus/results.ts";
@@ -34,6 +35,7 @@ import type { HostStats } from "./protocols/host-messages.ts";
 import { type Logger, silentLogger } from "./protocols/logger.ts";
 import { TOPOLOGY_DEFAULTS } from "./protocols/streams.ts";
 import { Names } from "./protocols/subjects.ts";
+import { packageVersion } from "./version.ts";
 
 export interface HostOptions {
   readonly config: Config;
@@ -143,19 +145,22 @@ async function compose(
   const shared = { run, bus, publisher, results, attempts, names, clock, random, logger };
   // The two know each other only by what they say: neither imports the other.
   let dispatcher: Dispatcher | undefined;
-  const host = runsAgents
+  const heartbeat = runsAgents
+    ? new Heartbeat({
+        ...shared,
+        connection: { ...link.connection, name: `${link.connection.name} heartbeat` },
+        hostId,
+        roles: config.roles,
+        groups: ActorHost.groups(agents),
+        agents: agents.reduce((sum, { instances }) => sum + instances, 0),
+      })
+    : undefined;
+  const host = heartbeat
     ? new ActorHost({
         ...shared,
         hostId,
         agents,
-        heartbeat: new Heartbeat({
-          ...shared,
-          connection: { ...link.connection, name: `${link.connection.name} heartbeat` },
-          hostId,
-          roles: config.roles,
-          groups: ActorHost.groups(agents),
-          agents: agents.reduce((sum, { instances }) => sum + instances, 0),
-        }),
+        heartbeat,
         spawn: (agent) => system.spawnLocal(`agent-${agent}`, agentMachine),
         local: deals ? { dispatcherId: hostId, deliver: (notice) => dispatcher?.onSettled(notice) } : undefined,
       })
@@ -185,6 +190,19 @@ async function compose(
     await host?.drain(leftMs);
     await dealt;
   });
+
+  const service = await serveDiscovery(
+    bus,
+    {
+      id: hostId,
+      version: packageVersion(),
+      roles: config.roles,
+      started: new Date(clock.now()).toISOString(),
+      statsSubject: names.host(hostId, "stats"),
+    },
+    () => heartbeat?.board.totals() ?? { started: 0, failed: 0 },
+  );
+  stops.push(() => service.stop());
 
   const http = config.roles.includes("http") ? await startHttp({ port: config.httpPort, bus, logger }) : undefined;
   if (http) stops.push(() => http.stop());

@@ -1,7 +1,6 @@
 /** The whole command line: one line per command. */
-import { readFileSync } from "node:fs";
 import { Command } from "commander";
-import { z } from "zod";
+import { packageVersion } from "../version.ts";
 import type { Cli } from "./cli.ts";
 import { addConnection } from "./commands/connection.ts";
 import { addFairness } from "./commands/fairness.ts";
@@ -49,9 +48,4 @@ export function createProgram(cli: Cli): Command {
   addJoin(program, cli);
   for (const add of [addRun, addSubmit, addResults, addStatus, addNodes, addFairness, addConnection]) add(program, cli);
   return program;
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
 }

@@ -148,7 +148,6 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
         names.cancel(ANY, ANY),
         names.heartbeat(ANY),
         names.settled(ANY),
-        ...SERVICES,
       ],
     };
   },
@@ -176,7 +175,7 @@ function worker(names: Names, hostId: string): Permissions {
       ...readStored(owners),
       ...follow(owners),
     ],
-    subscribe: [names.host(hostId, ANY), names.actor(ANY), names.actor(ANY, hostId)],
+    subscribe: [names.host(hostId, ANY), names.actor(ANY), names.actor(ANY, hostId), ...SERVICES],
   };
 }
 

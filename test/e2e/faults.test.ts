@@ -172,6 +172,26 @@ describe("kill -9 of a whole node", () => {
   });
 });
 
+describe("SIGTERM of dispatchers that hold tasks", () => {
+  const swarm = new TestSwarm();
+
+  it("P8: gives them back as not begun, so that even a task that may run only once is run", async () => {
+    const up = await swarm.up(...MODULE);
+    const dispatchers = [];
+    for (let i = 0; i < 3; i++) dispatchers.push(await swarm.join("dispatcher", "--roles", "dispatcher"));
+    const admin = await swarm.admin();
+    await admin.rosterOf(COUNT, [up.hostId]);
+    const results = await admin.collect();
+    // Each dispatcher pulls for all fifteen slots, so most of what they pull has to wait in their hands.
+    const sequences = await admin.submit("count", new Array(600).fill({ input: { ms: 50 }, maxAttempts: 1 }));
+    await results.until(() => results.all.length >= 60);
+    for (const dispatcher of dispatchers) expect(await dispatcher.kill("SIGTERM")).toBe(0);
+    await results.reach(sequences.length);
+    expect(results.all.filter(({ status, attempt }) => status !== "ok" || attempt !== 1)).toEqual([]);
+    expect(dispatchers.some((dispatcher) => dispatcher.log().includes("gave back tasks"))).toBe(true);
+  });
+});
+
 describe("a kind that nobody offers any more", () => {
   const swarm = new TestSwarm();
 

@@ -86,9 +86,9 @@ export class TestSwarm {
     return await this.#start(home, ["join", "--connection", file, "--http-port", "0", ...flags]);
   }
 
-  /** A connection that may do everything. */
-  async admin(): Promise<Admin> {
-    const { seed, inboxPrefix } = await (await openHome(this.home)).credentials.ensureRole("admin");
+  /** A connection that may do all that operators do; that of the node itself, `system`, may do everything. */
+  async admin(role: "admin" | "system" = "admin"): Promise<Admin> {
+    const { seed, inboxPrefix } = await (await openHome(this.home)).credentials.ensureRole(role);
     const bus = await connectBus({ url: this.#url, seed, inboxPrefix, name: "test" });
     this.#closers.push(() => bus.close());
     return new Admin(bus, this.names);

@@ -215,6 +215,8 @@ export class Dispatcher {
   }
 
   #returnAll(tasks: readonly TaskInHand[], give: (task: TaskInHand) => Promise<void>): void {
+    if (tasks.length > 0)
+      this.#options.logger.info({ tasks: tasks.length }, "gave back tasks that were not handed over");
     for (const task of tasks) {
       const returning = give(task)
         .catch((error: unknown) => {
