@@ -172,6 +172,38 @@ describe("kill -9 of a whole node", () => {
   });
 });
 
+describe("arrays whose host or dispatcher is killed", () => {
+  const swarm = new TestSwarm();
+
+  it("P1 P2: every element ends in one result, what was not lost is not run again, and the array is acknowledged", async () => {
+    await swarm.up("--roles", "http");
+    const workers = [await swarm.join("worker", "--roles", "agents", ...MODULE)];
+    workers.push(await swarm.join("worker", "--roles", "agents", ...MODULE));
+    const dispatchers = [await swarm.join("dispatcher", "--roles", "dispatcher")];
+    dispatchers.push(await swarm.join("dispatcher", "--roles", "dispatcher"));
+    const admin = await swarm.admin();
+    await admin.rosterOf(
+      COUNT,
+      workers.map(({ hostId }) => hostId),
+    );
+    const results = await admin.collect();
+    const elements = 40;
+    const arrays = await admin.submit("count", new Array(10).fill(new Array(elements).fill({ input: { ms: 150 } })));
+    const wanted = arrays.flatMap((sequence) => Array.from({ length: elements }, (_, i) => `s${sequence}-${i}`));
+    await results.until(() => results.all.length >= 40);
+    await workers[0]?.kill("SIGKILL");
+    await results.until(() => results.all.length >= 100);
+    await dispatchers[0]?.kill("SIGKILL");
+    await results.until(() => wanted.every((id) => results.byId.has(id)));
+    expect(results.all.every(({ status }) => status === "ok")).toBe(true);
+    expect(results.all).toHaveLength(wanted.length);
+    // The killed worker had begun up to fifteen; the rest was begun once, or never known to be begun.
+    expect(results.all.some(({ attempt }) => attempt === 2)).toBe(true);
+    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "the arrays to be acknowledged");
+    expect(await admin.stored()).toBe(wanted.length);
+  });
+});
+
 describe("SIGTERM of dispatchers that hold tasks", () => {
   const swarm = new TestSwarm();
 
