@@ -140,6 +140,8 @@ async function compose(
   });
   stops.push((leftMs) => system.stop({ graceMs: Math.min(leftMs, 5_000) }));
 
+  // Of this life only: a successor on the same home numbers its bursts and assignments from 1 again.
+  const dispatcherId = `${hostId}_${run}`;
   const runsAgents = config.roles.includes("agents") && agents.length > 0;
   const deals = config.roles.includes("dispatcher");
   const shared = { run, bus, publisher, results, attempts, names, clock, random, logger };
@@ -162,13 +164,13 @@ async function compose(
         agents,
         heartbeat,
         spawn: (agent) => system.spawnLocal(`agent-${agent}`, agentMachine),
-        local: deals ? { dispatcherId: hostId, deliver: (notice) => dispatcher?.onSettled(notice) } : undefined,
+        local: deals ? { dispatcherId, deliver: (notice) => dispatcher?.onSettled(notice) } : undefined,
       })
     : undefined;
   if (deals) {
     dispatcher = new Dispatcher({
       ...shared,
-      dispatcherId: hostId,
+      dispatcherId,
       rotation: new KvBucket(bus, publisher, names.buckets.rotation),
       ...(host ? { local: host } : {}),
       spawn: (effects) => system.spawnLocal("gatling", dispatcherMachine, effects),

@@ -225,7 +225,9 @@ export class ActorHost {
 
   #onSettled(run: Run, next: "done" | "again"): void {
     this.#options.heartbeat.work.release(run.entry);
-    this.#runs.get(run.dispatcher)?.delete(run.n);
+    const ofDispatcher = this.#runs.get(run.dispatcher);
+    ofDispatcher?.delete(run.n);
+    if (ofDispatcher?.size === 0) this.#runs.delete(run.dispatcher);
     if (this.#holding.delete(run)) this.#freeSlot(run);
     if (next === "done") this.#notices.done(run.dispatcher, run.n);
     else this.#notices.again(run.dispatcher, run.n);

@@ -54,39 +54,28 @@ export class Notices {
 
   /** `dispatcher` gave something: it hears of freed slots from now on. */
   heard(dispatcher: string): void {
-    const now = this.#options.clock.monotonic();
-    const known = this.#correspondents.get(dispatcher);
-    if (known) known.heardAt = now;
-    else {
-      this.#correspondents.set(dispatcher, {
-        id: dispatcher,
-        done: [],
-        again: [],
-        changed: new Set(),
-        urgent: false,
-        heardAt: now,
-      });
-    }
+    this.#of(dispatcher).heardAt = this.#options.clock.monotonic();
   }
 
   /** Assignment `n` of `dispatcher` needs nothing more from it. */
   done(dispatcher: string, n: number): void {
-    const correspondent = this.#correspondents.get(dispatcher);
-    correspondent?.done.push(n);
+    const correspondent = this.#of(dispatcher);
+    correspondent.done.push(n);
     this.#urge(correspondent);
   }
 
   /** Array element `n` of `dispatcher` is to be published again. */
   again(dispatcher: string, n: number): void {
-    const correspondent = this.#correspondents.get(dispatcher);
-    correspondent?.again.push(n);
+    const correspondent = this.#of(dispatcher);
+    correspondent.again.push(n);
     this.#urge(correspondent);
   }
 
   /** A slot of `agent` that held a task of `dispatcher` is free. */
   freed(agent: number, dispatcher: string): void {
+    const giver = this.#of(dispatcher);
     for (const correspondent of this.#correspondents.values()) correspondent.changed.add(agent);
-    this.#urge(this.#correspondents.get(dispatcher));
+    this.#urge(giver);
     if (this.#correspondents.size > 1)
       this.#later ??= this.#options.clock.setTimeout(() => this.#flushAll(), OTHERS_MS);
   }
@@ -102,8 +91,18 @@ export class Notices {
     clearImmediate(this.#immediate);
   }
 
-  #urge(correspondent: Correspondent | undefined): void {
-    if (!correspondent) return;
+  /** Also one that was forgotten: what it gave long ago may end only now. */
+  #of(dispatcher: string): Correspondent {
+    let known = this.#correspondents.get(dispatcher);
+    if (!known) {
+      const heardAt = this.#options.clock.monotonic();
+      known = { id: dispatcher, done: [], again: [], changed: new Set(), urgent: false, heardAt };
+      this.#correspondents.set(dispatcher, known);
+    }
+    return known;
+  }
+
+  #urge(correspondent: Correspondent): void {
     correspondent.urgent = true;
     this.#immediate ??= setImmediate(() => this.#flushUrgent());
   }

@@ -3,6 +3,9 @@ import type { Receipt } from "../../protocols/host-messages.ts";
 /** Receipts and recalls remembered per dispatcher: many times what it can have open within the second it waits. */
 const REMEMBERED = 1_024;
 
+/** Dispatchers remembered: more than ever deal at once. */
+const DISPATCHERS = 64;
+
 interface Memory {
   readonly receipts: Map<number, Receipt>;
   readonly recalled: Set<number>;
@@ -38,11 +41,13 @@ export class Receipts {
     if (!memory) {
       memory = { receipts: new Map(), recalled: new Set() };
       this.#byDispatcher.set(dispatcher, memory);
+      // Each life of a dispatcher has an id of its own.
+      if (this.#byDispatcher.size > DISPATCHERS) this.#byDispatcher.delete(oldest(this.#byDispatcher.keys()));
     }
     return memory;
   }
 }
 
-function oldest(items: Iterator<number>): number {
-  return items.next().value as number;
+function oldest<T>(items: Iterator<T>): T {
+  return items.next().value as T;
 }

@@ -47,9 +47,8 @@ const ROOM_CHECK_MS = 2_000;
 const FULL_FROM = 0.95;
 
 export interface DispatcherOptions {
+  /** Differs after each start of the process: hosts tell the dispatcher's lives apart by it, and nonces are unique by it. */
   readonly dispatcherId: string;
-  /** Differs after each start of the process; makes nonces unique. */
-  readonly run: string;
   readonly bus: Bus;
   readonly publisher: Publisher;
   readonly results: ResultStore;
@@ -229,7 +228,7 @@ export class Dispatcher {
   }
 
   #nonce(): string {
-    return `${this.#options.dispatcherId}.${this.#options.run}.${(this.#nonces++).toString(36)}`;
+    return `${this.#options.dispatcherId}.${(this.#nonces++).toString(36)}`;
   }
 
   #openLanes(): void {
