@@ -146,6 +146,7 @@ export interface WireError {
 
 /** Longest message kept of somebody else's error, in characters: a result must always fit into one message. */
 const MAX_MESSAGE_CHARS = 4_000;
+const MAX_CODE_CHARS = 100;
 
 /** An error of vgas. `code` is stable and in the catalogue; `cause` is kept. */
 export class VgasError extends Error {
@@ -181,13 +182,25 @@ export class TaskError extends Error {
   }
 }
 
-/** The wire form of anything that was thrown. What is neither a VgasError nor a TaskError becomes `AGENT_ERROR`. */
+/**
+ * The wire form of anything that was thrown, whatever it is: it may come from a user's module. What is neither a VgasError
+ * nor a TaskError becomes `AGENT_ERROR`.
+ */
 export function toWireError(thrown: unknown): WireError {
-  if (thrown instanceof VgasError || isTaskError(thrown)) {
-    return { code: String(thrown.code), message: clip(thrown.message), retryable: Boolean(thrown.retryable) };
+  try {
+    if (thrown instanceof VgasError || isTaskError(thrown)) {
+      const { code, message, retryable } = thrown;
+      return {
+        code: clip(code, MAX_CODE_CHARS),
+        message: clip(message, MAX_MESSAGE_CHARS),
+        retryable: Boolean(retryable),
+      };
+    }
+    const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+    return { code: "AGENT_ERROR", message: clip(message, MAX_MESSAGE_CHARS), retryable: ERRORS.AGENT_ERROR.retryable };
+  } catch {
+    return { code: "AGENT_ERROR", message: "a value that cannot be shown was thrown", retryable: true };
   }
-  const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : describe(thrown);
-  return { code: "AGENT_ERROR", message: clip(message), retryable: ERRORS.AGENT_ERROR.retryable };
 }
 
 /** The VgasError of a wire error; a code outside the catalogue becomes `INTERNAL` with the code in the message. */
@@ -202,16 +215,9 @@ function isTaskError(thrown: unknown): thrown is TaskError {
   return thrown instanceof Error && thrown.name === "TaskError" && "code" in thrown && "retryable" in thrown;
 }
 
-function describe(thrown: unknown): string {
-  try {
-    return String(thrown);
-  } catch {
-    return "a value that cannot be shown was thrown";
-  }
-}
-
-function clip(message: string): string {
-  return message.length <= MAX_MESSAGE_CHARS ? message : `${message.slice(0, MAX_MESSAGE_CHARS)}…`;
+function clip(value: unknown, maxChars: number): string {
+  const text = String(value);
+  return text.length <= maxChars ? text : `${text.slice(0, maxChars)}…`;
 }
 
 function entry(meaning: string, remedy: string, retryable: boolean, exitCode: number): CatalogueEntry {

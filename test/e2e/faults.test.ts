@@ -142,6 +142,16 @@ describe("a task that blocks its host past its deadline", () => {
     expect(results.all.filter(({ id }) => id === "blocker")).toHaveLength(1);
     expect(await admin.stored()).toBe(1);
   });
+
+  it("P1 P6: so does an element of an array", async () => {
+    const admin = await swarm.admin();
+    const results = await admin.collect();
+    const input = { block: 4_000, blockUntilAttempt: 2 };
+    const [sequence] = await admin.submit("count", [[{ timeoutMs: 1_000, input }]]);
+    await results.until(() => results.byId.has(`s${sequence}-0`));
+    expect(results.byId.get(`s${sequence}-0`)).toMatchObject({ status: "ok", attempt: 2 });
+    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "the array to be acknowledged");
+  });
 });
 
 describe("kill -9 of a whole node", () => {

@@ -81,8 +81,9 @@ export class Outcomes {
     }
     const error = toWireError(outcome.thrown);
     if (error.retryable && run.attempt < run.maxAttempts) {
-      // What is no longer ours is not given back: that would take it from whoever runs it now.
-      if (run.lost) this.#close(run, "done");
+      // What is no longer ours is not NAKed: that would take it from whoever runs it now. The dispatcher of an element
+      // knows whether it has given it to somebody else.
+      if (run.lost) this.#close(run, run.ack === "" ? "again" : "done");
       else void this.#retry(run, error);
     } else this.#fail(run, error);
     return true;

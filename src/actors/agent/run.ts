@@ -106,24 +106,23 @@ export class Run {
     const { clock } = hooks;
     this.startedAt = clock.now();
     this.#started = clock.monotonic();
-    let returned: unknown;
+    let output: unknown;
+    let pending: Promise<unknown> | undefined;
     try {
-      returned = this.#behaviour.run(this.#task(), hooks.context(this));
+      output = this.#behaviour.run(this.#task(), hooks.context(this));
+      // A thenable of somebody's making may throw from its `then`, or call back twice: a promise of ours does neither.
+      if (isThenable(output)) pending = Promise.resolve(output);
     } catch (thrown) {
-      this.#end({ ok: false, thrown });
-      this.#hooks.released(this);
+      this.#settled({ ok: false, thrown });
       return;
     }
-    if (!isThenable(returned)) {
-      this.#end({ ok: true, output: returned });
-      this.#hooks.released(this);
+    if (!pending) {
+      this.#settled({ ok: true, output });
       return;
     }
-    this.#timer = clock.setTimeout(() => {
-      this.abort(this.#timeout());
-    }, this.timeoutMs);
-    returned.then(
-      (output) => this.#settled({ ok: true, output }),
+    this.#timer = clock.setTimeout(() => this.abort(this.#timeout()), this.timeoutMs);
+    pending.then(
+      (value) => this.#settled({ ok: true, output: value }),
       (thrown: unknown) => this.#settled({ ok: false, thrown }),
     );
   }

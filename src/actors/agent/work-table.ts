@@ -23,9 +23,6 @@ interface Segment {
 /** An entry of the table; release it exactly once. */
 export type WorkEntry = number;
 
-/** Not in the table: an array element, which its dispatcher keeps alive, or an ack subject too long for an entry. */
-const NO_ENTRY: WorkEntry = -1;
-
 /** The main thread's side. `onSegment` hands new memory to the thread. */
 export class WorkTable {
   readonly #segments: Segment[] = [];
@@ -36,29 +33,30 @@ export class WorkTable {
     this.#onSegment = onSegment;
   }
 
-  /** Registers a task that may run for `timeoutMs`. */
+  /**
+   * Registers a task that may run for `timeoutMs`. Without an ack subject, or with one that does not fit, it is only watched
+   * for its deadline: an array element is kept alive by its dispatcher.
+   */
   add(ack: string, timeoutMs: number): WorkEntry {
-    if (ack === "" || ack.length > ACK_BYTES) return NO_ENTRY;
     if (this.#free.length === 0) this.#grow();
     const entry = this.#free.pop() as number;
     const { generations, timeouts, bytes } = this.#segment(entry);
     const offset = (entry % SEGMENT_ENTRIES) * ENTRY_BYTES;
     const word = offset >>> 2;
     timeouts[(offset >>> 3) + 1] = timeoutMs;
-    generations[word + 1] = bytes.write(ack, offset + HEAD_BYTES, ACK_BYTES, "latin1");
+    const fits = ack.length <= ACK_BYTES;
+    generations[word + 1] = fits ? bytes.write(ack, offset + HEAD_BYTES, ACK_BYTES, "latin1") : 0;
     Atomics.add(generations, word, 1);
     return entry;
   }
 
   /** The run has ended and waits for its result to be stored: keep it alive however long that takes. */
   keep(entry: WorkEntry): void {
-    if (entry === NO_ENTRY) return;
     const { timeouts } = this.#segment(entry);
     timeouts[(((entry % SEGMENT_ENTRIES) * ENTRY_BYTES) >>> 3) + 1] = Number.POSITIVE_INFINITY;
   }
 
   release(entry: WorkEntry): void {
-    if (entry === NO_ENTRY) return;
     const { generations } = this.#segment(entry);
     Atomics.add(generations, ((entry % SEGMENT_ENTRIES) * ENTRY_BYTES) >>> 2, 1);
     this.#free.push(entry);
@@ -117,7 +115,7 @@ export class WorkTableReader {
         if (age > timeoutMs + graceMs) overdue = true;
         else if (age >= minAgeMs) {
           const ack = readAck(segment, i, generation);
-          if (ack !== undefined) alive.push(ack);
+          if (ack) alive.push(ack);
         }
       }
     }

@@ -55,6 +55,27 @@ describe("Run", () => {
     expect([failing.outcomes, failing.released()]).toEqual([[{ ok: false, thrown }], 1]);
   });
 
+  it("P9: survives a thenable that throws from its then, or from reading it", async () => {
+    const thrown = new Error("no then");
+    const throwing = start(() => ({
+      // biome-ignore lint/suspicious/noThenProperty: that is what is tested.
+      then: () => {
+        throw thrown;
+      },
+    }));
+    await turns();
+    expect([throwing.outcomes, throwing.released()]).toEqual([[{ ok: false, thrown }], 1]);
+    const unreadable = start(() =>
+      // biome-ignore lint/suspicious/noThenProperty: that is what is tested.
+      Object.defineProperty({}, "then", {
+        get: () => {
+          throw thrown;
+        },
+      }),
+    );
+    expect([unreadable.outcomes, unreadable.released()]).toEqual([[{ ok: false, thrown }], 1]);
+  });
+
   it("P5: ends the attempt at its timeout, and keeps the slot until the behaviour has settled", async () => {
     let settle: () => void = () => undefined;
     let signal: AbortSignal | undefined;

@@ -38,10 +38,17 @@ describe("WorkTable", () => {
     expect(reader.look(1e9, MIN_AGE_MS, GRACE_MS)).toEqual({ alive: ["$JS.ACK.a"], overdue: false });
   });
 
-  it("grows with the tasks, and leaves out elements of arrays and ack subjects that do not fit", () => {
+  it("P6: watches the deadline of an array element, which its dispatcher keeps alive", () => {
+    const { table, reader } = tables();
+    table.add("", 1_000);
+    expect(reader.look(0, MIN_AGE_MS, GRACE_MS)).toEqual({ alive: [], overdue: false });
+    expect(reader.look(3_000, 0, GRACE_MS)).toEqual({ alive: [], overdue: false });
+    expect(reader.look(3_001, 0, GRACE_MS)).toEqual({ alive: [], overdue: true });
+  });
+
+  it("grows with the tasks, and names no ack subject that does not fit", () => {
     const { table, reader } = tables();
     for (let i = 0; i < 3_000; i++) table.add(`$JS.ACK.${i}`, 60_000);
-    table.add("", 60_000);
     table.add("x".repeat(600), 60_000);
     reader.look(0, MIN_AGE_MS, GRACE_MS);
     const { alive } = reader.look(MIN_AGE_MS, MIN_AGE_MS, GRACE_MS);
