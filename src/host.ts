@@ -7,6 +7,7 @@
  * 3. A part that fails for good ends the node through `done`; the node never goes on half dead.
  */
 import { randomBytes } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import { ActorHost } from "./actors/agent/actor-host.ts";
 import { builtinAgents } from "./actors/agent/builtin.ts";
 import { type AgentDefinition, type ResolvedAgent, resolveAgent } from "./actors/agent/definition.ts";
@@ -61,6 +62,9 @@ export interface Host {
   /** Resolves when the node has stopped, with the error that ended it if it was not asked to. */
   readonly done: Promise<VgasError | undefined>;
 }
+
+/** What a part may take beyond the grace to close, ms. */
+const STOP_MARGIN_MS = 3_000;
 
 /** Stops one part; gets what is left of the grace, ms. */
 type Stop = (leftMs: number) => Promise<void> | void;
@@ -295,11 +299,26 @@ async function resolveAgents(config: Config, extra: readonly AgentDefinition[]):
 async function stopAll(stops: Stop[], graceMs: number, logger: Logger): Promise<void> {
   const deadline = performance.now() + graceMs;
   for (const stop of stops.splice(0).reverse()) {
+    const leftMs = Math.max(0, deadline - performance.now());
     try {
-      await stop(Math.max(0, deadline - performance.now()));
+      await within(leftMs + STOP_MARGIN_MS, Promise.resolve(stop(leftMs)));
     } catch (error) {
       // The rest must be stopped whatever one part does.
       logger.warn({ error: String(error) }, "a part did not stop cleanly");
     }
+  }
+}
+
+/** Waits for `work` that long and no longer: with a dead broker there are parts that would wait for ever. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  const controller = new AbortController();
+  const late = pause(ms, undefined, { signal: controller.signal }).then(
+    () => Promise.reject(new VgasError("TIMEOUT", `host.stop: a part took longer than ${Math.round(ms)} ms`)),
+    () => undefined,
+  );
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    controller.abort();
   }
 }

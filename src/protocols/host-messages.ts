@@ -141,11 +141,15 @@ export const hostStats = z.object({
 });
 export type HostStats = z.infer<typeof hostStats>;
 
-/** What is known of a task's executions: `attempts` began or count as begun; not to be started before `notBefore` (ms since the epoch). */
+/**
+ * What is known of a task's executions: `attempts` began or count as begun; not to be started before `notBefore` (ms since
+ * the epoch). `ended`: the last of them is known to be over, or never to have begun.
+ */
 export const attemptsRecord = z.object({
   v: z.literal(1),
   attempts: count,
   notBefore: z.number().optional(),
+  ended: z.boolean().optional(),
   error: z.object({ code: z.string(), message: z.string(), retryable: z.boolean() }).optional(),
 });
 export type AttemptsRecord = z.infer<typeof attemptsRecord>;

@@ -212,7 +212,8 @@ export class ActorHost {
 
   #onReleased(run: Run): void {
     this.#live.delete(run);
-    if (this.#outcomes.open > MAX_UNSETTLED) this.#holding.add(run);
+    const unsettled = this.#runs.get(run.dispatcher)?.get(run.n) === run;
+    if (unsettled && this.#outcomes.open > MAX_UNSETTLED) this.#holding.add(run);
     else this.#freeSlot(run);
   }
 

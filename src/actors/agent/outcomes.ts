@@ -14,7 +14,6 @@ import { ackTask, nakTask } from "../../bus/pull.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { toWireError, VgasError, type WireError } from "../../protocols/errors.ts";
-import { MAX_PAYLOAD_BYTES } from "../../protocols/limits.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { DeadLetter, TaskResult } from "../../protocols/result.ts";
 import { agentId } from "../../protocols/rotation.ts";
@@ -66,11 +65,9 @@ export class Outcomes {
           status: "ok",
           ...(outcome.output === undefined ? {} : { output: outcome.output }),
         });
-        if (bytes.length > MAX_PAYLOAD_BYTES - RESULT_RESERVE_BYTES) {
-          throw new VgasError(
-            "INVALID_OUTPUT",
-            `the result has ${bytes.length} bytes; at most ${MAX_PAYLOAD_BYTES - RESULT_RESERVE_BYTES} fit`,
-          );
+        const maxBytes = this.#options.bus.maxPayload - RESULT_RESERVE_BYTES;
+        if (bytes.length > maxBytes) {
+          throw new VgasError("INVALID_OUTPUT", `the result has ${bytes.length} bytes; at most ${maxBytes} fit`);
         }
         this.#store(run, bytes, undefined);
         return false;
@@ -92,7 +89,7 @@ export class Outcomes {
   /** Gives back an attempt that was broken off: it counts, and its task runs again elsewhere. */
   async giveBack(run: Run): Promise<void> {
     this.#open++;
-    await this.#recordAndReturn(run, { attempts: run.attempt }, 0);
+    await this.#recordAndReturn(run, { attempts: run.attempt, ended: true }, 0);
   }
 
   async #retry(run: Run, error: WireError): Promise<void> {
@@ -105,7 +102,11 @@ export class Outcomes {
     } catch (thrown) {
       logger.debug({ id: run.id, error: String(thrown) }, "a retrying event could not be sent");
     }
-    await this.#recordAndReturn(run, { attempts: run.attempt, notBefore: clock.now() + delayMs, error }, delayMs);
+    await this.#recordAndReturn(
+      run,
+      { attempts: run.attempt, ended: true, notBefore: clock.now() + delayMs, error },
+      delayMs,
+    );
   }
 
   async #recordAndReturn(run: Run, record: Parameters<AttemptsLog["write"]>[2], delayMs: number): Promise<void> {
@@ -130,7 +131,8 @@ export class Outcomes {
     this.#options.results.store(run.lane.pool, run.id, bytes, run.replyTo, (refusal, outcome) => {
       if (refusal) {
         this.#options.logger.warn({ id: run.id }, `a result was not stored: ${refusal.message}`);
-        this.#close(run, "done");
+        // A single task comes back by ack_wait; an element is acknowledged by its dispatcher, which must not take it for done.
+        this.#close(run, run.ack === "" ? "again" : "done");
       } else if (error && outcome === "stored") this.#bury(run, error);
       else this.#acknowledge(run);
     });

@@ -102,12 +102,14 @@ export class Bursts {
       return;
     }
     this.#open++;
+    host.openBursts++;
     void this.#deliver(host, burst)
       .then((answer) => {
         if (answer) this.#settle(host, assigned, answer);
       })
       .finally(() => {
         this.#open--;
+        host.openBursts--;
       });
   }
 

@@ -193,7 +193,11 @@ export class Dispatcher {
     this.#actor?.send({ type: "DRAIN" });
     this.#stopListening?.();
     await Promise.all([...this.#lanes.values()].map((lane) => lane.stop()));
-    while (this.#returning.size > 0) await Promise.all(this.#returning);
+    const lanes = [...this.#lanes.values()];
+    while (this.#returning.size > 0 || !lanes.every((lane) => lane.settled)) {
+      await Promise.all(this.#returning);
+      await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, 5));
+    }
     // A NAK that does not leave costs its task the rest of ack_wait.
     if (this.#options.bus.state === "connected") await this.#options.bus.flush();
   }
@@ -302,6 +306,7 @@ export class Dispatcher {
     const back = new Map<Lane, TaskInHand[]>();
     for (const each of assigned) {
       if (!refused.has(each.n)) {
+        each.taken = true;
         // The message stays in the stream until it is acknowledged; an element is needed again if its host vanishes.
         if (!each.task.array) each.task.body = NO_BYTES;
       } else if (this.#ledger.take(host, each.n)) {
@@ -341,7 +346,7 @@ export class Dispatcher {
   #onBeat(host: HostView): void {
     const { clock } = this.#options;
     // Receipts and notices are newer than a heartbeat, which comes by another connection: it counts only in their absence.
-    if (this.#bursts.open > 0 || clock.monotonic() - host.reportedAt < SILENT_MS / 2) return;
+    if (host.openBursts > 0 || clock.monotonic() - host.reportedAt < SILENT_MS / 2) return;
     for (const agent of host.agents) agent.report(agent.slots - (host.heartbeat.running[agent.number] ?? 0));
   }
 

@@ -91,6 +91,8 @@ export class HostView {
   /** Arrival of the last heartbeat on the monitor's monotonic clock, ms. */
   heardAt: number;
   heartbeat: Heartbeat;
+  /** Bursts whose receipt has not come. */
+  openBursts = 0;
   /** When a receipt or notice last told of free slots, monotonic ms. */
   reportedAt = Number.NEGATIVE_INFINITY;
   #state: HostState;

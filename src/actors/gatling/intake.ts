@@ -31,8 +31,8 @@ export interface IntakeOptions {
   readonly forgottenBelow: () => number;
   /** Counts the restarts of the broker: what was pulled before one is not ours any more. */
   readonly generation: () => number;
-  /** Takes tasks that may run now, pulled in that generation. */
-  readonly accept: (tasks: readonly TaskInHand[], generation: number) => void;
+  /** Takes tasks that may run now. */
+  readonly accept: (tasks: readonly TaskInHand[]) => void;
   readonly onArray: (array: ArrayInHand) => void;
   readonly onArraySettled: (array: ArrayInHand) => void;
   /** Its message comes back. */
@@ -72,13 +72,19 @@ export class Intake {
     for (const [element, parsed] of read.tasks.entries()) {
       this.#sort(message, parsed, array, array ? element : undefined, ready, doubtful);
     }
-    if (ready.length > 0) this.#options.accept(ready, this.#options.generation());
+    if (ready.length > 0) this.#options.accept(ready);
     if (doubtful.length > 0) this.#lookUp(message, array, doubtful);
     return read.tasks.length;
   }
 
   #openArray(message: PulledMessage, elements: number): ArrayInHand {
-    const array = new ArrayInHand(message.ack, elements, this.#options.clock, this.#options.onArraySettled);
+    const array = new ArrayInHand(
+      message.ack,
+      elements,
+      this.#options.clock,
+      this.#options.onArraySettled,
+      this.#options.onArrayAbandoned,
+    );
     this.#options.onArray(array);
     return array;
   }
@@ -101,11 +107,12 @@ export class Intake {
     }
     const requeuedId = array ? undefined : requeued(message);
     const submittedAt = requeuedId === undefined ? message.timestampMs : Number(message.header(HEADERS.submittedAt));
-    const presumed = Number(message.header(HEADERS.attempts) ?? 0) || 0;
+    const presumed = requeuedId === undefined ? 0 : Number(message.header(HEADERS.attempts));
     const redelivered = message.deliveries > 1 || message.sequence <= this.#options.forgottenBelow();
     const task: TaskInHand = {
       id: requeuedId ?? envelope.id ?? automaticId(message.sequence, element),
       lane: this.#laneKey,
+      generation: this.#options.generation(),
       sequence: message.sequence,
       submittedAt,
       timeoutMs: envelope.timeoutMs,
@@ -154,36 +161,37 @@ export class Intake {
   }
 
   #lookUp(message: PulledMessage, array: ArrayInHand | undefined, doubtful: readonly Doubtful[]): void {
-    const { past, accept, onArrayAbandoned, logger, generation } = this.#options;
-    const began = generation();
+    const { past, accept, logger } = this.#options;
     this.#lookups += doubtful.length;
     past.resolve(doubtful).then(
       ({ runnable, wait }) => {
         this.#lookups -= doubtful.length;
         if (wait) this.#comeBack(message, array);
-        accept(runnable, began);
+        accept(runnable);
       },
       (error: unknown) => {
         this.#lookups -= doubtful.length;
         // Nothing was decided: un-acknowledged, the message comes back by ack_wait.
         logger.warn({ sequence: message.sequence, error: String(error) }, "a task could not be looked up");
-        if (array) onArrayAbandoned(array);
-        accept([], began);
+        array?.abandon();
+        accept([]);
       },
     );
   }
 
   /** A host still runs some of it, or could not be asked: the message is to come back a little later. */
   #comeBack(message: PulledMessage, array: ArrayInHand | undefined): void {
-    if (array) this.#options.onArrayAbandoned(array);
+    array?.abandon();
     nakTask(this.#options.bus, message.ack, STILL_RUNNING_MS);
   }
 }
 
-/** The id that an array element keeps when it is published again on its own. */
+/** The id that an array element keeps when it is published again on its own. Headers that no dispatcher writes count as none. */
 function requeued(message: PulledMessage): string | undefined {
   const id = message.header(HEADERS.taskId);
-  return id !== undefined && isToken(id) && Number.isFinite(Number(message.header(HEADERS.submittedAt)))
-    ? id
-    : undefined;
+  const submittedAt = Number(message.header(HEADERS.submittedAt) ?? Number.NaN);
+  const attempts = Number(message.header(HEADERS.attempts) ?? Number.NaN);
+  const whole =
+    Number.isSafeInteger(submittedAt) && submittedAt >= 0 && Number.isSafeInteger(attempts) && attempts >= 0;
+  return id !== undefined && isToken(id) && whole ? id : undefined;
 }

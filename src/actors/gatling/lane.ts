@@ -93,10 +93,8 @@ export class Lane {
       forgottenBelow: () => this.#forgottenBelow,
       past: new Past(options),
       generation: () => this.#generation,
-      accept: (tasks, generation) => {
-        if (generation !== this.#generation) options.disown(this.name, tasks);
-        else if (this.#stopped) options.giveBack(this.name, tasks);
-        else for (const task of tasks) this.#hand.push(task);
+      accept: (tasks) => {
+        this.#hand.push(...this.#ours(tasks));
         this.#wake();
       },
       onArray: (array) => this.#arrays.add(array),
@@ -115,6 +113,11 @@ export class Lane {
   /** Tasks pulled and not handed over. */
   get inHand(): number {
     return this.#hand.length + this.#intake.lookups;
+  }
+
+  /** Nothing is on its way to the hand or out of it. */
+  get settled(): boolean {
+    return !this.#pumping && this.inHand === 0;
   }
 
   /** Arrays of which an element is not settled. */
@@ -166,9 +169,18 @@ export class Lane {
 
   /** Puts refused tasks back at the head of the hand. */
   takeBack(tasks: readonly TaskInHand[]): void {
-    if (this.#stopped) this.#options.giveBack(this.name, tasks);
-    else this.#hand = [...tasks, ...this.#hand];
+    this.#hand = [...this.#ours(tasks), ...this.#hand];
     this.#wake();
+  }
+
+  /** Those of `tasks` that may still be dealt; the others go back to the stream, or come back by themselves. */
+  #ours(tasks: readonly TaskInHand[]): readonly TaskInHand[] {
+    const stale = tasks.filter(({ generation }) => generation !== this.#generation);
+    if (stale.length > 0) this.#options.disown(this.name, stale);
+    const rest = stale.length > 0 ? tasks.filter(({ generation }) => generation === this.#generation) : tasks;
+    if (!this.#stopped) return rest;
+    this.#options.giveBack(this.name, rest);
+    return [];
   }
 
   /** Pulls no more, and gives back what is in hand and whatever comes to hand afterwards. Idempotent. */
@@ -191,7 +203,8 @@ export class Lane {
   #take(message: PulledMessage): void {
     const tasks = this.#intake.take(message);
     this.#tasksPerMessage += (Math.max(1, tasks) - this.#tasksPerMessage) / 8;
-    if (tasks === 0) this.#wake();
+    // What turned out to be no task, or is only looked up, leaves its credit.
+    this.#wake();
   }
 
   #wake(): void {
@@ -221,6 +234,7 @@ export class Lane {
   /** One round: the roster if it is to change, then one batch, then the credit that is left. */
   async #step(): Promise<void> {
     if (!this.#loaded) await this.#load();
+    this.#reseat();
     if (this.#rosterStale) await this.#maintainRoster();
     if (!this.#options.knowsHosts(this.rotation.ranges)) return;
     this.#dropExpired();
@@ -266,13 +280,13 @@ export class Lane {
     } finally {
       if (!won) {
         for (const agent of agents) agent.unassign();
-        this.#putBack(tasks, generation);
+        this.takeBack(tasks);
       }
     }
     if (won && generation === this.#generation) this.#handOver(drawn, tasks, seats);
     else if (won) {
       for (const agent of agents) agent.unassign();
-      this.#putBack(tasks, generation);
+      this.takeBack(tasks);
     }
     if (rotation.ranges !== seats.ranges) this.#reseat();
     if (!won) await this.#pauseAfterLostSwap();
@@ -301,11 +315,6 @@ export class Lane {
     for (const [host, assigned] of byHost) bursts.send(this.name, drawn.base, host, assigned);
   }
 
-  #putBack(tasks: readonly TaskInHand[], generation: number): void {
-    if (generation === this.#generation) this.takeBack(tasks);
-    else this.#options.disown(this.name, tasks);
-  }
-
   async #pauseAfterLostSwap(): Promise<void> {
     const { clock, random } = this.#options;
     this.#pumpAgain = true;
@@ -315,23 +324,20 @@ export class Lane {
   #dropExpired(): void {
     const { clock, verdicts } = this.#options;
     const now = clock.now();
-    if (!this.#hand.some((task) => task.expiresAt !== undefined && task.expiresAt < now)) return;
-    const kept: TaskInHand[] = [];
-    for (const task of this.#hand) {
-      if (task.expiresAt === undefined || task.expiresAt >= now) kept.push(task);
-      else {
-        const error = new VgasError(
-          "EXPIRED",
-          `not started within ${task.expiresAt - task.submittedAt} ms after submission`,
-        );
-        verdicts.expire(this.name, { ...task, encoding: readEncoding(task.body), attempts: task.attempt - 1 }, error);
-      }
+    // A task that was started once has met its limit, whatever became of that attempt.
+    const expired = (task: TaskInHand): boolean =>
+      task.attempt === 1 && task.expiresAt !== undefined && task.expiresAt < now;
+    if (!this.#hand.some(expired)) return;
+    for (const task of this.#hand.filter(expired)) {
+      const limitMs = (task.expiresAt as number) - task.submittedAt;
+      const error = new VgasError("EXPIRED", `not started within ${limitMs} ms after submission`);
+      verdicts.expire(this.name, { ...task, encoding: readEncoding(task.body), attempts: 0 }, error);
     }
-    this.#hand = kept;
+    this.#hand = this.#hand.filter((task) => !expired(task));
   }
 
   #askForMore(): void {
-    if (!this.#open) return;
+    if (!this.#open || !this.#loaded) return;
     const free = this.#seats.freeSlots - this.inHand;
     const wanted = Math.ceil(free / this.#tasksPerMessage);
     // A pull for each slot that becomes free would cost the broker a message per task.

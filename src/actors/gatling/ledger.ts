@@ -16,6 +16,8 @@ export interface Assigned {
   readonly agent: AgentView;
   readonly ticket: number;
   readonly givenAt: number;
+  /** The receipt has come: it is the host's. */
+  taken: boolean;
 }
 
 export class Ledger {
@@ -29,7 +31,7 @@ export class Ledger {
   }
 
   add(task: TaskInHand, agent: AgentView, ticket: number, givenAt: number): Assigned {
-    const assigned: Assigned = { n: this.#next++, task, agent, ticket, givenAt };
+    const assigned: Assigned = { n: this.#next++, task, agent, ticket, givenAt, taken: false };
     let ofHost = this.#byHost.get(agent.host);
     if (!ofHost) {
       ofHost = new Map();
@@ -65,11 +67,11 @@ export class Ledger {
     }
   }
 
-  /** Numbers given to `host` before `givenBefore` (monotonic ms). */
+  /** Numbers taken by `host` that were given before `givenBefore` (monotonic ms). */
   olderThan(host: HostView, givenBefore: number): readonly number[] {
     const ns: number[] = [];
     for (const assigned of this.#byHost.get(host)?.values() ?? []) {
-      if (assigned.givenAt < givenBefore) ns.push(assigned.n);
+      if (assigned.taken && assigned.givenAt < givenBefore) ns.push(assigned.n);
     }
     return ns;
   }

@@ -2,7 +2,8 @@
  * Judges which hosts are alive, by the arrival of their heartbeats on this process's monotonic clock.
  *
  * 1. A host is evicted after `DEAD_AFTER_MS` of silence, or earlier when a probe finds that nobody listens there (P6).
- * 2. A monitor that was itself stalled, or whose connection was down, forgives everybody and begins to count anew (P7).
+ * 2. A monitor that was itself stalled, or that was cut off, forgives everybody and begins to count anew (P7). A connection
+ *    can stand and be deaf for longer than a host may be silent, so silence counts only after a round trip has worked.
  * 3. When more than half of the hosts fall silent at once, silence alone evicts nobody before `DOUBTFUL_AFTER_MS`:
  *    a fault of ours is likelier. A probe without responders still does.
  * 4. Wall clocks, ours or theirs, decide nothing.
@@ -47,6 +48,11 @@ export class Monitor {
   #tickedAt = 0;
   #connectedAt = 0;
   #wasConnected = true;
+  /** When the last proof that the bus works was begun. */
+  #provenAt = 0;
+  #proving = false;
+  /** The bus did not answer when it was last tried, although the connection stands. */
+  #cutOff = false;
 
   constructor(options: MonitorOptions) {
     this.#options = options;
@@ -129,18 +135,46 @@ export class Monitor {
     const reconnected = connected && !this.#wasConnected;
     this.#tickedAt = now;
     this.#wasConnected = connected;
-    if (late || reconnected) {
-      this.#connectedAt = now;
-      for (const host of this.#hosts.values()) host.heardAt = now;
-    }
+    if (late || reconnected) this.#forgive();
     if (!connected || late || reconnected) return;
     for (const host of this.#hosts.values()) if (host.state === "suspended") void this.#probe(host);
+    if (this.#cutOff) {
+      void this.#prove();
+      return;
+    }
     const silent = [...this.#hosts.values()].filter((host) => now - host.heardAt > SUSPECT_AFTER_MS);
     const manyAtOnce = silent.length * 2 > this.#hosts.size;
     for (const host of silent) {
       void this.#probe(host);
+      void this.#prove();
+      // Silence counts only if the bus is known to have worked meanwhile.
+      if (this.#provenAt < host.heardAt + SUSPECT_AFTER_MS) continue;
       if (now - host.heardAt > (manyAtOnce ? DOUBTFUL_AFTER_MS : DEAD_AFTER_MS)) this.#evict(host, "it fell silent");
     }
+  }
+
+  /** Tries whether the bus answers us. If it did not and does again, what we missed is forgiven, as after a reconnect. */
+  async #prove(): Promise<void> {
+    if (this.#proving) return;
+    const { bus, clock } = this.#options;
+    const began = clock.monotonic();
+    this.#proving = true;
+    try {
+      await bus.flush(HEARTBEAT_MS);
+      if (this.#cutOff) this.#forgive();
+      this.#cutOff = false;
+      this.#provenAt = began;
+    } catch {
+      this.#cutOff = true;
+    } finally {
+      this.#proving = false;
+    }
+  }
+
+  #forgive(): void {
+    const now = this.#options.clock.monotonic();
+    this.#connectedAt = now;
+    for (const host of this.#hosts.values()) host.heardAt = now;
   }
 
   async #probe(host: HostView): Promise<void> {

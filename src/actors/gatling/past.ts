@@ -3,7 +3,7 @@
  *
  * 1. A task whose result is stored is settled and not run again.
  * 2. A task that a living host still runs is left to it. A host that does not answer is waited for: it answers, or is
- *    evicted.
+ *    evicted. Nobody is asked about an attempt that is recorded as ended.
  * 3. An earlier delivery of which nothing is recorded counts as one execution: it cannot be known that it was none.
  * 4. The start of the next execution is recorded before the task may run.
  */
@@ -60,17 +60,21 @@ export class Past {
 
   /** Decides about the doubtful tasks of one message. */
   async resolve(doubtful: readonly Doubtful[]): Promise<Resolution> {
-    const { lane, results, stillRunning } = this.#options;
-    const seen = doubtful.filter(({ seenBefore }) => seenBefore).map(({ task }) => task.id);
+    const { lane, results, attempts, stillRunning } = this.#options;
+    const records = await Promise.all(
+      doubtful.map(({ task, seenBefore }) => (seenBefore ? attempts.read(lane.pool, task.id) : undefined)),
+    );
+    const unsure = doubtful.filter(({ seenBefore }, i) => seenBefore && !records[i]?.ended).map(({ task }) => task.id);
     // In this order: what ends between the two questions is found stored.
-    const running = seen.length > 0 ? await stillRunning(lane, seen) : new Set<string>();
+    const running = unsure.length > 0 ? await stillRunning(lane, unsure) : new Set<string>();
     const ids = doubtful.map(({ task }) => task.id);
     const stored = await results.findMany(lane.pool, ids);
-    if (!running || ids.some((id) => running.has(id) && !stored.has(id))) return WAIT;
+    if (running ? ids.some((id) => running.has(id) && !stored.has(id)) : unsure.some((id) => !stored.has(id)))
+      return WAIT;
     const tasks = await Promise.all(
-      doubtful.map((each) => {
+      doubtful.map((each, i) => {
         const result = stored.get(each.task.id);
-        return result === undefined ? this.#recordStart(each) : this.#alreadyDone(each.task, result);
+        return result === undefined ? this.#recordStart(each, records[i]) : this.#alreadyDone(each.task, result);
       }),
     );
     return { runnable: tasks.filter((task) => task !== undefined), wait: false };
@@ -81,11 +85,10 @@ export class Past {
     this.#options.verdicts.settle(task);
   }
 
-  async #recordStart(doubtful: Doubtful): Promise<TaskInHand | undefined> {
+  async #recordStart(doubtful: Doubtful, record: AttemptsRecord | undefined): Promise<TaskInHand | undefined> {
     const { attempts, lane, clock, bus } = this.#options;
     const { task, presumed, seenBefore } = doubtful;
     if (!seenBefore) return task;
-    const record = await attempts.read(lane.pool, task.id);
     const delayMs = Math.min(MAX_DELAY_MS, (record?.notBefore ?? 0) - clock.now());
     if (delayMs > 0 && task.ack !== "") {
       nakTask(bus, task.ack, delayMs);

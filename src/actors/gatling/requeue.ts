@@ -34,13 +34,13 @@ export class Requeue {
       await this.#move(lane, task, task.attempt - 1);
       return;
     }
-    await attempts.write(lane.pool, task.id, { attempts: task.attempt - 1 });
+    await attempts.write(lane.pool, task.id, { attempts: task.attempt - 1, ended: true });
     nakTask(bus, task.ack);
   }
 
   /** Leaves a task whose message comes back by itself, and of which execution number `attempt` did not begin. */
   async forgotten(lane: LaneName, task: TaskInHand): Promise<void> {
-    await this.#options.attempts.write(lane.pool, task.id, { attempts: task.attempt - 1 });
+    await this.#options.attempts.write(lane.pool, task.id, { attempts: task.attempt - 1, ended: true });
   }
 
   /** Gives back a task whose execution number `attempt` may have begun. */
@@ -52,14 +52,20 @@ export class Requeue {
 
   async #move(lane: LaneName, task: TaskInHand, attempts: number): Promise<void> {
     const { publisher, names, nonce } = this.#options;
-    await publisher.publish(names.task(lane.pool, lane.kind), task.body, {
-      msgId: nonce(),
-      headers: {
-        [HEADERS.taskId]: task.id,
-        [HEADERS.submittedAt]: String(task.submittedAt),
-        [HEADERS.attempts]: String(attempts),
-      },
-    });
+    try {
+      await publisher.publish(names.task(lane.pool, lane.kind), task.body, {
+        msgId: nonce(),
+        headers: {
+          [HEADERS.taskId]: task.id,
+          [HEADERS.submittedAt]: String(task.submittedAt),
+          [HEADERS.attempts]: String(attempts),
+        },
+      });
+    } catch (error) {
+      // An element as large as a message may be has no room for the headers.
+      task.array?.abandon();
+      throw error;
+    }
     task.array?.settleOne();
   }
 }

@@ -5,6 +5,8 @@ export interface TaskInHand {
   readonly id: string;
   /** Consumer name of its lane. */
   readonly lane: string;
+  /** Restarts of the broker seen when it was pulled: what was pulled before one may be delivered a second time. */
+  readonly generation: number;
   /** Stream sequence of the message it came in. */
   readonly sequence: number;
   /** Milliseconds since the epoch, by the broker's clock. */
@@ -32,12 +34,25 @@ export class ArrayInHand {
   readonly pulledAt: number;
   #open: number;
   readonly #settled: (array: ArrayInHand) => void;
+  readonly #abandoned: (array: ArrayInHand) => void;
 
-  constructor(ack: string, elements: number, clock: Clock, settled: (array: ArrayInHand) => void) {
+  constructor(
+    ack: string,
+    elements: number,
+    clock: Clock,
+    settled: (array: ArrayInHand) => void,
+    abandoned: (array: ArrayInHand) => void,
+  ) {
+    this.#abandoned = abandoned;
     this.ack = ack;
     this.#open = elements;
     this.pulledAt = clock.monotonic();
     this.#settled = settled;
+  }
+
+  /** It is kept alive no longer, so that its message comes back as a whole. */
+  abandon(): void {
+    this.#abandoned(this);
   }
 
   /** One element needs nothing more. */

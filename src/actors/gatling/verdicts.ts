@@ -75,8 +75,11 @@ export class Verdicts {
     results.store(lane.pool, task.id, encodeMirrored(result, task.encoding), task.replyTo, (refusal, outcome) => {
       if (outcome === "stored") next();
       else if (outcome === "already") this.settle(task);
-      // Un-acknowledged, the message comes back.
-      else logger.warn({ id: task.id, pool: lane.pool }, `a verdict was not stored: ${refusal?.message}`);
+      else {
+        // Un-acknowledged, the message comes back.
+        task.array?.abandon();
+        logger.warn({ id: task.id, pool: lane.pool }, `a verdict was not stored: ${refusal?.message}`);
+      }
     });
   }
 
@@ -94,7 +97,10 @@ export class Verdicts {
     };
     publisher.send(names.dead(lane.pool, task.id), encode(letter), undefined, (refusal) => {
       if (refusal === undefined) this.settle(task);
-      else logger.warn({ id: task.id, pool: lane.pool }, `a dead letter was not stored: ${refusal.message}`);
+      else {
+        task.array?.abandon();
+        logger.warn({ id: task.id, pool: lane.pool }, `a dead letter was not stored: ${refusal.message}`);
+      }
     });
   }
 }

@@ -16,6 +16,8 @@ class Setup {
   /** Hosts at which a probe finds nobody. */
   readonly gone = new Set<string>();
   readonly monitor: Monitor;
+  /** The connection stands, and nothing comes through. */
+  deaf = false;
   readonly #bus: { state: BusState };
   #hear: (message: BusMessage) => void = () => undefined;
 
@@ -23,6 +25,7 @@ class Setup {
     const names = new Names();
     const bus = {
       state: "connected" as BusState,
+      flush: () => (this.deaf ? Promise.reject(new VgasError("TIMEOUT", "flush")) : Promise.resolve()),
       subscribe: (_subject: string, handler: (message: BusMessage) => void) => {
         this.#hear = handler;
         return Promise.resolve({ unsubscribe: () => undefined });
@@ -118,6 +121,17 @@ describe("Monitor", () => {
     setup.connection("disconnected");
     await setup.pass(60_000);
     setup.connection("connected");
+    await setup.pass(2_500);
+    expect(setup.evicted).toEqual([]);
+    await setup.pass(15_000);
+    expect(setup.evicted).toHaveLength(3);
+  });
+
+  it("P7: evicts nobody while its connection stands and is deaf", async () => {
+    const setup = await hearing("a", "b", "c");
+    setup.deaf = true;
+    await setup.pass(60_000);
+    setup.deaf = false;
     await setup.pass(2_500);
     expect(setup.evicted).toEqual([]);
     await setup.pass(15_000);
