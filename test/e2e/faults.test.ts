@@ -224,9 +224,12 @@ describe("SIGTERM of dispatchers that hold tasks", () => {
     const admin = await swarm.admin();
     await admin.rosterOf(COUNT, [up.hostId]);
     const results = await admin.collect();
-    // Each dispatcher pulls for all fifteen slots, so most of what they pull has to wait in their hands.
-    const sequences = await admin.submit("count", new Array(600).fill({ input: { ms: 50 }, maxAttempts: 1 }));
-    await results.until(() => results.all.length >= 60);
+    // Each dispatcher has asked for as many tasks as there are slots, so most of what comes has to wait in their hands.
+    const sequences = await admin.submit("count", new Array(90).fill({ input: { ms: 1_000 }, maxAttempts: 1 }));
+    await eventually(
+      async () => ((await admin.stats(up.hostId)).running.slice(0, 5).every((n) => n === 3) ? true : undefined),
+      "every slot to be taken",
+    );
     for (const dispatcher of dispatchers) expect(await dispatcher.kill("SIGTERM")).toBe(0);
     await results.reach(sequences.length);
     expect(results.all.filter(({ status, attempt }) => status !== "ok" || attempt !== 1)).toEqual([]);
