@@ -4,7 +4,7 @@
  */
 
 /** The name under which every node of a swarm appears. */
-export const SERVICE_NAME = "vgas";
+const SERVICE_NAME = "vgas";
 
 export interface ServiceIdentity {
   /** Host id. */
