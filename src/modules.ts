@@ -16,7 +16,11 @@ export async function loadAgents(
   defaults: { readonly pool: string; readonly slots: number },
 ): Promise<readonly ResolvedAgent[]> {
   // A module outside this package could not resolve the name; inside it, the same file must be the one loaded.
-  const jiti = createJiti(import.meta.url, { alias: { vgas: fileURLToPath(new URL("./index.js", import.meta.url)) } });
+  // No cache on disk: its place and names could be guessed, and whoever may write there would run code as us.
+  const jiti = createJiti(import.meta.url, {
+    fsCache: false,
+    alias: { vgas: fileURLToPath(new URL("./index.js", import.meta.url)) },
+  });
   const agents: ResolvedAgent[] = [];
   for (const file of files) {
     const path = resolve(file);

@@ -1,7 +1,7 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { resolveConfig } from "../src/config.ts";
 
 describe("resolveConfig", () => {
@@ -10,6 +10,8 @@ describe("resolveConfig", () => {
   beforeEach(() => {
     home = mkdtempSync(join(tmpdir(), "vgas-config-"));
   });
+
+  afterEach(() => rmSync(home, { recursive: true, force: true }));
 
   const file = (value: unknown): void => {
     writeFileSync(join(home, "config.json"), typeof value === "string" ? value : JSON.stringify(value));

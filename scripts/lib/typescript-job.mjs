@@ -13,5 +13,5 @@ export async function runTypeScript(file, args) {
   process.argv = [process.execPath, path, ...args];
   // Not a static import: this module is loaded before the dependencies are there.
   const { createJiti } = await import("jiti");
-  await createJiti(pathToFileURL(join(root, "package.json")).href).import(path);
+  await createJiti(pathToFileURL(join(root, "package.json")).href, { fsCache: false }).import(path);
 }

@@ -1,10 +1,14 @@
 /** Entry of bin/vgas: runs one command, tells what went wrong, and ends the process with the right exit code. */
 import process from "node:process";
+import { VgasError } from "../protocols/errors.ts";
 import type { Cli } from "./cli.ts";
 import { reportFailure } from "./failure.ts";
 import { Interrupt } from "./interrupt.ts";
 import { createProgram } from "./program.ts";
 import { Terminal } from "./terminal.ts";
+
+/** Data that was to be printed is lost. */
+const EXIT_FAILURE = 1;
 
 const args = process.argv.slice(2);
 const terminal = new Terminal(process.stdout, process.stderr, process.env);
@@ -28,5 +32,11 @@ try {
   exitCode = reportFailure(terminal, error, json, command);
 }
 await terminal.flush();
+if (terminal.outError) {
+  const { message } = terminal.outError;
+  const error = new VgasError("CONFIG", `standard output takes no more (${message}): what was printed is not complete`);
+  exitCode = Math.max(EXIT_FAILURE, exitCode);
+  reportFailure(terminal, error, json);
+}
 // A behaviour that was abandoned may hold timers or sockets for ever.
 process.exit(exitCode);

@@ -4,7 +4,8 @@
  *
  * 1. Standard output carries nothing but data.
  * 2. The progress line is taken away before anything else is written and drawn again after it.
- * 3. A reader that has gone (EPIPE) is no error: `readerGone` tells it, and what is written later is dropped.
+ * 3. A reader that has gone (EPIPE) is no error: `readerGone` tells it, and what is written later is dropped. Anything else,
+ *    such as a full disk, loses data: `outError` tells it, and the command fails.
  */
 import { Style } from "./style.ts";
 
@@ -18,6 +19,7 @@ export class Terminal {
   /** For standard output and for standard error. */
   readonly outStyle: Style;
   readonly errStyle: Style;
+  #outError: Error | undefined;
   #progress: string | undefined;
   #drain: Promise<void> | undefined;
 
@@ -27,14 +29,21 @@ export class Terminal {
     const plain = (env["NO_COLOR"] ?? "") !== "" || env["TERM"] === "dumb";
     this.outStyle = new Style(out.isTTY === true && !plain);
     this.errStyle = new Style(err.isTTY === true && !plain);
-    // Whatever is wrong with standard output, nobody reads it any more.
-    out.on("error", () => this.#readerGone.abort());
+    out.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") this.#outError ??= error;
+      this.#readerGone.abort();
+    });
     err.on("error", () => undefined);
   }
 
   /** Aborted when nobody reads standard output any more. */
   get readerGone(): AbortSignal {
     return this.#readerGone.signal;
+  }
+
+  /** Why data could not be written, if it was not that its reader had gone. */
+  get outError(): Error | undefined {
+    return this.#outError;
   }
 
   /** Whether progress may be animated: standard error is a terminal that can. */

@@ -272,7 +272,7 @@ export class NatsServer {
     void broker.ended.then((how) => {
       if (this.#stopping || this.#process !== broker) return;
       this.#process = undefined;
-      this.#parts.logger.error({ pid: broker.identity.pid, how }, "the nats-server ended unexpectedly");
+      this.#parts.logger.error({ brokerPid: broker.identity.pid, how }, "the nats-server ended unexpectedly");
       this.#launching = this.#restart(how).finally(() => {
         this.#launching = undefined;
       });
@@ -301,7 +301,7 @@ export class NatsServer {
         logger.error({ error: last.message }, "the nats-server could not be restarted");
         continue;
       }
-      logger.warn({ pid: this.pid, port: this.#port }, "the nats-server was restarted");
+      logger.warn({ brokerPid: this.pid, port: this.#port }, "the nats-server was restarted");
       for (const listener of this.#listeners) this.#tell(listener);
       return;
     }
