@@ -101,7 +101,7 @@ describe("the table of roles", () => {
     ["_INBOX.client.>", ["system", "client"]],
     ["_INBOX.>", ["system"]],
     ["$JS.API.>", ["system"]],
-    ["$SRV.PING", ["system", "admin", "dispatcher"]],
+    ["$SRV.PING", ["system", "admin", "worker", "dispatcher"]],
     [">", ["system"]],
   ])("lets nobody but the named roles subscribe to %s", (subject, expected) => {
     expect(subscribersOf(subject)).toEqual(expected);
