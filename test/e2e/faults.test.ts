@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { consumerInfo } from "../../src/bus/topology.ts";
 import { type Admin, FIXTURES, TestSwarm } from "../support/swarm.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -224,6 +225,9 @@ describe("SIGTERM of dispatchers that hold tasks", () => {
     const admin = await swarm.admin();
     await admin.rosterOf(COUNT, [up.hostId]);
     const results = await admin.collect();
+    const pulls = async (): Promise<number> =>
+      (await consumerInfo(admin.bus, admin.names.streams.tasks, admin.names.consumer(COUNT)))?.pulls ?? 0;
+    await eventually(async () => ((await pulls()) > dispatchers.length ? true : undefined), "every dispatcher to pull");
     // Each dispatcher has asked for as many tasks as there are slots, so most of what comes has to wait in their hands.
     const sequences = await admin.submit("count", new Array(90).fill({ input: { ms: 1_000 }, maxAttempts: 1 }));
     await eventually(

@@ -89,7 +89,6 @@ export class Dispatcher {
   readonly #inquiries: Inquiries;
   readonly #verdicts: Verdicts;
   readonly #evicted = new Set<string>();
-  readonly #returning = new Set<Promise<void>>();
   readonly #timers: Timer[] = [];
   #actor: LocalActor<typeof dispatcherMachine> | undefined;
   #pulling = false;
@@ -194,8 +193,7 @@ export class Dispatcher {
     this.#stopListening?.();
     await Promise.all([...this.#lanes.values()].map((lane) => lane.stop()));
     const lanes = [...this.#lanes.values()];
-    while (this.#returning.size > 0 || !lanes.every((lane) => lane.settled)) {
-      await Promise.all(this.#returning);
+    while (!this.#requeue.idle || !lanes.every((lane) => lane.settled)) {
       await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, 5));
     }
     // A NAK that does not leave costs its task the rest of ack_wait.
@@ -215,20 +213,6 @@ export class Dispatcher {
     this.#monitor.stop();
     this.#subscription?.unsubscribe();
     this.#actor?.send({ type: "STOPPED" });
-  }
-
-  #returnAll(tasks: readonly TaskInHand[], give: (task: TaskInHand) => Promise<void>): void {
-    if (tasks.length > 0)
-      this.#options.logger.info({ tasks: tasks.length }, "gave back tasks that were not handed over");
-    for (const task of tasks) {
-      const returning = give(task)
-        .catch((error: unknown) => {
-          // Un-acknowledged, it comes back by ack_wait, and counts as an execution then.
-          this.#options.logger.warn({ id: task.id, error: String(error) }, "a task could not be given back");
-        })
-        .finally(() => this.#returning.delete(returning));
-      this.#returning.add(returning);
-    }
   }
 
   #nonce(): string {
@@ -278,8 +262,8 @@ export class Dispatcher {
           (host, run) => this.#monitor.settled || this.#evicted.has(`${host} ${run}`),
         ),
       ensureConsumer: () => ensureLaneConsumer(bus, names, name),
-      giveBack: (of, tasks) => this.#returnAll(tasks, (task) => this.#requeue.unstarted(of, task)),
-      disown: (of, tasks) => this.#returnAll(tasks, (task) => this.#requeue.forgotten(of, task)),
+      giveBack: (of, tasks) => this.#requeue.unstarted(of, tasks),
+      disown: (of, tasks) => this.#requeue.forgotten(of, tasks),
       stillRunning: (of, ids) => this.#inquiries.stillRunning(this.#monitor.hosts.values(), of, ids),
       onActivity: () => this.#reportActivity(),
     });

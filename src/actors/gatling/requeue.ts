@@ -9,6 +9,7 @@ import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import { nakTask } from "../../bus/pull.ts";
+import type { Logger } from "../../protocols/logger.ts";
 import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
 import type { TaskInHand } from "./task-in-hand.ts";
 
@@ -18,28 +19,56 @@ export interface RequeueOptions {
   readonly attempts: AttemptsLog;
   readonly names: Names;
   readonly nonce: () => string;
+  readonly logger: Logger;
 }
 
 export class Requeue {
   readonly #options: RequeueOptions;
+  #returning = 0;
 
   constructor(options: RequeueOptions) {
     this.#options = options;
   }
 
-  /** Gives back a task of which this dispatcher knows that its execution number `attempt` did not begin. */
-  async unstarted(lane: LaneName, task: TaskInHand): Promise<void> {
-    const { attempts, bus } = this.#options;
+  /** False while tasks are on their way back. */
+  get idle(): boolean {
+    return this.#returning === 0;
+  }
+
+  /** Gives back tasks of which this dispatcher knows that their execution number `attempt` did not begin. */
+  unstarted(lane: LaneName, tasks: readonly TaskInHand[]): void {
+    for (const task of tasks) void this.#return(task, this.#giveBackUnstarted(lane, task));
+    if (tasks.length > 0)
+      this.#options.logger.info({ tasks: tasks.length }, "gave back tasks that were not handed over");
+  }
+
+  /** Leaves tasks whose messages come back by themselves, and of which execution number `attempt` did not begin. */
+  forgotten(lane: LaneName, tasks: readonly TaskInHand[]): void {
+    for (const task of tasks) void this.#return(task, this.#record(lane, task));
+  }
+
+  async #return(task: TaskInHand, returning: Promise<void>): Promise<void> {
+    this.#returning++;
+    try {
+      await returning;
+    } catch (error) {
+      // Un-acknowledged, it comes back by ack_wait, and counts as an execution then.
+      this.#options.logger.warn({ id: task.id, error: String(error) }, "a task could not be given back");
+    } finally {
+      this.#returning--;
+    }
+  }
+
+  async #giveBackUnstarted(lane: LaneName, task: TaskInHand): Promise<void> {
     if (task.array) {
       await this.#move(lane, task, task.attempt - 1);
       return;
     }
-    await attempts.write(lane.pool, task.id, { attempts: task.attempt - 1, ended: true });
-    nakTask(bus, task.ack);
+    await this.#record(lane, task);
+    nakTask(this.#options.bus, task.ack);
   }
 
-  /** Leaves a task whose message comes back by itself, and of which execution number `attempt` did not begin. */
-  async forgotten(lane: LaneName, task: TaskInHand): Promise<void> {
+  async #record(lane: LaneName, task: TaskInHand): Promise<void> {
     await this.#options.attempts.write(lane.pool, task.id, { attempts: task.attempt - 1, ended: true });
   }
 
