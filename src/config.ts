@@ -6,7 +6,7 @@ import { z } from "zod";
 import { VgasError } from "./protocols/errors.ts";
 import { isToken } from "./protocols/tokens.ts";
 
-export const ROLES = ["dispatcher", "agents", "http"] as const;
+export const ROLES = ["dispatcher", "agents", "vault", "http"] as const;
 /** What a node does. */
 export type NodeTask = (typeof ROLES)[number];
 
@@ -18,6 +18,8 @@ const url = z
     /^(?:nats|tls):\/\/[^\s,]+(?:,(?:nats|tls):\/\/[^\s,]+)*$/,
     "must be nats://HOST:PORT or tls://HOST:PORT, several separated by commas",
   );
+
+const UNLOCK = /^(?:prompt|stdin|file:.+|env:[A-Za-z_][A-Za-z0-9_]*|systemd(?::[A-Za-z0-9._-]+)?|keyring)$/;
 
 const schema = z.strictObject({
   home: z.string().min(1),
@@ -34,6 +36,11 @@ const schema = z.strictObject({
   durability: z.enum(["process", "power"]),
   resultsTtlMs: z.number().int().min(1_000),
   graceMs: z.number().int().min(0).max(86_400_000),
+  /** Where the vault's passphrase comes from at the start; without it the vault stays sealed (unlock.ts). */
+  vaultUnlock: z
+    .string()
+    .regex(UNLOCK, "must be prompt, stdin, file:PATH, env:NAME, systemd, systemd:NAME or keyring")
+    .optional(),
   logLevel: z.enum(["debug", "info", "warn", "error", "silent"]),
 });
 
@@ -54,7 +61,7 @@ const DEFAULTS = {
   resultsTtlMs: 24 * 3_600_000,
   graceMs: 30_000,
   logLevel: "info",
-} satisfies Omit<ConfigInput, "home" | "natsUrl">;
+} satisfies Omit<ConfigInput, "home" | "natsUrl" | "vaultUnlock">;
 
 /** Environment variable of each field. Lists are separated by commas. */
 export const ENVIRONMENT: Readonly<Record<keyof Config, string>> = {
@@ -72,6 +79,7 @@ export const ENVIRONMENT: Readonly<Record<keyof Config, string>> = {
   durability: "VGAS_DURABILITY",
   resultsTtlMs: "VGAS_RESULTS_TTL_MS",
   graceMs: "VGAS_GRACE_MS",
+  vaultUnlock: "VGAS_VAULT_UNLOCK",
   logLevel: "VGAS_LOG_LEVEL",
 };
 

@@ -26,8 +26,12 @@ import { serveDiscovery } from "./bus/micro-service.ts";
 import { startNatsServer } from "./bus/nats-server/server.ts";
 import { Publisher } from "./bus/publisher.ts";
 import { ResultStore } from "./bus/results.ts";
+import type { Secret } from "./bus/sealed/secret.ts";
+import { signerOf } from "./bus/sealed/signing.ts";
+import { VaultCaller } from "./bus/sealed/vault-caller.ts";
 import { ensureTopology } from "./bus/topology.ts";
 import type { Config } from "./config.ts";
+import { hostVault } from "./host/vault.ts";
 import { startHttp } from "./http.ts";
 import { loadAgents } from "./modules.ts";
 import { systemClock } from "./protocols/clock.ts";
@@ -36,6 +40,7 @@ import type { HostStats } from "./protocols/host-messages.ts";
 import { type Logger, silentLogger } from "./protocols/logger.ts";
 import { TOPOLOGY_DEFAULTS } from "./protocols/streams.ts";
 import { Names } from "./protocols/subjects.ts";
+import { VAULT } from "./protocols/vault/messages.ts";
 import { packageVersion } from "./version.ts";
 
 export interface HostOptions {
@@ -45,6 +50,8 @@ export interface HostOptions {
   /** Agents besides the built-in ones and those of `config.modules`. */
   readonly agents?: readonly AgentDefinition[];
   readonly logger?: Logger;
+  /** Opens the vault at the start; wiped. */
+  readonly vaultPassphrase?: Secret | undefined;
 }
 
 /** A running node. */
@@ -85,7 +92,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
 }
 
 async function compose(
-  { config, connection, agents: extraAgents = [], logger = silentLogger }: HostOptions,
+  { config, connection, agents: extraAgents = [], logger = silentLogger, vaultPassphrase }: HostOptions,
   stops: Stop[],
 ): Promise<Host> {
   const names = new Names(config.prefix);
@@ -144,6 +151,13 @@ async function compose(
   });
   stops.push((leftMs) => system.stop({ graceMs: Math.min(leftMs, 5_000) }));
 
+  const signer = signerOf(link.user, link.seed);
+  const caller = new VaultCaller({ ask: (message, how) => system.ask(VAULT, message, how), signer, clock });
+  if (config.roles.includes("vault")) {
+    const shared = { hostId, bus, publisher, names, results, attempts, signer, clock, logger };
+    stops.push(await hostVault({ ...shared, home, system, passphrase: vaultPassphrase }));
+  }
+
   // Of this life only: a successor on the same home numbers its bursts and assignments from 1 again.
   const dispatcherId = `${hostId}_${run}`;
   const runsAgents = config.roles.includes("agents") && agents.length > 0;
@@ -167,6 +181,7 @@ async function compose(
         hostId,
         agents,
         heartbeat,
+        vault: caller,
         spawn: (agent) => system.spawnLocal(`agent-${agent}`, agentMachine),
         local: deals ? { dispatcherId, deliver: (notice) => dispatcher?.onSettled(notice) } : undefined,
       })
@@ -175,6 +190,7 @@ async function compose(
     dispatcher = new Dispatcher({
       ...shared,
       dispatcherId,
+      signer,
       rotation: new KvBucket(bus, publisher, names.buckets.rotation),
       ...(host ? { local: host } : {}),
       spawn: (effects) => system.spawnLocal("gatling", dispatcherMachine, effects),
@@ -248,6 +264,9 @@ async function compose(
 
 interface Link {
   readonly hostId: string;
+  /** The node's credential: it signs what the node asks of the vault, and the grants that it gives. */
+  readonly user: string;
+  readonly seed: Uint8Array;
   readonly connection: Omit<ConnectOptions, "logger">;
   /** This node's credential may make streams. */
   readonly ownsTopology: boolean;
@@ -263,12 +282,20 @@ async function connectionOf(
 ): Promise<Link> {
   if (connection) {
     const { url, user, seed, inboxPrefix } = connection;
-    return { hostId: user, ownsTopology: false, connection: { url, seed, inboxPrefix, name: user } };
+    if (config.roles.includes("vault")) {
+      const message =
+        "the vault can only be on the node that owns the swarm's credentials (`vgas up`): leave it out of --roles";
+      throw new VgasError("CONFIG", message);
+    }
+    return { hostId: user, user, seed, ownsTopology: false, connection: { url, seed, inboxPrefix, name: user } };
   }
   if (config.natsUrl !== undefined) {
     const { hostId } = home;
+    // The external system knows no users of ours; the node's own credential signs what it asks of the vault.
+    await home.credentials.prepare();
+    const { user, seed } = await home.credentials.read("system");
     return {
-      hostId,
+      ...{ hostId, user, seed },
       ownsTopology: true,
       connection: { url: config.natsUrl, seed: undefined, inboxPrefix: `_INBOX.${hostId}`, name: hostId },
     };
@@ -281,9 +308,9 @@ async function connectionOf(
     onExit: fail,
   });
   stops.push(() => server.stop());
-  const { seed, inboxPrefix } = await home.credentials.read("system");
+  const { user, seed, inboxPrefix } = await home.credentials.read("system");
   return {
-    hostId: home.hostId,
+    ...{ hostId: home.hostId, user, seed },
     ownsTopology: true,
     connection: { url: server.url, seed, inboxPrefix, name: home.hostId },
   };

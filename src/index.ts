@@ -6,7 +6,14 @@ export { resolveConfig } from "./config.ts";
 export { startHost } from "./host.ts";
 export { TaskError, VgasError } from "./protocols/errors.ts";
 
-export type { AgentDefinition, Task, TaskContext } from "./actors/agent/definition.ts";
+export type {
+  AgentDefinition,
+  Task,
+  TaskContext,
+  TaskVault,
+  VaultLease,
+  VaultWaitOptions,
+} from "./actors/agent/definition.ts";
 export type { ActorDefinition, MailOf, MessageTable } from "./actors/runtime/definition.ts";
 export type { ActorHandle } from "./actors/runtime/refs.ts";
 export type { ConnectionDescription } from "./bus/credentials/connection-file.ts";
@@ -18,5 +25,5 @@ export type { Config, ConfigInput } from "./config.ts";
 export type { Host, HostOptions } from "./host.ts";
 export type { ErrorCode, WireError } from "./protocols/errors.ts";
 export type { Logger } from "./protocols/logger.ts";
-export type { TaskEvent, TaskResult } from "./protocols/result.ts";
+export type { TaskEvent, TaskResult, TaskUsage } from "./protocols/result.ts";
 export type { TaskFields } from "./protocols/task.ts";

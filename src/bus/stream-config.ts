@@ -21,6 +21,8 @@ export type WantedConfig = Pick<
   | "allow_direct"
   | "allow_rollup_hdrs"
   | "num_replicas"
+  | "deny_delete"
+  | "deny_purge"
 > & { readonly first_seq?: number };
 
 /** A field that differs and cannot be brought in line without losing what the stream promises. */
@@ -58,6 +60,8 @@ export function streamConfig(spec: StreamSpec, nowMs: number): WantedConfig {
     duplicate_window: spec.duplicateWindowMs * NANOS_PER_MS,
     allow_direct: spec.allowDirect,
     allow_rollup_hdrs: false,
+    deny_delete: spec.appendOnly,
+    deny_purge: spec.appendOnly,
     num_replicas: spec.replicas,
     ...(spec.firstSequenceIsTime && { first_seq: Math.floor(nowMs * MICROS_PER_MS) }),
   };
@@ -81,6 +85,8 @@ export function bucketConfig(spec: BucketSpec): WantedConfig {
       (spec.maxAgeMs > 0 ? Math.min(spec.maxAgeMs, KV_DUPLICATE_WINDOW_MS) : KV_DUPLICATE_WINDOW_MS) * NANOS_PER_MS,
     allow_direct: spec.allowDirect,
     allow_rollup_hdrs: true,
+    deny_delete: false,
+    deny_purge: false,
     num_replicas: spec.replicas,
   };
 }
@@ -96,6 +102,8 @@ const EXACT = [
 ] as const;
 /** Caps: a larger one is applied, and one that was raised by somebody else stays. */
 const CAPS = ["max_msgs", "max_bytes"] as const;
+/** What the server can be told to refuse; it never takes such an order back, and one that somebody else gave stays. */
+const DENIALS = ["deny_delete", "deny_purge"] as const;
 /** Durations: the last one asked for holds. */
 const DURATIONS = ["max_age", "duplicate_window"] as const;
 
@@ -111,6 +119,7 @@ export function compareConfig(wanted: WantedConfig, found: StreamConfig): Compar
       drift.push({ field, wanted: wanted[field], found: found[field] ?? false });
   }
   for (const field of CAPS) if (cap(wanted[field]) > cap(found[field])) update[field] = wanted[field];
+  for (const field of DENIALS) if (wanted[field] && !found[field]) update[field] = true;
   for (const field of DURATIONS) if (wanted[field] !== (found[field] ?? 0)) update[field] = wanted[field];
   if (wanted.num_replicas > found.num_replicas) update.num_replicas = wanted.num_replicas;
   // One per subject is a promise (P2), a bucket's history is only a depth.

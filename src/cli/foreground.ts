@@ -12,11 +12,15 @@ import { createLogger } from "./logging.ts";
 export interface ForegroundOptions {
   readonly config: Config;
   readonly connection?: HostOptions["connection"];
+  readonly vaultPassphrase?: HostOptions["vaultPassphrase"];
   readonly json: boolean;
 }
 
 /** @throws VgasError what `startHost` throws, or what ended the node */
-export async function runInForeground(cli: Cli, { config, connection, json }: ForegroundOptions): Promise<void> {
+export async function runInForeground(
+  cli: Cli,
+  { config, connection, vaultPassphrase, json }: ForegroundOptions,
+): Promise<void> {
   const { terminal, interrupt } = cli;
   const logger = createLogger(terminal, config.logLevel, "auto");
   const asked = new Promise<void>((resolve) => {
@@ -28,7 +32,7 @@ export async function runInForeground(cli: Cli, { config, connection, json }: Fo
   const tellStart = (): void =>
     say(`${interrupt.received}: stops as soon as it has started; the next signal ends it at once`);
   interrupt.signal.addEventListener("abort", tellStart, { once: true });
-  const host = await startHost({ config, connection, logger });
+  const host = await startHost({ config, connection, vaultPassphrase, logger });
   interrupt.signal.removeEventListener("abort", tellStart);
   const { url, http, hostId } = host;
   if (json) terminal.data(JSON.stringify({ event: "ready", url, http, hostId }));

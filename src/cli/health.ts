@@ -1,9 +1,14 @@
 /** The state of a swarm: what `vgas status` shows. */
+import type { Bus } from "../bus/bus.ts";
 import type { RotationOfLane } from "../bus/rotations.ts";
 import { readRotations } from "../bus/rotations.ts";
 import { subjectCounts } from "../bus/subject-counts.ts";
 import { type ConsumerState, listConsumers, type StreamState, streamInfo } from "../bus/topology.ts";
+import { askHello } from "../client/vault-operator.ts";
+import { VgasError } from "../protocols/errors.ts";
 import { rosterSize } from "../protocols/rotation.ts";
+import type { Names } from "../protocols/subjects.ts";
+import type { VaultState } from "../protocols/vault/messages.ts";
 import { type NodeView, nodeViews, rosterHosts } from "./nodes.ts";
 import { rollCall } from "./roll-call.ts";
 import type { Swarm } from "./swarm.ts";
@@ -17,6 +22,16 @@ export interface LaneState {
   readonly waiting: number;
   /** Messages that a dispatcher or a host has in hand. */
   readonly inHand: number;
+}
+
+/** The vault as it says of itself; `silent`: somebody is to answer for it, and does not. */
+export interface VaultHealth {
+  readonly state: VaultState | "silent";
+  /** Why it gives no key out, if it should. */
+  readonly why?: string;
+  readonly vaultId?: string;
+  /** Node that runs it. */
+  readonly host?: string;
 }
 
 export interface SwarmState {
@@ -33,6 +48,8 @@ export interface SwarmState {
   /** Stored results, and dead letters. */
   readonly results: number;
   readonly dead: number;
+  /** Undefined if no node runs one. */
+  readonly vault?: VaultHealth;
   /** Lanes that somebody offers. */
   readonly lanes: readonly LaneState[];
   /** Lanes with tasks that wait and nobody to take them. */
@@ -50,8 +67,11 @@ export interface Observations {
   /** Messages by subject of the task stream. */
   readonly stored: ReadonlyMap<string, number>;
   readonly consumers: readonly ConsumerState[];
+  readonly vault?: VaultHealth | undefined;
 }
 
+/** How long the vault may take to say how it is, ms. */
+const VAULT_TIMEOUT_MS = 3_000;
 /** A loop that does not answer for this long holds up every task of its node. */
 const MAX_LAG_MS = 1_000;
 /** Above this share of its size cap a stream is about to refuse what is sent. */
@@ -61,7 +81,8 @@ const ALMOST_FULL = 0.9;
 export async function readHealth({ bus, names, url }: Swarm): Promise<SwarmState> {
   const rotations = await readRotations(bus, names);
   const heard = await rollCall(bus, names, rosterHosts(rotations));
-  const [stored, consumers, ...streams] = await Promise.all([
+  const [vault, stored, consumers, ...streams] = await Promise.all([
+    readVault(bus, names),
     subjectCounts(bus, names.streams.tasks, names.task("*", "*")),
     listConsumers(bus, names.streams.tasks),
     ...Object.values(names.streams).map((stream) => streamInfo(bus, stream)),
@@ -75,7 +96,20 @@ export async function readHealth({ bus, names, url }: Swarm): Promise<SwarmState
     streams: streams.filter((stream) => stream !== undefined),
     stored,
     consumers,
+    vault,
   });
+}
+
+async function readVault(bus: Bus, names: Names): Promise<VaultHealth | undefined> {
+  try {
+    const { state, why, vaultId, host } = await askHello(bus, names, { timeoutMs: VAULT_TIMEOUT_MS });
+    return { state, host, ...(why !== undefined && { why }), ...(vaultId !== undefined && { vaultId }) };
+  } catch (error) {
+    if (!(error instanceof VgasError)) throw error;
+    // A swarm of a version without vaults lets nobody ask.
+    if (error.code === "UNDELIVERABLE" || error.code === "PERMISSION_DENIED") return undefined;
+    return { state: "silent", why: error.message };
+  }
 }
 
 /** What to make of it. Pure. */
@@ -84,7 +118,12 @@ export function judge(seen: Observations): SwarmState {
   const lanes = laneStates(seen);
   const messages = (name: string): number => streams.find((stream) => stream.name === name)?.messages ?? 0;
   const offered = lanes.filter(({ agents }) => agents > 0);
-  const reasons = [...nodeReasons(nodes), ...streamReasons(streams), ...laneReasons(offered, seen)];
+  const reasons = [
+    ...nodeReasons(nodes),
+    ...streamReasons(streams),
+    ...laneReasons(offered, seen),
+    ...vaultReasons(seen),
+  ];
   const sum = (of: (node: NodeView) => number | undefined): number =>
     nodes.reduce((all, node) => all + (of(node) ?? 0), 0);
   return {
@@ -99,6 +138,7 @@ export function judge(seen: Observations): SwarmState {
     streams,
     results: messages(names.streams.results),
     dead: messages(names.streams.dead),
+    ...(seen.vault && { vault: seen.vault }),
     lanes: offered,
     unoffered: lanes.filter(({ agents, waiting, inHand }) => agents === 0 && waiting + inHand > 0),
   };
@@ -145,4 +185,12 @@ function laneReasons(lanes: readonly LaneState[], { names, consumers }: Observat
   return lanes
     .filter((lane) => lane.waiting > 0 && lane.inHand === 0 && !pulled.has(names.consumer(lane)))
     .map(({ pool, kind }) => `no dispatcher takes the tasks of ${pool}.${kind}`);
+}
+
+/** A vault that is sealed or not made is no trouble: that is how it is before somebody opens it. */
+function vaultReasons({ vault }: Observations): readonly string[] {
+  if (vault === undefined) return [];
+  if (vault.state === "silent") return [`the vault does not answer: ${vault.why ?? "for no reason it knows"}`];
+  if (vault.state !== "failed" && vault.why === undefined) return [];
+  return [`the vault gives no key out: ${vault.why ?? "it has failed"}`];
 }

@@ -29,7 +29,8 @@ try {
   exitCode = cli.exitCode;
 } catch (error) {
   const command = program.commands.find((each) => each.name() === args[0])?.name();
-  exitCode = reportFailure(terminal, error, json, command);
+  const { interrupt } = cli;
+  exitCode = interrupt.explains(error) ? interrupt.exitCode : reportFailure(terminal, error, json, command);
 }
 await terminal.flush();
 if (terminal.outError) {

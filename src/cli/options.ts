@@ -25,6 +25,7 @@ export interface NodeFlags extends SwarmFlags {
   readonly durability?: Config["durability"];
   readonly resultsTtl?: number;
   readonly grace?: number;
+  readonly vaultUnlock?: string;
 }
 
 const PLAIN_JSON = "data and errors as JSON";
@@ -62,6 +63,13 @@ export function addNodeOptions(command: Command, { connects }: { readonly connec
         "--results-ttl <time>",
         withVariable("how long results are kept (default: 24h)", "resultsTtlMs"),
         duration,
+      )
+      .option(
+        "--vault-unlock <source>",
+        withVariable(
+          "unseal the vault at the start: prompt, stdin, file:PATH, env:NAME, systemd[:NAME] or keyring",
+          "vaultUnlock",
+        ),
       );
   }
   addPoolOption(command)
@@ -112,6 +120,7 @@ export function configInput(flags: NodeFlags): ConfigInput {
     durability: flags.durability,
     resultsTtlMs: flags.resultsTtl,
     graceMs: flags.grace,
+    vaultUnlock: flags.vaultUnlock,
   };
 }
 

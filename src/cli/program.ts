@@ -11,6 +11,7 @@ import { addRun } from "./commands/run.ts";
 import { addStatus } from "./commands/status.ts";
 import { addSubmit } from "./commands/submit.ts";
 import { addUp } from "./commands/up.ts";
+import { addVault } from "./commands/vault/vault.ts";
 
 const EXAMPLES = `
 Examples:
@@ -47,5 +48,6 @@ export function createProgram(cli: Cli): Command {
   addUp(program, cli);
   addJoin(program, cli);
   for (const add of [addRun, addSubmit, addResults, addStatus, addNodes, addFairness, addConnection]) add(program, cli);
+  addVault(program, cli);
   return program;
 }

@@ -22,6 +22,8 @@ export interface Swarm {
   readonly bus: Bus;
   readonly names: Names;
   readonly url: string;
+  /** Of the credential; undefined where NATS asks for none. */
+  readonly seed: Uint8Array | undefined;
 }
 
 /**
@@ -40,7 +42,7 @@ export async function withSwarm<T>(
   const logger = commandLogger(cli, flags, config);
   const bus = await connectBus({ ...target, name: `vgas ${role}`, logger });
   try {
-    return await use({ bus, names: new Names(prefix), url: target.url });
+    return await use({ bus, names: new Names(prefix), url: target.url, seed: target.seed });
   } finally {
     await bus.close();
   }

@@ -26,11 +26,23 @@ export const ERRORS = {
     true,
     3,
   ),
+  AUDIT_FAILED: entry(
+    "The vault cannot write its audit trail, so it gives no key out.",
+    "Look at the disk of the vault's home; the vault goes on by itself when the trail can be written again.",
+    true,
+    77,
+  ),
   BROKER_FAILED: entry(
     "The nats-server could not be started, or ended too often.",
     "Read the server's log named in the message; check the port, the disk and the version.",
     false,
     1,
+  ),
+  BUDGET_EXCEEDED: entry(
+    "The budgets of the provider's keys leave no room for this use.",
+    "Wait for the next day or month (UTC), raise the budget with `vgas vault store`, or store another key.",
+    false,
+    77,
   ),
   CONFIG: entry(
     "A flag, variable or configuration value is not usable.",
@@ -57,6 +69,12 @@ export const ERRORS = {
     false,
     3,
   ),
+  GRANT_VOID: entry(
+    "The grant is not of a running attempt of this node: forged, expired, for another provider, or the attempt has ended.",
+    "Use `ctx.vault` only while the task runs, and name the provider in the agent's `providers`.",
+    false,
+    77,
+  ),
   HOME_IN_USE: entry("Another node owns this home.", "Stop that node, or give this one its own --home.", false, 78),
   INTERNAL: entry("A defect of vgas itself.", "Report it with the log and what led to it.", false, 70),
   INTERRUPTED: entry(
@@ -77,6 +95,12 @@ export const ERRORS = {
     false,
     3,
   ),
+  KEY_RESTING: entry(
+    "The provider has refused every usable key or asked to wait.",
+    "Try again after the time that the message names; `vgas vault show` says which key rests and why.",
+    true,
+    1,
+  ),
   MAILBOX_FULL: entry(
     "The actor has as many unread messages as its mailbox takes.",
     "Send slower, or retry after a while.",
@@ -93,6 +117,12 @@ export const ERRORS = {
   PERMISSION_DENIED: entry(
     "The credential does not open that subject.",
     "Use a credential of a role that may do it: `vgas connection --role R`.",
+    false,
+    77,
+  ),
+  REPLAYED: entry(
+    "The vault has seen this request, or it is too old.",
+    "Nothing, unless you did not send it twice: then somebody repeats what you sent.",
     false,
     77,
   ),
@@ -133,6 +163,43 @@ export const ERRORS = {
     false,
     2,
   ),
+  UPSTREAM_FAILED: entry(
+    "The provider could not be reached, or broke off its answer.",
+    "Try again; if it stays, check the network of the vault's host and the provider's status.",
+    true,
+    1,
+  ),
+  VAULT_DAMAGED: entry(
+    "The vault's file is not what was written.",
+    "Restore it from a backup, or from the previous generation beside it (docs/vault.md).",
+    false,
+    1,
+  ),
+  VAULT_RESTARTED: entry(
+    "The request was made for an earlier life of the vault.",
+    "Send it again; `vgas` does so by itself.",
+    true,
+    1,
+  ),
+  VAULT_ROLLED_BACK: entry(
+    "An older vault file was put back, or a file of another vault.",
+    "Find out who did it. If it was you: `vgas vault unseal --accept-rollback`.",
+    false,
+    77,
+  ),
+  VAULT_SEALED: entry(
+    "The vault is sealed, so it can give no key out.",
+    "Open it with `vgas vault unseal`, or start the node with --vault-unlock.",
+    true,
+    77,
+  ),
+  VAULT_UNINITIALISED: entry("There is no vault yet.", "Make it with `vgas vault init`.", true, 77),
+  WRONG_PASSPHRASE: entry(
+    "The passphrase or key file does not open this vault.",
+    "Use the one that it was made with, or was last re-keyed to.",
+    false,
+    77,
+  ),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;
@@ -147,6 +214,8 @@ export interface WireError {
 /** Longest message kept of somebody else's error, in characters: a result must always fit into one message. */
 const MAX_MESSAGE_CHARS = 4_000;
 const MAX_CODE_CHARS = 100;
+/** How far down a chain of causes is looked: it may be a circle. */
+const MAX_CAUSES = 8;
 
 /** An error of vgas. `code` is stable and in the catalogue; `cause` is kept. */
 export class VgasError extends Error {
@@ -184,7 +253,7 @@ export class TaskError extends Error {
 
 /**
  * The wire form of anything that was thrown, whatever it is: it may come from a user's module. What is neither a VgasError
- * nor a TaskError becomes `AGENT_ERROR`.
+ * nor a TaskError becomes `AGENT_ERROR`, unless a VgasError caused it: then it has that one's code.
  */
 export function toWireError(thrown: unknown): WireError {
   try {
@@ -197,6 +266,11 @@ export function toWireError(thrown: unknown): WireError {
       };
     }
     const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+    const cause = causeOf(thrown);
+    if (cause !== undefined) {
+      const text = clip(`${cause.message} (${message})`, MAX_MESSAGE_CHARS);
+      return { code: cause.code, message: text, retryable: cause.retryable };
+    }
     return { code: "AGENT_ERROR", message: clip(message, MAX_MESSAGE_CHARS), retryable: ERRORS.AGENT_ERROR.retryable };
   } catch {
     return { code: "AGENT_ERROR", message: "a value that cannot be shown was thrown", retryable: true };
@@ -208,6 +282,16 @@ export function fromWireError(wire: WireError): VgasError {
   return wire.code in ERRORS
     ? new VgasError(wire.code as ErrorCode, wire.message)
     : new VgasError("INTERNAL", `${wire.code}: ${wire.message}`);
+}
+
+/** Libraries wrap what their `fetch` throws: an error of ours below theirs says better what happened. */
+function causeOf(thrown: unknown): VgasError | undefined {
+  let error = thrown;
+  for (let depth = 0; depth < MAX_CAUSES && error instanceof Error; depth++) {
+    error = error.cause;
+    if (error instanceof VgasError) return error;
+  }
+  return undefined;
 }
 
 // A user's module may resolve another copy of this class, so the name decides, not `instanceof`.

@@ -16,14 +16,18 @@
  */
 import { z } from "zod";
 
+/** Most providers that an agent may declare: a grant that names them all fits in a few kilobytes. */
+export const MAX_PROVIDERS = 64;
+
 const int = z.number().int();
 const count = int.min(0);
 /** Bytes of a msgpack bin: msgpackr gives a Buffer, which is a Uint8Array. */
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 
 /**
- * One task handed over: `[n, agent, ticket, attempt, id, submittedAt, timeoutMs, maxAttempts, ack, body]`. `ack` is the
- * task's ack subject, or "" for an array element, whose dispatcher acknowledges. `body` is the task as it came.
+ * One task handed over: `[n, agent, ticket, attempt, id, submittedAt, timeoutMs, maxAttempts, ack, body, grant?]`. `ack` is
+ * the task's ack subject, or "" for an array element, whose dispatcher acknowledges. `body` is the task as it came. `grant` is
+ * there for an agent that declares providers: what it shows the vault (SignedGrant of vault/messages.ts).
  */
 export const assignment = z.tuple([
   count,
@@ -36,6 +40,7 @@ export const assignment = z.tuple([
   int.min(1),
   z.string(),
   bytes,
+  bytes.optional(),
 ]);
 export type Assignment = z.infer<typeof assignment>;
 
@@ -101,6 +106,8 @@ export const agentGroup = z.object({
   first: count,
   count: int.min(1).max(1_000_000),
   slots: int.min(1).max(1_000_000),
+  /** Providers whose keys these agents ask the vault for; left out if there are none. */
+  providers: z.array(z.string().max(64)).max(MAX_PROVIDERS).optional(),
 });
 export type AgentGroup = z.infer<typeof agentGroup>;
 

@@ -1,4 +1,5 @@
 import type { WireError } from "./errors.ts";
+import type { Usage } from "./vault/keys.ts";
 
 /** How a task ended. */
 export type ResultStatus = "ok" | "failed" | "cancelled" | "expired";
@@ -10,6 +11,9 @@ export interface OutputRef {
   readonly bytes: number;
   readonly sha256: string;
 }
+
+/** What an attempt used of providers through the vault, in US dollars where the vault counts billionths of one. */
+export type TaskUsage = Omit<Usage, "costNanoUsd"> & { readonly costUsd: number };
 
 /** The one result of a task. Times are milliseconds since the epoch; `ticket` is the one of the attempt that made it. */
 export interface TaskResult<Output = unknown> {
@@ -27,7 +31,8 @@ export interface TaskResult<Output = unknown> {
   readonly agent?: string;
   readonly host?: string;
   readonly ticket?: number;
-  readonly usage?: unknown;
+  /** What the attempt that made this result used; left out if it used nothing. */
+  readonly usage?: TaskUsage;
   readonly replayOf?: string;
 }
 

@@ -1,13 +1,13 @@
 /**
  * Who may publish and subscribe to what (P12): one table, role x subject, as allow lists. Whatever a list does not name is
- * refused by the server.
+ * refused by the server. What a wildcard of a list would open too far is taken away again by a deny list.
  *
  * | role | who | in short |
  * |---|---|---|
  * | system | the node that owns the broker | everything; its seed never leaves the home |
  * | admin | operators | everything of this swarm, and the JetStream API |
  * | client | submitters | tasks, cancel, actors; reads results and events, and the rotation to see who offers a kind |
- * | observer | dashboards | reads everything that is stored or broadcast, changes nothing |
+ * | observer | dashboards | reads everything that is stored or broadcast, asks the vault what it may, changes nothing |
  * | worker | one node with agents | takes what is addressed to its host id, writes results, acknowledges tasks |
  * | dispatcher | one node that also deals tasks | a worker that pulls tasks and writes the rotation |
  *
@@ -15,8 +15,12 @@
  * consumer it makes, and an acknowledgement names any task. So all these roles are trusted with the queue and the results.
  *
  * The work queue has one more rule: a consumer on it can remove tasks, so only dispatchers and admins may make one.
+ *
+ * And the vault has one: nobody but the node that owns the broker hears what is said to it, or can take its name. Only that node
+ * and admins write its witness and its checkpoints.
  */
 import { inboxPrefix, jsApi, kvStream, kvSubject, type Names } from "./subjects.ts";
+import { VAULT } from "./vault/messages.ts";
 
 /** Roles with one credential that all their users share; the user has the role's name. */
 export const SHARED_ROLES = ["admin", "client", "observer"] as const;
@@ -37,13 +41,19 @@ export type UserRole = Role | "system";
 export interface Permissions {
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
+  /** Subjects among these that are refused all the same; what a wider subscription would bring of them is not delivered. */
+  readonly deny?: { readonly publish: readonly string[]; readonly subscribe: readonly string[] };
 }
 
 /** The permissions of `user`. For a node role `user` is the host id it is bound to. Pure. */
 export function permissionsOf(role: UserRole, user: string, names: Names): Permissions {
-  const { publish, subscribe } = TABLE[role](names, user);
+  const { publish, subscribe, deny } = TABLE[role](names, user);
   const unique = (subjects: readonly string[]): readonly string[] => [...new Set(subjects)].sort();
-  return { publish: unique(publish), subscribe: unique([...subscribe, `${inboxPrefix(user)}.>`]) };
+  return {
+    publish: unique(publish),
+    subscribe: unique([...subscribe, `${inboxPrefix(user)}.>`]),
+    ...(deny && { deny }),
+  };
 }
 
 export function isNodeRole(role: string): role is NodeRole {
@@ -81,6 +91,7 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
       "$SRV.>",
       ...buckets(names).map((bucket) => kvSubject(bucket, ">")),
     ],
+    deny: asTheVault(names),
   }),
 
   client: (names) => ({
@@ -104,6 +115,7 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
   observer: (names) => ({
     publish: [
       names.host(ANY, "stats"),
+      names.actor(VAULT),
       ...SERVICES,
       ...API_BASICS,
       `${API}.STREAM.LIST`,
@@ -135,7 +147,10 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
         names.task(ANY, ANY),
         names.host(ANY, ANY),
         kvSubject(names.buckets.rotation, ">"),
-        ...allStreams(names).flatMap(readStored),
+        ...allStreams(names).map(info),
+        ...allStreams(names)
+          .filter((stream) => !vaultStreams(names).includes(stream))
+          .flatMap(readStored),
         ...inspectConsumers(tasks),
         ...follow(tasks),
         `${API}.CONSUMER.DURABLE.CREATE.${tasks}.*`,
@@ -149,6 +164,7 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
         names.heartbeat(ANY),
         names.settled(ANY),
       ],
+      deny: asTheVault(names),
     };
   },
 };
@@ -176,7 +192,20 @@ function worker(names: Names, hostId: string): Permissions {
       ...follow(owners),
     ],
     subscribe: [names.host(hostId, ANY), names.actor(ANY), names.actor(ANY, hostId), ...SERVICES],
+    deny: asTheVault(names),
   };
+}
+
+/** What whoever does that could pass for the vault by, or overhear it. */
+function asTheVault(names: Names): NonNullable<Permissions["deny"]> {
+  return {
+    publish: [kvSubject(names.buckets.owners, VAULT)],
+    subscribe: [names.actor(VAULT), names.actor(VAULT, ANY)],
+  };
+}
+
+function vaultStreams(names: Names): readonly string[] {
+  return [names.streams.audit, kvStream(names.buckets.vault)];
 }
 
 function mailboxes(names: Names): readonly string[] {

@@ -36,6 +36,8 @@ export interface StreamSpec {
   readonly replicas: number;
   /** First sequence of a new stream is the microseconds since the epoch, so automatic ids never repeat after a loss of the store. */
   readonly firstSequenceIsTime: boolean;
+  /** What is stored can be neither deleted nor purged; the server never takes that back. */
+  readonly appendOnly: boolean;
 }
 
 export interface BucketSpec {
@@ -57,12 +59,16 @@ export const LANE_CONSUMER = {
 
 const DUPLICATE_WINDOW_MS = 120_000;
 
+/** About 180 000 checkpoints of 350 bytes. Each vouches for all records before it, so losing the oldest loses nothing. */
+const MAX_AUDIT_BYTES = 64 * 2 ** 20;
+
 export function streamSpecs(names: Names, options: TopologyOptions): readonly StreamSpec[] {
   const common = {
     allowDirect: true,
     replicas: options.replicas,
     duplicateWindowMs: DUPLICATE_WINDOW_MS,
     maxMsgSize: -1,
+    appendOnly: false,
   } as const;
   return [
     {
@@ -102,6 +108,19 @@ export function streamSpecs(names: Names, options: TopologyOptions): readonly St
       maxAgeMs: 0,
       firstSequenceIsTime: false,
     },
+    {
+      ...common,
+      name: names.streams.audit,
+      subjects: [names.audit("*")],
+      retention: "limits",
+      discard: "old",
+      discardNewPerSubject: false,
+      maxMsgsPerSubject: -1,
+      maxBytes: MAX_AUDIT_BYTES,
+      maxAgeMs: 0,
+      firstSequenceIsTime: false,
+      appendOnly: true,
+    },
   ];
 }
 
@@ -112,5 +131,6 @@ export function bucketSpecs(names: Names, options: TopologyOptions): readonly Bu
     // A record outlives its task only if the task was never delivered again; a result's lifetime is long enough.
     { name: names.buckets.attempts, history: 1, maxAgeMs: 7 * 24 * 3_600_000, replicas, allowDirect: false },
     { name: names.buckets.owners, history: 1, maxAgeMs: 0, replicas, allowDirect: false },
+    { name: names.buckets.vault, history: 5, maxAgeMs: 0, replicas, allowDirect: false },
   ];
 }

@@ -12,6 +12,7 @@
  * <prefix>.heartbeats.<hostId>          host -> swarm        once a second
  * <prefix>.hosts.<hostId>.burst|recall|owned|running|stats   swarm -> host   requests
  * <prefix>.settled.<dispatcherId>       host -> dispatcher   what ended, and free slots
+ * <prefix>.audit.<vaultId>              vault -> auditor     checkpoints of the vault's trail, stored in <PREFIX>_AUDIT
  * ```
  *
  * `<prefix>` and every `<...>` are tokens (tokens.ts). Callers check tokens at the door; builders do not check again.
@@ -45,14 +46,34 @@ const LANE_SEPARATOR = "=";
 /** All names of the swarm with this prefix. */
 export class Names {
   readonly prefix: string;
-  readonly streams: { readonly tasks: string; readonly results: string; readonly dead: string };
-  readonly buckets: { readonly rotation: string; readonly attempts: string; readonly owners: string };
+  readonly streams: {
+    readonly tasks: string;
+    readonly results: string;
+    readonly dead: string;
+    readonly audit: string;
+  };
+  readonly buckets: {
+    readonly rotation: string;
+    readonly attempts: string;
+    readonly owners: string;
+    readonly vault: string;
+  };
 
   constructor(prefix = "vgas") {
     this.prefix = prefix;
     const upper = prefix.toUpperCase();
-    this.streams = { tasks: `${upper}_TASKS`, results: `${upper}_RESULTS`, dead: `${upper}_DEAD` };
-    this.buckets = { rotation: `${prefix}_rotation`, attempts: `${prefix}_attempts`, owners: `${prefix}_owners` };
+    this.streams = {
+      tasks: `${upper}_TASKS`,
+      results: `${upper}_RESULTS`,
+      dead: `${upper}_DEAD`,
+      audit: `${upper}_AUDIT`,
+    };
+    this.buckets = {
+      rotation: `${prefix}_rotation`,
+      attempts: `${prefix}_attempts`,
+      owners: `${prefix}_owners`,
+      vault: `${prefix}_vault`,
+    };
   }
 
   task(pool: string, kind: string): string {
@@ -94,6 +115,11 @@ export class Names {
 
   settled(dispatcherId: string): string {
     return `${this.prefix}.settled.${dispatcherId}`;
+  }
+
+  /** Checkpoints of that vault's audit trail. */
+  audit(vaultId: string): string {
+    return `${this.prefix}.audit.${vaultId}`;
   }
 
   /** Durable consumer of a lane. */

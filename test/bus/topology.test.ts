@@ -51,6 +51,31 @@ describe("ensureTopology", () => {
     expect((await bucket.get("key"))?.string()).toBe("value");
   });
 
+  test("makes the stream of audit checkpoints so that nobody can delete or purge what it holds", async () => {
+    const { bus, names, manager } = await open("denied");
+    // Made before by a version that did not ask for it: the order is given now, and stays.
+    await manager.streams.add({ name: names.streams.audit, subjects: [names.audit("*")], allow_direct: true });
+    await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
+    const { config } = await manager.streams.info(names.streams.audit);
+    expect(config).toMatchObject({ deny_delete: true, deny_purge: true, max_msgs_per_subject: -1 });
+    const { sequence } = await new Publisher(bus).publish(names.audit("v"), EMPTY);
+    for (const attack of [
+      manager.streams.deleteMessage(names.streams.audit, sequence),
+      manager.streams.purge(names.streams.audit),
+      manager.streams.update(names.streams.audit, { deny_purge: false }),
+    ])
+      expect(await rejection(attack)).toBeInstanceOf(Error);
+    expect(await streamInfo(bus, names.streams.audit)).toMatchObject({ messages: 1, lastSequence: sequence });
+  });
+
+  test("makes the vault's bucket with a history, read from the leader only", async () => {
+    const { bus, names, manager } = await open("witness");
+    await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
+    const { config } = await manager.streams.info("KV_witness_vault");
+    expect(config).toMatchObject({ max_msgs_per_subject: 5, subjects: ["$KV.witness_vault.>"] });
+    expect(config.allow_direct ?? false).toBe(false);
+  });
+
   test("is idempotent, also for many callers at once, and keeps what is stored", async () => {
     const { bus, names } = await open("again");
     const other = await nats.bus();

@@ -81,11 +81,29 @@ test.each([
     seen: { stored: new Map([[names.task("default", "echo"), 1]]), consumers: [{ ...consumer, pulls: 0 }] },
     reason: "no dispatcher takes the tasks of default.echo",
   },
+  {
+    what: "a vault that has failed",
+    seen: { vault: { state: "failed" as const, why: "the trail cannot be written", host: "a" } },
+    reason: "the vault gives no key out: the trail cannot be written",
+  },
+  {
+    what: "a vault that does not answer",
+    seen: { vault: { state: "silent" as const, why: "vault.hello timed out after 3000 ms" } },
+    reason: "the vault does not answer",
+  },
 ])("is degraded by $what", ({ seen, reason }) => {
   const state = judge({ ...quiet, ...seen });
   expect(state.health).toBe("degraded");
   expect(state.reasons).toHaveLength(1);
   expect(state.reasons[0]).toContain(reason);
+});
+
+test("a vault that is sealed, or not made yet, is no trouble, and is told", () => {
+  for (const state of ["sealed", "uninitialised", "unsealed"] as const) {
+    const vault = { state, host: "a" };
+    expect(judge({ ...quiet, vault })).toMatchObject({ health: "ok", vault });
+  }
+  expect(judge(quiet)).not.toHaveProperty("vault");
 });
 
 test("a node that a roster names and nobody hears is silent, with what the roster knows of it", () => {

@@ -52,7 +52,7 @@ test("with --json an error is one JSON object on standard error", async () => {
 test("help and version are data, and exit with 0", async () => {
   const help = await vgas(["--help"]);
   expect(help).toMatchObject({ code: 0, err: "" });
-  for (const name of ["up", "join", "run", "submit", "results", "status", "nodes", "fairness", "connection"]) {
+  for (const name of ["up", "join", "run", "submit", "results", "status", "nodes", "fairness", "connection", "vault"]) {
     expect(help.out).toMatch(new RegExp(`^  ${name} `, "m"));
   }
   expect(Math.max(...help.out.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80);

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type AnyStateMachine, type AnyStateNode, transition } from "xstate";
 import { agentMachine } from "../../src/actors/agent/machine.ts";
 import { type DispatcherEvent, dispatcherMachine } from "../../src/actors/gatling/machine.ts";
+import { type VaultEvent, vaultMachine } from "../../src/actors/vault/machine.ts";
 import { blockLines, codeOf, readSource, sectionOf, tableRows } from "./documents.ts";
 
 const text = readSource("docs/machines.md");
@@ -23,6 +24,13 @@ const DISPATCHER_LABELS = {
   "ACTIVITY full": { type: "ACTIVITY", inHand: 1, saturated: true },
 } satisfies Record<string, DispatcherEvent>;
 
+const VAULT_LABELS = {
+  ABSENT: { type: "ABSENT" },
+  SEALED: { type: "SEALED" },
+  UNSEALED: { type: "UNSEALED" },
+  TROUBLE: { type: "TROUBLE", why: "a test" },
+} satisfies Record<string, VaultEvent>;
+
 const NO_EFFECTS = { isReady: () => false, openLanes: () => undefined, closeLanes: () => undefined };
 
 describe.each([
@@ -32,6 +40,12 @@ describe.each([
     machine: dispatcherMachine as AnyStateMachine,
     labels: DISPATCHER_LABELS as Labels,
     context: { effects: NO_EFFECTS, why: "" },
+  },
+  {
+    title: "Vault",
+    machine: vaultMachine as AnyStateMachine,
+    labels: VAULT_LABELS as Labels,
+    context: { effects: {}, why: "" },
   },
 ])("docs/machines.md on $title", ({ title, machine, labels, context }) => {
   const section = sectionOf(text, title);

@@ -44,6 +44,7 @@ describe("docs/protocol.md", () => {
         names.heartbeat("<hostId>"),
         names.host("<hostId>", "*"),
         names.settled("<dispatcherId>"),
+        names.audit("<vaultId>"),
       ]),
     );
   });

@@ -14,6 +14,19 @@ describe("toWireError", () => {
     }
   });
 
+  it("shows the error of ours that a library wrapped, and does not follow a circle", () => {
+    const sealed = new VgasError("VAULT_SEALED", "the vault is sealed");
+    const wrapped = new Error("Connection error.", { cause: new TypeError("fetch failed", { cause: sealed }) });
+    expect(toWireError(wrapped)).toEqual({
+      code: "VAULT_SEALED",
+      message: "the vault is sealed (Error: Connection error.)",
+      retryable: true,
+    });
+    const circle = new Error("round");
+    circle.cause = circle;
+    expect(toWireError(circle)).toMatchObject({ code: "AGENT_ERROR" });
+  });
+
   it("P9: bounds and survives whatever a module throws", () => {
     const unshowable = { toString: () => ({}) };
     const trapped = new Proxy(new Error("x"), {

@@ -19,12 +19,16 @@ function matches(pattern: string, subject: string): boolean {
 }
 
 function mayPublish(role: UserRole, subject: string, of = names): boolean {
-  return permissionsOf(role, userOf(role), of).publish.some((pattern) => matches(pattern, subject));
+  const { publish, deny } = permissionsOf(role, userOf(role), of);
+  const covers = (pattern: string): boolean => matches(pattern, subject);
+  return publish.some(covers) && !(deny?.publish ?? []).some(covers);
 }
 
 /** A subscription is allowed if an allowed pattern covers all of it; `*` and `>` are then ordinary tokens. */
 function maySubscribe(role: UserRole, subject: string): boolean {
-  return permissionsOf(role, userOf(role), names).subscribe.some((pattern) => matches(pattern, subject));
+  const { subscribe, deny } = permissionsOf(role, userOf(role), names);
+  const covers = (pattern: string): boolean => matches(pattern, subject);
+  return subscribe.some(covers) && !(deny?.subscribe ?? []).some(covers);
 }
 
 const who = (test: (role: UserRole) => boolean): UserRole[] => ["system" as const, ...ROLES].filter(test);
@@ -47,12 +51,20 @@ describe("the table of roles", () => {
     [names.host(OTHER, "burst"), ["system", "admin", "dispatcher"]],
     [names.host(OTHER, "stats"), ["system", "admin", "observer", "dispatcher"]],
     [names.settled("d"), ["system", "admin", "worker", "dispatcher"]],
-    [names.actor("vault"), ["system", "admin", "client", "worker", "dispatcher"]],
+    [names.actor("vault"), ["system", "admin", "client", "observer", "worker", "dispatcher"]],
+    [names.actor("log"), ["system", "admin", "client", "worker", "dispatcher"]],
     [names.actor("log", OTHER), ["system", "admin", "client", "worker", "dispatcher"]],
     ["_INBOX.client.x", ["system", "worker", "dispatcher"]],
     [kvSubject(rotation, "p.k"), ["system", "admin", "dispatcher"]],
     [kvSubject(names.buckets.attempts, "p.i"), ["system", "admin", "worker", "dispatcher"]],
-    [kvSubject(names.buckets.owners, "vault"), ["system", "admin", "worker", "dispatcher"]],
+    [kvSubject(names.buckets.owners, "log"), ["system", "admin", "worker", "dispatcher"]],
+    [kvSubject(names.buckets.owners, "vault"), ["system"]],
+    [kvSubject(names.buckets.vault, "witness"), ["system", "admin"]],
+    [names.audit("v"), ["system", "admin"]],
+    [jsApi.messageGet(names.streams.audit), ["system", "admin", "observer"]],
+    [jsApi.messageGet(kvStream(names.buckets.vault)), ["system", "admin", "observer"]],
+    [`$JS.API.STREAM.INFO.${names.streams.audit}`, ["system", "admin", "observer", "dispatcher"]],
+    [`$JS.API.STREAM.PURGE.${names.streams.audit}`, ["system", "admin"]],
     [jsApi.next(tasks, "p=k"), ["system", "admin", "dispatcher"]],
     [jsApi.next(results, "c"), ["system", "admin", "client", "observer"]],
     [`$JS.API.CONSUMER.CREATE.${tasks}.p=k.vgas.tasks.p.k`, ["system", "admin", "dispatcher"]],
@@ -93,7 +105,9 @@ describe("the table of roles", () => {
     [names.host(HOST, "*"), ["system", "admin", "worker", "dispatcher"]],
     [names.host(OTHER, "*"), ["system", "admin"]],
     [names.settled("d"), ["system", "admin", "dispatcher"]],
-    [names.actor("vault"), ["system", "admin", "worker", "dispatcher"]],
+    [names.actor("vault"), ["system"]],
+    [names.actor("vault", HOST), ["system"]],
+    [names.actor("*"), ["system", "admin", "worker", "dispatcher"]],
     [names.actor("log", HOST), ["system", "admin", "worker", "dispatcher"]],
     [names.actor("log", OTHER), ["system", "admin"]],
     [`_INBOX.${HOST}.>`, ["system", "worker", "dispatcher"]],

@@ -11,6 +11,7 @@ import type { Bus, BusMessage } from "../../bus/bus.ts";
 import { decode, encode } from "../../bus/codec/codec.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
+import type { VaultCaller } from "../../bus/sealed/vault-caller.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { toWireError, VgasError } from "../../protocols/errors.ts";
 import {
@@ -58,6 +59,8 @@ export interface ActorHostOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Asks the vault in this node's name; without it `ctx.vault` refuses. */
+  readonly vault?: VaultCaller | undefined;
   /** Runs an agent's chart under supervision. */
   readonly spawn: (agent: number) => LocalActor<typeof agentMachine>;
   /** The dispatcher of this process, if it has one. */
@@ -152,8 +155,9 @@ export class ActorHost {
   /** Groups of like agents, as heartbeats and rosters name them. */
   static groups(agents: readonly ResolvedAgent[]): readonly AgentGroup[] {
     let first = 0;
-    return agents.map(({ pool, kinds, instances, slots }) => {
-      const group = { pool, kinds: [...kinds], first, count: instances, slots };
+    return agents.map(({ pool, kinds, instances, slots, providers }) => {
+      const declared = providers.length > 0 ? { providers: [...providers] } : {};
+      const group = { pool, kinds: [...kinds], first, count: instances, slots, ...declared };
       first += instances;
       return group;
     });

@@ -1,20 +1,25 @@
 /** What a behaviour holds while it runs; made anew for each run, so it is small and does nothing until asked. */
 import type { Bus } from "../../bus/bus.ts";
 import { encodeMirrored } from "../../bus/codec/task.ts";
-import type { Clock } from "../../protocols/clock.ts";
+import type { VaultCaller } from "../../bus/sealed/vault-caller.ts";
+import type { Clock, Random } from "../../protocols/clock.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { TaskEvent } from "../../protocols/result.ts";
 import { agentId } from "../../protocols/rotation.ts";
 import type { Names } from "../../protocols/subjects.ts";
-import type { TaskContext } from "./definition.ts";
+import type { TaskContext, TaskVault } from "./definition.ts";
 import type { Run } from "./run.ts";
+import { VaultAccess } from "./vault-access.ts";
 
 export interface ContextOptions {
   readonly bus: Bus;
   readonly names: Names;
   readonly hostId: string;
   readonly clock: Clock;
+  readonly random: Random;
   readonly logger: Logger;
+  /** Without it the node cannot ask the vault: it has no credential to sign with. */
+  readonly vault?: VaultCaller | undefined;
 }
 
 export class RunContext implements TaskContext {
@@ -25,6 +30,7 @@ export class RunContext implements TaskContext {
   readonly #options: ContextOptions;
   #chunks = 0;
   #log: Logger | undefined;
+  #vault: TaskVault | undefined;
 
   constructor(run: Run, options: ContextOptions) {
     this.#run = run;
@@ -43,6 +49,12 @@ export class RunContext implements TaskContext {
     return this.#log;
   }
 
+  get vault(): TaskVault {
+    const { vault: caller, clock, random } = this.#options;
+    this.#vault ??= new VaultAccess({ run: this.#run, caller, clock, random });
+    return this.#vault;
+  }
+
   progress(data: unknown): void {
     publishEvent(this.#run, this.#options, "progress", data);
   }
@@ -55,7 +67,7 @@ export class RunContext implements TaskContext {
 /** Publishes an event of a running task. A run that has ended says nothing more. */
 export function publishEvent(
   run: Run,
-  options: Omit<ContextOptions, "logger" | "hostId">,
+  options: Pick<ContextOptions, "bus" | "names" | "clock">,
   type: TaskEvent["type"],
   data: unknown,
 ): void {

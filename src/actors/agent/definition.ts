@@ -1,5 +1,6 @@
 /** What a user writes: agents, and what their behaviours get (contract section 7). */
 import { VgasError } from "../../protocols/errors.ts";
+import { MAX_PROVIDERS } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import { isToken } from "../../protocols/tokens.ts";
 
@@ -42,6 +43,55 @@ export interface TaskContext {
    * @throws VgasError INVALID_OUTPUT, TOO_LARGE as `progress`
    */
   output(chunk: unknown): void;
+  /** Keys of the providers that the agent declares, while it runs. */
+  readonly vault: TaskVault;
+}
+
+export interface VaultWaitOptions {
+  /** How long to wait for a vault that is sealed, not made yet or restarting, ms. Default 5 000. */
+  readonly waitMs?: number;
+}
+
+/**
+ * The vault, for one attempt of a task.
+ *
+ * What both methods throw: VgasError GRANT_VOID once the attempt has ended, or if the agent does not declare the provider;
+ * VAULT_SEALED, VAULT_UNINITIALISED, AUDIT_FAILED, UNDELIVERABLE or TIMEOUT if the vault did not come in time; NOT_FOUND,
+ * PERMISSION_DENIED, BUDGET_EXCEEDED, KEY_RESTING as the keys of the provider are; the reason of `ctx.signal` when it fires.
+ */
+export interface TaskVault {
+  /** The key itself, for as long as the attempt runs. */
+  lease(provider: string, options?: VaultWaitOptions): Promise<VaultLease>;
+  /**
+   * A `fetch` that the vault makes with the key put in: the key never comes here. Official clients take it as theirs:
+   * `new OpenAI({ apiKey: "unused", fetch: (url, init) => ctx.vault.fetch("openai", url, init) })`.
+   */
+  fetch(
+    provider: string,
+    input: string | URL | Request,
+    init?: RequestInit,
+    options?: VaultWaitOptions,
+  ): Promise<Response>;
+}
+
+/** A key in this process's memory, until it is released, expires or the attempt ends: then it is overwritten. */
+export interface VaultLease {
+  readonly provider: string;
+  /** Name and version of the key. */
+  readonly key: string;
+  readonly version: number;
+  /** By this machine's clock, ms since the epoch. */
+  readonly expiresAt: number;
+  /**
+   * Hands the key to `read`, which must neither keep nor change the bytes.
+   *
+   * @throws VgasError GRANT_VOID once the lease is over
+   */
+  use<T>(read: (key: Buffer) => T): T;
+  /** The key as a string, which cannot be overwritten: it stays in memory until it is collected. Throws as `use`. */
+  text(): string;
+  /** Ends the lease. Idempotent. */
+  release(): void;
 }
 
 /** A behaviour, and how many agents run it. */
@@ -55,6 +105,8 @@ export interface AgentDefinition<Input = unknown, Output = unknown> {
   readonly instances?: number;
   /** Tasks at once per agent, 1..10 000. Default: the host's `--slots`. */
   readonly slots?: number;
+  /** Providers whose keys it asks the vault for, at most 64: no others are given to it. */
+  readonly providers?: readonly string[];
   /** Runs one task. What it returns is the output; what it throws fails the attempt. */
   run(task: Task<Input>, ctx: TaskContext): Promise<Output> | Output;
 }
@@ -65,6 +117,7 @@ export interface ResolvedAgent {
   readonly kinds: readonly string[];
   readonly instances: number;
   readonly slots: number;
+  readonly providers: readonly string[];
   run(task: Task, ctx: TaskContext): unknown;
 }
 
@@ -89,7 +142,9 @@ export function resolveAgent(
   source: string,
 ): ResolvedAgent {
   if (typeof value !== "object" || value === null) throw config(source, "an agent definition must be an object", value);
-  const { kind, kinds, pool, instances, slots, run } = value as Partial<Record<keyof AgentDefinition, unknown>>;
+  const { kind, kinds, pool, instances, slots, providers, run } = value as Partial<
+    Record<keyof AgentDefinition, unknown>
+  >;
   if ((kind === undefined) === (kinds === undefined))
     throw config(source, "an agent definition needs either kind or kinds", kind);
   const list = kinds === undefined ? [kind] : kinds;
@@ -103,8 +158,19 @@ export function resolveAgent(
     kinds: list as readonly string[],
     instances: whole(source, "instances", instances, MAX_INSTANCES) ?? 1,
     slots: whole(source, "slots", slots, MAX_SLOTS) ?? defaults.slots,
+    providers: providersOf(source, providers),
     run: (task, ctx) => (run as AgentDefinition["run"]).call(value as AgentDefinition, task, ctx),
   };
+}
+
+function providersOf(source: string, value: unknown): readonly string[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || value.length > MAX_PROVIDERS)
+    throw config(source, `providers must be an array of at most ${MAX_PROVIDERS}`, value);
+  for (const each of value)
+    if (!isToken(each)) throw config(source, "a provider must be a token [A-Za-z0-9_-]{1,64}", each);
+  if (new Set(value).size !== value.length) throw config(source, "providers must differ from each other", value);
+  return [...value];
 }
 
 function whole(source: string, field: string, value: unknown, max: number): number | undefined {

@@ -15,9 +15,10 @@ import type { ResultStore } from "../../bus/results.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { toWireError, VgasError, type WireError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
-import type { DeadLetter, TaskResult } from "../../protocols/result.ts";
+import type { DeadLetter, TaskResult, TaskUsage } from "../../protocols/result.ts";
 import { agentId } from "../../protocols/rotation.ts";
 import type { Names } from "../../protocols/subjects.ts";
+import type { Usage } from "../../protocols/vault/keys.ts";
 import { publishEvent } from "./context.ts";
 import type { Run, RunOutcome } from "./run.ts";
 
@@ -180,7 +181,14 @@ export class Outcomes {
       agent: agentId(hostId, run.agent),
       host: hostId,
       ticket: run.ticket,
+      ...(run.usage && { usage: taskUsage(run.usage) }),
     };
     return encodeMirrored(result, run.encoding);
   }
+}
+
+const NANO_USD_PER_USD = 1_000_000_000;
+
+function taskUsage({ costNanoUsd, ...counters }: Usage): TaskUsage {
+  return { ...counters, costUsd: costNanoUsd / NANO_USD_PER_USD };
 }

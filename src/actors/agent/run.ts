@@ -4,6 +4,7 @@
  * 1. The attempt ends at its timeout, whatever the behaviour does; the slot is free when the behaviour has settled (P5).
  * 2. What comes after the timeout is a TIMEOUT, also when nothing could say so in time.
  * 3. `ended` is called exactly once, `released` exactly once and never before the behaviour has settled.
+ * 4. What the run uses beyond its memory ends with the attempt, before its outcome is told (`onEnd`).
  */
 import { readBody, readEncoding, type TaskEncoding } from "../../bus/codec/task.ts";
 import type { Clock, Timer } from "../../protocols/clock.ts";
@@ -13,6 +14,7 @@ import { DEADLINE_GRACE_MS } from "../../protocols/limits.ts";
 import type { LaneName } from "../../protocols/subjects.ts";
 import { KNOWN_FIELDS } from "../../protocols/task.ts";
 import { isInbox } from "../../protocols/tokens.ts";
+import type { Usage } from "../../protocols/vault/keys.ts";
 import type { ResolvedAgent, Task, TaskContext } from "./definition.ts";
 import type { WorkEntry } from "./work-table.ts";
 
@@ -48,12 +50,16 @@ export class Run {
   readonly maxAttempts: number;
   readonly ack: string;
   readonly body: Uint8Array;
+  /** What it shows the vault, if its agent declares providers. */
+  readonly grant: Uint8Array | undefined;
   readonly lane: LaneName;
   readonly dispatcher: string;
   readonly entry: WorkEntry;
   /** In what the task was sent, and so its result and events are. */
   readonly encoding: TaskEncoding;
   replyTo: string | undefined;
+  /** What it has used of providers, if anything. */
+  usage: Usage | undefined;
   /** Milliseconds since the epoch; 0 before it started. */
   startedAt = 0;
   #started = 0;
@@ -65,6 +71,7 @@ export class Run {
   #timer: Timer | undefined;
   #ended = false;
   #abortedBy: Error | undefined;
+  #atEnd: ((abortedBy: Error | undefined) => void) | undefined;
 
   /** `entry` is its entry in the work table. */
   constructor(hooks: RunHooks, behaviour: ResolvedAgent, origin: RunOrigin, assignment: Assignment, entry: WorkEntry) {
@@ -84,12 +91,23 @@ export class Run {
       this.maxAttempts,
       this.ack,
       this.body,
+      this.grant,
     ] = assignment;
     this.encoding = readEncoding(this.body);
   }
 
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** Providers that its agent declares. */
+  get providers(): readonly string[] {
+    return this.#behaviour.providers;
+  }
+
+  /** Calls `listener` when the attempt ends, with the reason if it is broken off. There is one listener. */
+  onEnd(listener: (abortedBy: Error | undefined) => void): void {
+    this.#atEnd = listener;
   }
 
   /** Made when a behaviour first asks for it: most never do. */
@@ -129,13 +147,14 @@ export class Run {
 
   /** Ends the attempt with `reason`, and tells the behaviour so. */
   abort(reason: VgasError): void {
-    this.#end({ ok: false, thrown: reason });
+    this.#end({ ok: false, thrown: reason }, reason);
     this.#abortWith(reason);
   }
 
   /** Gives the attempt up without an outcome: another host will run the task. */
   giveUp(reason: VgasError): void {
     this.#ended = true;
+    this.#atEnd?.(reason);
     this.#abortWith(reason);
   }
 
@@ -150,9 +169,10 @@ export class Run {
     this.#hooks.released(this);
   }
 
-  #end(outcome: RunOutcome): void {
+  #end(outcome: RunOutcome, abortedBy?: VgasError): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#atEnd?.(abortedBy);
     const { clock, ended } = this.#hooks;
     const ran = clock.monotonic() - this.#started;
     // A behaviour that blocked the loop kept its timer from firing; its attempt is over all the same.

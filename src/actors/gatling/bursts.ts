@@ -15,6 +15,7 @@ import { type Burst, type Receipt, recallReply, receipt } from "../../protocols/
 import { MAX_BURST_BYTES } from "../../protocols/limits.ts";
 import type { LaneName, Names } from "../../protocols/subjects.ts";
 import type { HostView } from "./fleet.ts";
+import type { Grants } from "./grants.ts";
 import type { Assigned } from "./ledger.ts";
 
 /** How long a receipt may take before the burst is recalled, ms. */
@@ -37,7 +38,9 @@ export interface BurstsOptions {
   readonly names: Names;
   readonly clock: Clock;
   readonly dispatcherId: string;
-  readonly local: LocalHost | undefined;
+  readonly local?: LocalHost | undefined;
+  /** Without it nobody gets a grant. */
+  readonly grants?: Grants | undefined;
   /** The burst's outcome: what the host refused or never got is to be drawn again. */
   readonly onReceipt: (host: HostView, assigned: readonly Assigned[], receipt: Receipt) => void;
   /** Nobody listened at that host. */
@@ -62,8 +65,8 @@ export class Bursts {
   send(lane: LaneName, base: number, host: HostView, assigned: readonly Assigned[]): void {
     let from = 0;
     let bytes = 0;
-    for (const [i, { task }] of assigned.entries()) {
-      const size = task.body.length + ITEM_OVERHEAD_BYTES;
+    for (const [i, { task, agent }] of assigned.entries()) {
+      const size = task.body.length + ITEM_OVERHEAD_BYTES + agent.grantBytes;
       if (i > from && bytes + size > MAX_BURST_BYTES) {
         this.#sendOne(lane, base, host, assigned.slice(from, i));
         from = i;
@@ -75,7 +78,7 @@ export class Bursts {
   }
 
   #sendOne(lane: LaneName, base: number, host: HostView, assigned: readonly Assigned[]): void {
-    const { dispatcherId, local } = this.#options;
+    const { dispatcherId, local, grants } = this.#options;
     const burst: Burst = {
       v: 1,
       from: dispatcherId,
@@ -97,6 +100,7 @@ export class Bursts {
         task.body,
       ]),
     };
+    if (host.declaresProviders) grants?.attach(lane, assigned, burst.items);
     if (local?.hostId === host.id) {
       this.#settle(host, assigned, local.burst(burst));
       return;

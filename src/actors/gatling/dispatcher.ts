@@ -15,6 +15,7 @@ import type { KvBucket } from "../../bus/kv.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import { readRotations } from "../../bus/rotations.ts";
+import type { Signer } from "../../bus/sealed/signing.ts";
 import { ensureLaneConsumer, streamInfo } from "../../bus/topology.ts";
 import type { Clock, Random, Timer } from "../../protocols/clock.ts";
 import { type Receipt, type Settled, settled } from "../../protocols/host-messages.ts";
@@ -24,6 +25,7 @@ import type { LaneName, Names } from "../../protocols/subjects.ts";
 import type { LocalActor } from "../runtime/refs.ts";
 import { Bursts, type LocalHost } from "./bursts.ts";
 import type { HostView } from "./fleet.ts";
+import { Grants } from "./grants.ts";
 import { Inquiries } from "./inquiries.ts";
 import { Lane } from "./lane.ts";
 import { type Assigned, Ledger } from "./ledger.ts";
@@ -60,6 +62,8 @@ export interface DispatcherOptions {
   readonly logger: Logger;
   /** The actor host of this process, if it has one: bursts for it need no bus. */
   readonly local?: LocalHost;
+  /** Signs what agents that declare providers show the vault; without it they get no keys. */
+  readonly signer?: Signer;
   /** Runs the chart under supervision. */
   readonly spawn: (effects: DispatcherEffects) => LocalActor<typeof dispatcherMachine>;
 }
@@ -101,24 +105,18 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    const { bus, names, dispatcherId, local, clock, logger } = options;
+    const { clock, signer } = options;
     this.#verdicts = new Verdicts(options);
     this.#inquiries = new Inquiries(options);
     this.#requeue = new Requeue({ ...options, nonce: () => this.#nonce() });
     this.#bursts = new Bursts({
-      bus,
-      names,
-      clock,
-      dispatcherId,
-      local,
+      ...options,
+      grants: signer && new Grants(signer, clock),
       onReceipt: (host, assigned, receipt) => this.#onReceipt(host, assigned, receipt),
       onNobody: (host) => this.#monitor.suspend(host),
     });
     this.#monitor = new Monitor({
-      bus,
-      names,
-      clock,
-      logger,
+      ...options,
       onChange: () => this.#refreshLanes(),
       onEvicted: (host) => this.#onEvicted(host),
       onBeat: (host) => this.#onBeat(host),

@@ -8,13 +8,20 @@
 import type { AgentGroup, Heartbeat } from "../../protocols/host-messages.ts";
 import type { RosterRange } from "../../protocols/rotation.ts";
 import type { Seats } from "./draw.ts";
+import { grantBytes } from "./grants.ts";
 import { FreePlaces } from "./places.ts";
+
+const NO_PROVIDERS: readonly string[] = Object.freeze([]);
 
 /** One agent as this dispatcher sees it. */
 export class AgentView {
   readonly host: HostView;
   readonly number: number;
   readonly slots: number;
+  /** Providers that it declares. */
+  readonly providers: readonly string[];
+  /** What a grant adds to each of its assignments. */
+  readonly grantBytes: number;
   /** Free slots by the host's last word. */
   #reported: number;
   /** Assigned by us, receipt not yet seen. */
@@ -23,10 +30,12 @@ export class AgentView {
   #shown = 0;
   readonly #seats: { readonly seats: RosterSeats; readonly place: number }[] = [];
 
-  constructor(host: HostView, number: number, slots: number, running: number) {
+  constructor(host: HostView, number: number, { slots, providers }: AgentGroup, running: number) {
     this.host = host;
     this.number = number;
     this.slots = slots;
+    this.providers = providers ?? NO_PROVIDERS;
+    this.grantBytes = grantBytes(this.providers);
     this.#reported = slots - running;
   }
 
@@ -87,6 +96,8 @@ export class HostView {
   readonly id: string;
   readonly run: string;
   readonly groups: readonly AgentGroup[];
+  /** Some of its agents declare providers. */
+  readonly declaresProviders: boolean;
   readonly agents: readonly AgentView[];
   /** Arrival of the last heartbeat on the monitor's monotonic clock, ms. */
   heardAt: number;
@@ -101,13 +112,14 @@ export class HostView {
     this.id = heartbeat.host;
     this.run = heartbeat.run;
     this.groups = heartbeat.groups;
+    this.declaresProviders = heartbeat.groups.some(({ providers }) => providers !== undefined && providers.length > 0);
     this.heartbeat = heartbeat;
     this.heardAt = heardAt;
     this.#state = heartbeat.draining ? "leaving" : "up";
     const agents: AgentView[] = [];
     for (const group of heartbeat.groups) {
       for (let number = group.first; number < group.first + group.count; number++) {
-        agents[number] = new AgentView(this, number, group.slots, heartbeat.running[number] ?? 0);
+        agents[number] = new AgentView(this, number, group, heartbeat.running[number] ?? 0);
       }
     }
     this.agents = agents;

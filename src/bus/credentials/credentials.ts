@@ -100,10 +100,16 @@ export class Credentials {
     return await this.#issue(role, hostId);
   }
 
+  /** Who `user` is; undefined for who may not connect. */
+  async find(user: string): Promise<UserRecord | undefined> {
+    const record = isToken(user) ? await readUser(this.#layout.credentials, user) : undefined;
+    return record?.revokedAt === undefined ? record : undefined;
+  }
+
   /** @throws VgasError NOT_FOUND if there is no such user */
   async read(user: string): Promise<Credential> {
-    const record = isToken(user) ? await readUser(this.#layout.credentials, user) : undefined;
-    if (record === undefined || record.revokedAt !== undefined) {
+    const record = await this.find(user);
+    if (record === undefined) {
       throw new VgasError("NOT_FOUND", `no credential "${user}" in ${this.#layout.dir}`);
     }
     const seedFile = seedFileOf(this.#layout.credentials, user);

@@ -26,16 +26,20 @@ export function renderUsers(users: readonly BrokerUser[], names: Names): string 
 }
 
 function renderUser({ user, role, publicKey }: BrokerUser, names: Names): string {
-  const { publish, subscribe } = permissionsOf(role, user, names);
+  const { publish, subscribe, deny } = permissionsOf(role, user, names);
   return `  # ${user}: ${role}
   {
     nkey: ${publicKey}
     permissions: {
-      publish: { allow: [${quoted(publish)}] }
-      subscribe: { allow: [${quoted(subscribe)}] }
+      publish: { allow: [${quoted(publish)}]${denied(deny?.publish)} }
+      subscribe: { allow: [${quoted(subscribe)}]${denied(deny?.subscribe)} }
     }
   }
 `;
+}
+
+function denied(subjects: readonly string[] = []): string {
+  return subjects.length === 0 ? "" : `, deny: [${quoted(subjects)}]`;
 }
 
 function quoted(subjects: readonly string[]): string {

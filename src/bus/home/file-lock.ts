@@ -92,9 +92,12 @@ export class FileLock {
     }
   }
 
-  /** Idempotent. */
+  /** Idempotent. If it fails, on a full disk, the lock is still held, and may be released again. */
   release(): Promise<void> {
-    this.#released ??= this.#release();
+    this.#released ??= this.#release().catch((error: unknown) => {
+      this.#released = undefined;
+      throw error;
+    });
     return this.#released;
   }
 
@@ -118,9 +121,9 @@ export class FileLock {
   }
 
   async #release(): Promise<void> {
-    this.#clock.clear(this.#touching);
     // Whoever took over from us, wrongly or not, keeps what is theirs: only our own generation is written.
     await writeWhole(this.#path, JSON.stringify({ ...this.#record, released: true }));
+    this.#clock.clear(this.#touching);
   }
 }
 

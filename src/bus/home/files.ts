@@ -1,7 +1,7 @@
 /** The home's files: private, written whole or not at all, and every failure of the disk is an error that says what to do. */
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
-import { link, mkdir, open, readFile, rename, stat, unlink } from "node:fs/promises";
+import { constants, type Stats } from "node:fs";
+import { link, lstat, mkdir, open, readFile, rename, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { VgasError } from "../../protocols/errors.ts";
 
@@ -86,6 +86,66 @@ export async function refuseSharedDir(dir: string): Promise<void> {
   if (!status.isDirectory()) throw new VgasError("CONFIG", `${dir} is not a directory; give another --home`);
   if (HAS_MODES && (status.mode & 0o022) !== 0) {
     throw new VgasError("CONFIG", `other users can write to ${dir}, so its secrets are not safe: chmod 700 '${dir}'`);
+  }
+}
+
+/**
+ * Refuses a directory that others can read or enter, that is a symbolic link, or that is somebody else's.
+ *
+ * @returns false if there is no such directory
+ * @throws VgasError CONFIG with the command that mends it
+ */
+export async function refuseOpenDir(dir: string): Promise<boolean> {
+  const status = await lstat(dir).catch((error: unknown) => {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw diskError(error, `look at ${dir}`);
+  });
+  if (status === undefined) return false;
+  if (status.isSymbolicLink())
+    throw new VgasError("CONFIG", `${dir} is a symbolic link; put the directory itself there`);
+  if (!status.isDirectory()) throw new VgasError("CONFIG", `${dir} is not a directory; move it away`);
+  refuseOthers(dir, status, "700");
+  return true;
+}
+
+/**
+ * The bytes of a private file, or undefined if there is none.
+ *
+ * @throws VgasError CONFIG, with the command that mends it, if others can read or write it, if it is somebody else's, a
+ *   symbolic link or no file; TOO_LARGE if it has more than `maxBytes`
+ */
+export async function readPrivate(path: string, maxBytes: number): Promise<Buffer | undefined> {
+  try {
+    // Without O_NONBLOCK a named pipe would hold this up for ever.
+    const file = await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+    try {
+      const status = await file.stat();
+      if (!status.isFile()) throw new VgasError("CONFIG", `${path} is not a file; move it away`);
+      refuseOthers(path, status, "600");
+      if (status.size > maxBytes) {
+        throw new VgasError("TOO_LARGE", `${path} has ${status.size} bytes, more than ${maxBytes}`);
+      }
+      return await file.readFile();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    if (errnoOf(error) === "ELOOP" || errnoOf(error) === "EMLINK") {
+      throw new VgasError("CONFIG", `${path} is a symbolic link; put the file itself there`, { cause: error });
+    }
+    throw diskError(error, `read ${path}`);
+  }
+}
+
+/** @throws VgasError CONFIG, with the command that mends it, if others can read or write it or it is somebody else's */
+export function refuseOthers(path: string, status: Stats, mode: string): void {
+  if (!HAS_MODES) return;
+  if (status.uid !== process.getuid?.()) {
+    throw new VgasError("CONFIG", `${path} belongs to another user, who could change it: chown "$USER" '${path}'`);
+  }
+  if ((status.mode & 0o077) !== 0) {
+    throw new VgasError("CONFIG", `other users can get at ${path}: chmod ${mode} '${path}'`);
   }
 }
 

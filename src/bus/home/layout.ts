@@ -14,6 +14,8 @@ export interface HomeLayout {
   readonly credentials: string;
   /** Generations of the lock that issuers of credentials take in turn. */
   readonly credentialsLock: string;
+  /** The vault's file, its trail and its price table. */
+  readonly vault: string;
   readonly nats: {
     readonly dir: string;
     readonly config: string;
@@ -36,6 +38,7 @@ export function layoutOf(dir: string): HomeLayout {
     lock: join(dir, "lock"),
     credentials: join(dir, "credentials"),
     credentialsLock: join(dir, "credentials", "lock"),
+    vault: join(dir, "vault"),
     nats: {
       dir: nats,
       config: join(nats, "nats-server.conf"),

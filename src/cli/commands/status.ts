@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Cli } from "../cli.ts";
-import { type LaneState, readHealth, type SwarmState } from "../health.ts";
+import { type LaneState, readHealth, type SwarmState, type VaultHealth } from "../health.ts";
 import { addSwarmOptions, type SwarmFlags } from "../options.ts";
 import { printable } from "../style.ts";
 import { withSwarm } from "../swarm.ts";
@@ -32,6 +32,7 @@ function statusText(state: SwarmState, { terminal }: Cli): string {
     `results  ${count(state.results)} stored${room}`,
     `dead     ${plural(state.dead, "dead letter")}`,
   ];
+  if (state.vault !== undefined) lines.push(`vault    ${vaultText(state.vault)}`);
   if (state.lanes.length > 0) lines.push("", laneTable(state.lanes, style, width));
   if (state.unoffered.length > 0) {
     lines.push("", style.yellow("Nobody offers these, so their tasks wait until somebody does:"));
@@ -42,6 +43,15 @@ function statusText(state: SwarmState, { terminal }: Cli): string {
     lines.push("Start an agent for them: `vgas join --module FILE`, or `vgas up --module FILE`.");
   }
   return lines.join("\n");
+}
+
+const WHAT_TO_DO: Readonly<Partial<Record<VaultHealth["state"], string>>> = {
+  sealed: ": `vgas vault unseal` opens it",
+  uninitialised: ": `vgas vault init` makes it",
+};
+
+function vaultText({ state, host }: VaultHealth): string {
+  return `${state}${WHAT_TO_DO[state] ?? ""}${host === undefined ? "" : `, on node ${printable(host)}`}`;
 }
 
 function laneTable(lanes: readonly LaneState[], style: Cli["terminal"]["outStyle"], width: number | undefined): string {

@@ -143,7 +143,9 @@ describe("P12: a credential opens only the subjects of its role", () => {
           names.task("p", "k"),
           names.now("p", "k"),
           names.cancel("p", "i"),
-          names.actor("vault"),
+          names.actor("log"),
+          names.audit("v"),
+          kvSubject(names.buckets.vault, "witness"),
           names.host("n", "recall"),
           names.result("p", "i"),
           `$JS.API.CONSUMER.CREATE.${tasks}.x`,
@@ -169,9 +171,17 @@ describe("P12: a credential opens only the subjects of its role", () => {
           jsApi.next(tasks, "p=k"),
           `$JS.API.CONSUMER.CREATE.${tasks}.x`,
           `$JS.API.STREAM.PURGE.${results}`,
+          kvSubject(names.buckets.owners, "vault"),
+          kvSubject(names.buckets.vault, "witness"),
+          names.audit("v"),
+          jsApi.messageGet(names.streams.audit),
         ],
         subscribe: [
           ">",
+          names.actor("vault"),
+          names.actor("vault", "nworkeraaa"),
+          names.actor("vault", "*"),
+          names.audit("*"),
           names.host("ndispatchr", "*"),
           names.host("*", "*"),
           "_INBOX.ndispatchr.>",
@@ -188,13 +198,29 @@ describe("P12: a credential opens only the subjects of its role", () => {
           `$JS.API.STREAM.DELETE.${tasks}`,
           `$JS.API.STREAM.PURGE.${tasks}`,
           "$SYS.REQ.SERVER.PING",
+          kvSubject(names.buckets.owners, "vault"),
+          kvSubject(names.buckets.vault, "witness"),
+          names.audit("v"),
         ],
-        subscribe: [">", names.host("nworkeraaa", "*"), "_INBOX.nworkeraaa.>", "_INBOX.>", "$JS.API.>"],
+        subscribe: [
+          ">",
+          names.host("nworkeraaa", "*"),
+          "_INBOX.nworkeraaa.>",
+          "_INBOX.>",
+          "$JS.API.>",
+          names.actor("vault"),
+          names.actor("vault", "ndispatchr"),
+        ],
       },
       {
         credential: await home.credentials.read("admin"),
-        publish: ["other.tasks.p.k", "$SYS.REQ.SERVER.PING", "_INBOX.client.x"],
-        subscribe: [">", "_INBOX.>", "_INBOX.client.>", "other.>"],
+        publish: [
+          "other.tasks.p.k",
+          "$SYS.REQ.SERVER.PING",
+          "_INBOX.client.x",
+          kvSubject(names.buckets.owners, "vault"),
+        ],
+        subscribe: [">", "_INBOX.>", "_INBOX.client.>", "other.>", names.actor("vault"), names.actor("vault", "n")],
       },
     ];
     for (const { credential, publish, subscribe } of forbidden) {
@@ -207,6 +233,60 @@ describe("P12: a credential opens only the subjects of its role", () => {
           `subscribe ${subject}`,
         );
       }
+    }
+  });
+
+  it("lets nobody overhear the vault, neither by its name nor by a wider subscription, and everybody reach it", async () => {
+    const home = await temporaryHome();
+    const { url } = await startBroker(home);
+    const listeners = [
+      { credential: await home.credentials.read("admin"), subjects: [`${names.prefix}.>`, names.actor("*")] },
+      { credential: await home.credentials.issueNode("worker", "nworkeraaa"), subjects: [names.actor("*")] },
+      {
+        credential: await home.credentials.issueNode("worker", "nworkerbbb"),
+        subjects: [names.actor("*", "nworkerbbb")],
+      },
+      { credential: await home.credentials.issueNode("dispatcher", "ndispatchr"), subjects: [names.actor("*")] },
+    ];
+    const heard: string[] = [];
+    const connections: NatsConnection[] = [];
+    for (const { credential, subjects } of listeners) {
+      const connection = await connectAs(url, credential);
+      connections.push(connection);
+      const callback = (_: Error | null, { subject }: { readonly subject: string }): void => {
+        heard.push(`${credential.user} ${subject}`);
+      };
+      for (const subject of subjects) {
+        connection.subscribe(subject, { callback });
+        connection.subscribe(subject, { queue: "q", callback });
+      }
+      await connection.flush();
+    }
+    const vault = await connectAs(url, await home.credentials.read("system"));
+    const asked: string[] = [];
+    vault.subscribe(names.actor("vault"), {
+      callback: (_, message) => {
+        asked.push(message.string());
+        message.respond(message.data);
+      },
+    });
+    await vault.flush();
+    const askers = ["admin", "client", "observer", "nworkeraaa", "ndispatchr"];
+    for (const user of askers) {
+      const connection = await connectAs(url, await home.credentials.read(user));
+      const reply = await connection.request(names.actor("vault"), user, { timeout: 5_000 });
+      expect(reply.string()).toBe(user);
+    }
+    expect(asked).toEqual(askers);
+    vault.publish(names.actor("vault", "nworkerbbb"), BYTES);
+    vault.publish(names.actor("log"), BYTES);
+    vault.publish(names.actor("log", "nworkerbbb"), BYTES);
+    await vault.flush();
+    for (const connection of connections) await connection.flush();
+    expect(heard.filter((line) => line.includes("vault"))).toEqual([]);
+    // They are not deaf: the mail of other actors comes.
+    for (const { credential } of listeners) {
+      expect(heard.some((line) => line.startsWith(`${credential.user} `))).toBe(true);
     }
   });
 

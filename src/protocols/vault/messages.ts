@@ -1,0 +1,86 @@
+/**
+ * What is said to the actor `vault`, and what a request and a grant look like under their signatures.
+ *
+ * | message | sender | reply |
+ * |---|---|---|
+ * | `hello {}` | anyone allowed | Hello: what a request must name |
+ * | `operation {user, body, signature}` | anyone allowed | what operations.ts says, or an error |
+ *
+ * `body` is the msgpack form of Request and is signed as it is, with the sender's nkey (Ed25519), behind REQUEST_DOMAIN. A request
+ * is good for one vault process (`boot`), once (`nonce`), within REQUEST_WINDOW_MS of the vault's own clock: a sender reckons
+ * that clock from `hello`, so the machines' clocks need not agree.
+ */
+import { z } from "zod";
+
+/** Name of the actor. */
+export const VAULT = "vault";
+
+/** What a signature covers besides the bytes themselves, so that none can be taken for another. */
+export const REQUEST_DOMAIN = "vgas.vault.request.v1\0";
+export const GRANT_DOMAIN = "vgas.vault.grant.v1\0";
+export const CHECKPOINT_DOMAIN = "vgas.vault.checkpoint.v1\0";
+
+/** How old a request may be, and how far ahead, ms. Its nonce is remembered for as long. */
+export const REQUEST_WINDOW_MS = 30_000;
+export const NONCE_BYTES = 16;
+
+const bytes = (length: number) =>
+  z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length === length, `must be ${length} bytes`);
+const anyBytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
+
+export const VAULT_STATES = ["uninitialised", "sealed", "unsealed", "failed"] as const;
+export type VaultState = (typeof VAULT_STATES)[number];
+
+export const hello = z.object({
+  v: z.literal(1),
+  /** This life of the vault: differs after each start. */
+  boot: z.string(),
+  /** The vault's clock, ms since the epoch. */
+  now: z.number(),
+  /** Raw X25519 key for sealed boxes; of this life. */
+  publicKey: bytes(32),
+  state: z.enum(VAULT_STATES),
+  /** Why it has failed. */
+  why: z.string().optional(),
+  vaultId: z.string().optional(),
+  host: z.string(),
+});
+export type Hello = z.infer<typeof hello>;
+
+export const request = z.strictObject({
+  v: z.literal(1),
+  op: z.string().max(32),
+  boot: z.string().max(64),
+  at: z.number(),
+  nonce: bytes(NONCE_BYTES),
+  args: z.unknown(),
+});
+export type Request = z.infer<typeof request>;
+
+export const operationMessage = z.strictObject({ user: z.string().max(64), body: anyBytes, signature: bytes(64) });
+export type OperationMessage = z.infer<typeof operationMessage>;
+
+/** What a dispatcher says of an attempt that it hands out: who may use which providers for it, and until when. */
+export const grant = z.strictObject({
+  v: z.literal(1),
+  pool: z.string(),
+  kind: z.string(),
+  task: z.string(),
+  attempt: z.number().int().min(1),
+  /** Host and agent that run it. */
+  host: z.string(),
+  agent: z.string(),
+  providers: z.array(z.string()).max(64),
+  /** Milliseconds since the epoch: the attempt's deadline and the grace after it. */
+  expiresAt: z.number(),
+});
+export type Grant = z.infer<typeof grant>;
+
+/** A grant as it travels: msgpack of this map; `body` is the msgpack form of Grant, `user` the dispatcher that signed it. */
+export const signedGrant = z.strictObject({ user: z.string().max(64), body: anyBytes, signature: bytes(64) });
+
+export const VAULT_PROTOCOL = {
+  hello: { schema: z.strictObject({}), reply: hello },
+  // What an operation replies is checked by the vault itself, against the table of operations.
+  operation: { schema: operationMessage, reply: z.unknown() },
+} as const;

@@ -1,0 +1,36 @@
+import { describe, expect, it } from "vitest";
+import { ActorHost } from "../../../src/actors/agent/actor-host.ts";
+import { type AgentDefinition, resolveAgent } from "../../../src/actors/agent/definition.ts";
+import { agentGroup } from "../../../src/protocols/host-messages.ts";
+
+const run = (): null => null;
+const resolve = (more: Partial<Record<keyof AgentDefinition, unknown>>) =>
+  resolveAgent({ kind: "ask", run, ...more }, { pool: "default", slots: 16 }, "agent 0");
+
+describe("the providers of an agent", () => {
+  it("are none unless it declares some, up to 64 different tokens", () => {
+    expect(resolve({}).providers).toEqual([]);
+    expect(resolve({ providers: ["openai", "anthropic"] }).providers).toEqual(["openai", "anthropic"]);
+    const many = Array.from({ length: 64 }, (_, i) => `p${i}`);
+    expect(resolve({ providers: many }).providers).toEqual(many);
+  });
+
+  it.each<[string, unknown, RegExp]>([
+    ["more than 64", Array.from({ length: 65 }, (_, i) => `p${i}`), /at most 64/],
+    ["one that is no array", "openai", /providers must be an array.*"openai"/],
+    ["what is no token", ["open.ai"], /a provider must be a token.*"open\.ai"/],
+    ["what is no text", [7], /a provider must be a token/],
+    ["one twice", ["openai", "openai"], /must differ/],
+  ])("are refused: %s", (_, providers, message) => {
+    expect(() => resolve({ providers })).toThrow(
+      expect.objectContaining({ code: "CONFIG", message: expect.stringMatching(message) }),
+    );
+  });
+
+  it("are told to the swarm by the agents that have some, and by these only", () => {
+    const groups = ActorHost.groups([resolve({}), resolve({ providers: ["openai"], instances: 2 })]);
+    const [plain, keyed] = groups.map((group) => agentGroup.parse(group));
+    expect(plain).not.toHaveProperty("providers");
+    expect(keyed).toEqual({ pool: "default", kinds: ["ask"], first: 1, count: 2, slots: 16, providers: ["openai"] });
+  });
+});
