@@ -44,6 +44,6 @@ export async function hostVault({
   }
   return async () => {
     await actor.stop();
-    await vault.closed();
+    await vault.close();
   };
 }

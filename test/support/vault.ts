@@ -5,6 +5,7 @@
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { createUser } from "@nats-io/nkeys";
+import type { ActorSystemOptions } from "../../src/actors/runtime/system.ts";
 import type { Principals } from "../../src/actors/vault/door.ts";
 import { Vault } from "../../src/actors/vault/vault.ts";
 import { AttemptsLog } from "../../src/bus/attempts.ts";
@@ -55,8 +56,12 @@ export interface TestVault {
 }
 
 /** Starts a vault on `dir`, or on a new directory; names are of a swarm of its own. */
-export async function startVault(nats: TestNats, dir = mkdtempSync(join(nats.dir, "vault-"))): Promise<TestVault> {
-  const host = await ActorHost.start(nats, VAULT_HOST);
+export async function startVault(
+  nats: TestNats,
+  dir = mkdtempSync(join(nats.dir, "vault-")),
+  limits?: ActorSystemOptions["limits"],
+): Promise<TestVault> {
+  const host = await ActorHost.start(nats, VAULT_HOST, limits === undefined ? {} : { limits });
   const { bus, logger } = host;
   const names = new Names();
   const publisher = new Publisher(bus);
@@ -113,7 +118,7 @@ export async function startVault(nats: TestNats, dir = mkdtempSync(join(nats.dir
     },
     stop: async () => {
       await actor.stop();
-      await vault.closed();
+      await vault.close();
       results.close();
       publisher.close();
       await host.system.stop();

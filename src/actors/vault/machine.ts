@@ -62,7 +62,7 @@ export const vaultMachine = setup({
   initial: "starting",
   on: { hello: { actions: "hello" }, operation: { actions: "operation" } },
   states: {
-    starting: { on: { ABSENT: "uninitialised", SEALED: "sealed", TROUBLE: "failed" } },
+    starting: { on: { ABSENT: "uninitialised", SEALED: "sealed", UNSEALED: "unsealed", TROUBLE: "failed" } },
     uninitialised: { on: { UNSEALED: "unsealed", TROUBLE: "failed" } },
     sealed: { on: { UNSEALED: "unsealed", TROUBLE: "failed" } },
     unsealed: { on: { SEALED: "sealed", TROUBLE: "failed" } },

@@ -22,7 +22,7 @@ import { Journal } from "./journal.ts";
 import { KeyUse } from "./key-use.ts";
 import type { VaultEvent } from "./machine.ts";
 import { Reports } from "./reports.ts";
-import { VaultStore } from "./store/vault-store.ts";
+import type { VaultStore } from "./store/vault-store.ts";
 import { Witness } from "./store/witness.ts";
 import { Checkpoints } from "./trail/checkpoints.ts";
 
@@ -86,10 +86,9 @@ export class Opened {
     this.#use = new KeyUse({ ...shared, budgets, chooser, prices, grants, calls });
   }
 
-  /** @throws VgasError VAULT_DAMAGED, CONFIG if the file or the trail is not what was written, or others can read it */
-  static async open(options: OpenedOptions): Promise<Opened> {
-    const { dir, clock, tell } = options;
-    const store = await VaultStore.open({ dir, clock });
+  /** `store` stays the caller's. @throws VgasError VAULT_DAMAGED, CONFIG if the trail is not what was written, or others can read it */
+  static async open(store: VaultStore, options: OpenedOptions): Promise<Opened> {
+    const { tell } = options;
     const opened = new Opened(store, options);
     await opened.journal.open();
     await opened.journal.note({ op: "start", outcome: "ok" });
@@ -102,11 +101,9 @@ export class Opened {
     return this.#perform(admitted);
   }
 
-  /** Gives nothing out any more, wipes what is open, and closes the files. */
+  /** Gives nothing out any more, and closes the trail. */
   async close(): Promise<void> {
-    const stopped = this.#calls.stop();
-    this.store.seal();
-    await stopped;
+    await this.#calls.stop();
     await this.journal.note({ op: "stop", outcome: "ok" }).catch(() => undefined);
     await this.journal.close();
   }

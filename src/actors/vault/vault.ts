@@ -1,7 +1,8 @@
 /**
  * The vault: owner of the providers' keys. One entry point, `operation`; everything that it does or refuses is written down.
  *
- * Owns one `Opened` at a time: everything of one life of the actor, from `live` to the stop of its machine.
+ * Owns the store for the time of the process, and one `Opened` at a time: everything of one life of the actor, from `live` to the
+ * stop of its machine. A host whose event loop was blocked loses its names for a moment; its vault must not come back sealed.
  *
  * 1. What is done is in the trail before its answer leaves; a key is used only after its record is on disk (P11).
  * 2. What is refused to a known user is in the trail too. Refusals of unknown senders are counted, a record a second at most, so
@@ -18,6 +19,7 @@ import type { ActorDefinition } from "../runtime/definition.ts";
 import { type Admitted, Door, Refused } from "./door.ts";
 import { type Look, type VaultEffects, type VaultEvent, vaultMachine } from "./machine.ts";
 import { Opened, type OpenedOptions } from "./opened.ts";
+import { VaultStore } from "./store/vault-store.ts";
 import { StrangerTally } from "./stranger-tally.ts";
 import type { Who } from "./trail/entry.ts";
 
@@ -39,6 +41,7 @@ export class Vault implements VaultEffects {
   readonly #options: VaultOptions;
   #life: Life | undefined;
   #closed: Promise<void> = Promise.resolve();
+  #store: VaultStore | undefined;
 
   constructor(options: VaultOptions) {
     this.#options = options;
@@ -65,9 +68,10 @@ export class Vault implements VaultEffects {
     }
   }
 
-  /** Resolves when what the last life opened is closed and wiped. */
-  async closed(): Promise<void> {
+  /** After the actor was stopped: resolves when everything is closed and the keys are wiped. */
+  async close(): Promise<void> {
     await this.#closed;
+    this.#store?.seal();
   }
 
   live(tell: (event: VaultEvent) => void): () => void {
@@ -76,7 +80,10 @@ export class Vault implements VaultEffects {
     const boxKeys = generateBoxKeys();
     const before = this.#closed;
     // One life closes its files before the next opens them.
-    const opened = before.then(() => Opened.open({ ...this.#options, boot, boxKeys, tell }));
+    const opened = before.then(async () => {
+      this.#store ??= await VaultStore.open(this.#options);
+      return await Opened.open(this.#store, { ...this.#options, boot, boxKeys, tell });
+    });
     const strangers = new StrangerTally(clock, (detail) => {
       void opened
         .then(({ journal }) => journal.note({ op: "refusals", outcome: "refused", detail }))

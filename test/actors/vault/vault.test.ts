@@ -1,6 +1,6 @@
 /** The vault's one door on a real nats-server: who may do what, and what is refused (P10, P11, P12). */
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdtempSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { encode } from "../../../src/bus/codec/codec.ts";
@@ -349,8 +349,28 @@ describe("sealed, unsealed, and again", () => {
     expect(verdict.verdict).toMatchObject({ ok: true });
   });
 
+  test("a host that was blocked and lost the name for a moment comes back unsealed", async () => {
+    const vault = await startVault(nats, undefined, { leaseMs: 200 });
+    onTestFinished(() => vault.stop());
+    await vault.init();
+    await vault.store("openai", KEY);
+    const before = (await vault.ask({ type: "hello" })) as Hello;
+    const until = performance.now() + 1_000;
+    while (performance.now() < until);
+    const after = await eventually(async () => {
+      const hello = (await vault.ask({ type: "hello" }).catch(() => undefined)) as Hello | undefined;
+      return hello !== undefined && hello.boot !== before.boot ? hello : undefined;
+    }, "another life of the vault");
+    expect(after.state).toBe("unsealed");
+    const asked = {
+      provider: "openai",
+      grant: vault.grant({ task: "blocked" }),
+      publicKey: generateBoxKeys().publicKey,
+    };
+    await vault.caller("node-a").call("lease", asked, TIMEOUT);
+  });
+
   test("an older vault file that was put back is noticed, and opened only when told so", async () => {
-    const { copyFileSync } = await import("node:fs");
     const first = await startVault(nats);
     await first.init();
     await first.store("openai", KEY);
@@ -375,6 +395,35 @@ describe("sealed, unsealed, and again", () => {
 });
 
 describe("the trail", () => {
+  test("P11: without it no key is given, status says so, and the vault goes on by itself when it can be written", async () => {
+    const vault = await fresh();
+    await vault.store("openai", KEY);
+    const lease = (task: string) =>
+      vault
+        .caller("node-a")
+        .call(
+          "lease",
+          { provider: "openai", grant: vault.grant({ task }), publicKey: generateBoxKeys().publicKey },
+          TIMEOUT,
+        );
+    const segment = join(vault.dir, "trail", "00000001.jsonl");
+    renameSync(segment, `${segment}.away`);
+    expect(await rejection(lease("failed"))).toMatchObject({ code: "AUDIT_FAILED", retryable: true });
+    const hello = (await vault.ask({ type: "hello" })) as Hello;
+    expect(hello).toMatchObject({ state: "failed", why: expect.stringContaining("AUDIT_FAILED") });
+    expect(await rejection(lease("still failed"))).toMatchObject({ code: "AUDIT_FAILED" });
+    renameSync(`${segment}.away`, segment);
+    await eventually(
+      async () => (((await vault.ask({ type: "hello" })) as Hello).state === "unsealed" ? true : undefined),
+      "the trail to be written again",
+    );
+    await lease("after");
+    const { reply } = await vault.caller("admin").call("audit", { action: "verify" }, TIMEOUT);
+    expect(reply.verdict).toMatchObject({ ok: true });
+    const { reply: shown } = await vault.caller("admin").call("show", { provider: "openai", name: "default" }, TIMEOUT);
+    expect(shown.usage.leases).toBe(1);
+  });
+
   test("P10 P11: every operation and every refusal of a known user is in it, and no secret", async () => {
     const vault = await fresh();
     await vault.store("openai", KEY);
@@ -414,7 +463,6 @@ describe("the trail", () => {
 
 test("a vault directory that others can read is refused with what to do", async () => {
   const dir = mkdtempSync(join(nats.dir, "open-"));
-  const { chmodSync } = await import("node:fs");
   const made = await startVault(nats, dir);
   await made.init();
   await made.stop();

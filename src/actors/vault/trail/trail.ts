@@ -248,10 +248,11 @@ export class Trail {
     this.#failed = error;
     this.#failedAt = clock.monotonic();
     this.#refused = rejected.length;
+    logger.error({ err: error }, "the audit trail cannot be written: no key is given out");
+    // First: whoever is rejected may ask at once how the vault is.
+    this.#tell(() => onTrouble(error));
     for (const { reject } of rejected) reject(error);
     await this.#writer.cut();
-    logger.error({ err: error }, "the audit trail cannot be written: no key is given out");
-    this.#tell(() => onTrouble(error));
     this.#probeLater();
   }
 

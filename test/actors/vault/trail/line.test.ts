@@ -22,7 +22,12 @@ const anyEntry: fc.Arbitrary<TrailEntry> = fc.record(
     version: fc.nat(),
     task: fc.record({ pool: anyText, kind: anyText, id: anyText, attempt: fc.nat(), agent: anyText }),
     usage: fc.record({ leases: fc.nat(), costNanoUsd: fc.nat() }, { requiredKeys: [] }),
-    detail: fc.dictionary(anyText, fc.oneof(anyText, fc.nat(), fc.boolean()), { maxKeys: 50 }),
+    // Names of facts are the vault's own, so that none is `__proto__`, which readers leave out.
+    detail: fc.dictionary(
+      anyText.filter((name) => name !== "__proto__"),
+      fc.oneof(anyText, fc.nat(), fc.boolean()),
+      { maxKeys: 50 },
+    ),
   },
   { requiredKeys: ["op", "outcome"] },
 ) as fc.Arbitrary<TrailEntry>;
