@@ -329,6 +329,25 @@ describe("sealed, unsealed, and again", () => {
     await lease("after");
   });
 
+  test("while it is sealed nothing but sealing and unsealing is done, not even reading", async () => {
+    const vault = await fresh();
+    await vault.store("openai", KEY);
+    await vault.caller("admin").call("seal", {}, TIMEOUT);
+    const outcomes: Record<string, string> = {};
+    for (const [op, argsOf] of await sequence(vault, VAULT_HOST)) {
+      if (op === "unseal") continue;
+      const hello = (await vault.ask({ type: "hello" })) as Hello;
+      const nonce = randomBytes(16);
+      const asked = await message(vault, "system", op, argsOf(hello, nonce), { nonce });
+      outcomes[op] = await vault.ask(asked).then(
+        () => "ok",
+        (error: { code: string }) => error.code,
+      );
+    }
+    const refused = OPERATION_NAMES.filter((op) => op !== "init" && op !== "unseal" && op !== "seal");
+    expect(outcomes).toEqual({ ...Object.fromEntries(refused.map((op) => [op, "VAULT_SEALED"])), seal: "ok" });
+  });
+
   test("a new life is sealed, refuses what was signed for the old one, and keeps keys and counters", async () => {
     const first = await startVault(nats);
     await first.init();
