@@ -1,5 +1,5 @@
 /**
- * The composition root of a node: config -> home -> broker -> bus -> streams -> actors -> agents -> dispatcher -> HTTP,
+ * The composition root of a node: config -> home -> HTTP -> broker -> bus -> streams -> actors -> vault -> dispatcher -> agents,
  * started in this order and stopped in reverse.
  *
  * 1. What was started is stopped, also when a later part fails to start.
@@ -18,6 +18,7 @@ import { dispatcherMachine } from "./actors/gatling/machine.ts";
 import { HOST_INTENSITY, RestartIntensity } from "./actors/runtime/restart-intensity.ts";
 import { ActorSystem } from "./actors/runtime/system.ts";
 import { AttemptsLog } from "./bus/attempts.ts";
+import type { Bus } from "./bus/bus.ts";
 import { type ConnectOptions, connectBus } from "./bus/connection.ts";
 import type { ResolvedConnection } from "./bus/credentials/connection-file.ts";
 import { type Home, openHome } from "./bus/home/home.ts";
@@ -110,6 +111,13 @@ async function compose(
   const home = await openHome(config.home, { prefix: config.prefix });
   await home.lock();
   stops.push(() => home.release());
+
+  // First of all: a port that is taken is found before a broker is started for nothing, and probes see that the node starts.
+  let started: Bus | undefined;
+  const http = config.roles.includes("http")
+    ? await startHttp({ port: config.httpPort, state: () => started?.state ?? "starting", logger })
+    : undefined;
+  if (http) stops.push(() => http.stop());
 
   const link = await connectionOf(config, connection, home, logger, fail, stops);
   const hostId = link.hostId;
@@ -226,9 +234,7 @@ async function compose(
   );
   stops.push(() => service.stop());
 
-  const http = config.roles.includes("http") ? await startHttp({ port: config.httpPort, bus, logger }) : undefined;
-  if (http) stops.push(() => http.stop());
-
+  started = bus;
   bus.onStatus((status) => {
     if (status.type === "closed" && status.error)
       fail(new VgasError("NO_SWARM", `the connection ended for good: ${status.error.message}`));
@@ -320,7 +326,25 @@ async function resolveAgents(config: Config, extra: readonly AgentDefinition[]):
   if (!config.roles.includes("agents")) return [];
   const builtin = config.agents > 0 ? [resolveAgent(builtinAgents(config.agents), config, "the built-in agents")] : [];
   const given = extra.map((agent, i) => resolveAgent(agent, config, `agent ${i}`));
-  return [...builtin, ...given, ...(await loadAgents(config.modules, config))];
+  const agents = [...builtin, ...given, ...(await loadAgents(config.modules, config))];
+  refuseTwice(agents);
+  return agents;
+}
+
+/** Two behaviours for one kind would take its tasks in turns. @throws VgasError CONFIG naming both */
+function refuseTwice(agents: readonly ResolvedAgent[]): void {
+  const seen = new Map<string, string>();
+  for (const { pool, kinds, source } of agents) {
+    for (const kind of kinds) {
+      const other = seen.get(`${pool}.${kind}`);
+      if (other !== undefined)
+        throw new VgasError(
+          "CONFIG",
+          `kind ${kind} in pool ${pool} is offered by ${other} and by ${source}: give one of them another kind or pool`,
+        );
+      seen.set(`${pool}.${kind}`, source);
+    }
+  }
 }
 
 async function stopAll(stops: Stop[], graceMs: number, logger: Logger): Promise<void> {

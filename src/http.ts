@@ -1,14 +1,15 @@
-/** The HTTP port of a node: `/healthz` (the process runs) and `/readyz` (it is connected to the bus). Loopback only. */
+/** The HTTP port of a node: `/healthz` (the process runs) and `/readyz` (it has started and is connected). Loopback only. */
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Bus } from "./bus/bus.ts";
+import type { BusState } from "./bus/bus.ts";
 import { VgasError } from "./protocols/errors.ts";
 import type { Logger } from "./protocols/logger.ts";
 
 export interface HttpOptions {
   /** 0 picks a free one. */
   readonly port: number;
-  readonly bus: Bus;
+  /** State of the node's connection; `starting` until the node takes tasks. */
+  readonly state: () => BusState | "starting";
   readonly logger: Logger;
 }
 
@@ -22,15 +23,16 @@ const REQUEST_MS = 5_000;
 const HOST = "127.0.0.1";
 
 /** @throws VgasError CONFIG if the port is taken */
-export async function startHttp({ port, bus, logger }: HttpOptions): Promise<HttpServer> {
+export async function startHttp({ port, state, logger }: HttpOptions): Promise<HttpServer> {
   const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS }, (request, response) => {
     const path = (request.url ?? "").split("?")[0];
     if (request.method !== "GET" && request.method !== "HEAD")
       return answer(response, 405, { error: "only GET and HEAD" });
     if (path === "/healthz") return answer(response, 200, { status: "ok" });
     if (path === "/readyz") {
-      const ready = bus.state === "connected";
-      return answer(response, ready ? 200 : 503, { status: ready ? "ready" : "not ready", bus: bus.state });
+      const bus = state();
+      const ready = bus === "connected";
+      return answer(response, ready ? 200 : 503, { status: ready ? "ready" : "not ready", bus });
     }
     return answer(response, 404, { error: "not found; there are /healthz and /readyz" });
   });

@@ -6,6 +6,9 @@ import { createJiti } from "jiti";
 import { type ResolvedAgent, resolveAgent } from "./actors/agent/definition.ts";
 import { VgasError } from "./protocols/errors.ts";
 
+/** A module that waits at its top level for something that never comes would keep the node from starting without a word, ms. */
+const LOAD_MS = 60_000;
+
 /**
  * The agents that `files` export by default, one or an array each.
  *
@@ -27,7 +30,7 @@ export async function loadAgents(
     if (!existsSync(path)) throw new VgasError("CONFIG", `--module ${file}: there is no such file`);
     let exported: unknown;
     try {
-      exported = await jiti.import(path, { default: true });
+      exported = await within(LOAD_MS, jiti.import(path, { default: true }));
     } catch (error) {
       throw new VgasError(
         "CONFIG",
@@ -42,4 +45,16 @@ export async function loadAgents(
     for (const each of list) agents.push(resolveAgent(each, defaults, `--module ${file}`));
   }
   return agents;
+}
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it has not finished loading after ${ms / 1_000} s`)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -28,8 +28,23 @@ export class UsageError extends Error {
   }
 }
 
-/** A message that names a command or a flag to use needs no general remedy below it. */
+/** An error of vgas for which the command knows a better remedy, or a better message, than the one that threw it. */
+export class AdvisedError extends VgasError {
+  /** What to do, one sentence. */
+  readonly hint: string;
+
+  constructor(cause: VgasError, message: string, hint: string) {
+    super(cause.code, message, { cause });
+    this.hint = hint;
+  }
+}
+
 const SAYS_WHAT_TO_DO = /`(?:vgas|npm) |--[a-z]+/;
+
+/** A message that names a command or a flag to use needs no general remedy below it. */
+export function saysWhatToDo(message: string): boolean {
+  return SAYS_WHAT_TO_DO.test(message);
+}
 
 /** What went wrong, for the user: one sentence each. */
 interface Failure {
@@ -41,7 +56,7 @@ interface Failure {
   readonly stack?: string | undefined;
 }
 
-/** Tells `thrown` on standard error, as JSON with `json`; returns the exit code. `command` is the command's name, if known. */
+/** Tells `thrown` on standard error, as JSON with `json`; returns the exit code. `command` is the command's name, if known: `vault store`. */
 export function reportFailure(terminal: Terminal, thrown: unknown, json: boolean, command?: string): number {
   if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.ok;
   const failure = failureOf(thrown, command);
@@ -59,14 +74,15 @@ export function reportFailure(terminal: Terminal, thrown: unknown, json: boolean
 function failureOf(thrown: unknown, command: string | undefined): Failure {
   if (thrown instanceof VgasError && thrown.code !== "INTERNAL") {
     const { code, message, exitCode } = thrown;
-    return { code, message, exitCode, remedy: SAYS_WHAT_TO_DO.test(message) ? undefined : ERRORS[code].remedy };
+    const general = saysWhatToDo(message) ? undefined : ERRORS[code].remedy;
+    return { code, message, exitCode, remedy: thrown instanceof AdvisedError ? thrown.hint : general };
   }
   if (thrown instanceof UsageError) {
     return { code: "USAGE", message: thrown.message, remedy: thrown.hint, exitCode: EXIT.usage };
   }
   if (thrown instanceof CommanderError) {
     const help = command === undefined ? "vgas --help" : `vgas ${command} --help`;
-    const message = thrown.message.replace(/^error: /, "").replaceAll("\n", " ");
+    const message = ofCommander(thrown.message);
     return {
       code: "USAGE",
       message: thrown.code === "commander.help" ? "no command was given" : message,
@@ -83,4 +99,12 @@ function failureOf(thrown: unknown, command: string | undefined): Failure {
     exitCode: EXIT.internal,
     stack: error.stack,
   };
+}
+
+/** What the parser of the command line says, in the words that its user has typed. */
+function ofCommander(message: string): string {
+  return message
+    .replace(/^error: /, "")
+    .replaceAll("\n", " ")
+    .replace(/^command-argument value (.*) is invalid for argument '(.*?)'\./, "the $2 cannot be $1.");
 }

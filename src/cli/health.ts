@@ -108,7 +108,8 @@ async function readVault(bus: Bus, names: Names): Promise<VaultHealth | undefine
     if (!(error instanceof VgasError)) throw error;
     // A swarm of a version without vaults lets nobody ask.
     if (error.code === "UNDELIVERABLE" || error.code === "PERMISSION_DENIED") return undefined;
-    return { state: "silent", why: error.message };
+    const late = `no answer within ${VAULT_TIMEOUT_MS} ms`;
+    return { state: "silent", why: error.code === "TIMEOUT" ? late : error.message };
   }
 }
 

@@ -4,7 +4,7 @@ import { VgasError } from "../protocols/errors.ts";
 import type { Cli } from "./cli.ts";
 import { reportFailure } from "./failure.ts";
 import { Interrupt } from "./interrupt.ts";
-import { createProgram } from "./program.ts";
+import { commandOf, createProgram } from "./program.ts";
 import { Terminal } from "./terminal.ts";
 
 /** Data that was to be printed is lost. */
@@ -28,9 +28,10 @@ try {
   await program.parseAsync(args, { from: "user" });
   exitCode = cli.exitCode;
 } catch (error) {
-  const command = program.commands.find((each) => each.name() === args[0])?.name();
   const { interrupt } = cli;
-  exitCode = interrupt.explains(error) ? interrupt.exitCode : reportFailure(terminal, error, json, command);
+  exitCode = interrupt.explains(error)
+    ? interrupt.exitCode
+    : reportFailure(terminal, error, json, commandOf(program, args));
 }
 await terminal.flush();
 if (terminal.outError) {

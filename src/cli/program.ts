@@ -26,6 +26,18 @@ the defaults. vgas COMMAND --help tells more.`;
 /** Width of help where it is not shown on a terminal. */
 const HELP_COLUMNS = 80;
 
+/** Names of the command that `args` begin with, for its help: `vault store`. Undefined if they begin with none. */
+export function commandOf(program: Command, args: readonly string[]): string | undefined {
+  const names: string[] = [];
+  let command: Command | undefined = program;
+  for (const arg of args) {
+    command = command.commands.find((each) => each.name() === arg);
+    if (command === undefined) break;
+    names.push(arg);
+  }
+  return names.length === 0 ? undefined : names.join(" ");
+}
+
 export function createProgram(cli: Cli): Command {
   const program = new Command("vgas")
     .description("An actor runtime on NATS: publish tasks, subscribe to results.")

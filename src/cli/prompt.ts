@@ -58,10 +58,17 @@ export class Prompt {
     }
   }
 
-  /** Asks for yes or no; anything but y or yes is no. @throws VgasError ABORTED */
+  /** Asks for yes or no; anything but y or yes is no, Ctrl-D too. @throws VgasError ABORTED */
   async yes(question: string): Promise<boolean> {
-    const line = await this.#line(`${question} [y/N] `);
-    return /^\s*y(?:es)?\s*$/i.test(line.toString());
+    try {
+      const line = await this.#line(`${question} [y/N] `);
+      return /^\s*y(?:es)?\s*$/i.test(line.toString());
+    } catch (error) {
+      // Only Enter has ended the question's line.
+      this.#write("\n");
+      if (error instanceof VgasError && error.code === "INVALID") return false;
+      throw error;
+    }
   }
 
   /** True if more than line ends was typed or pasted than the questions took. */

@@ -9,7 +9,7 @@ import type { Secret } from "../bus/sealed/secret.ts";
 import { VgasError } from "../protocols/errors.ts";
 import { readSecretFile, readSecretStream, type SecretForm, secretOf } from "../unlock/secret-bytes.ts";
 import type { Cli } from "./cli.ts";
-import { UsageError } from "./failure.ts";
+import { AdvisedError, UsageError } from "./failure.ts";
 import { Prompt } from "./prompt.ts";
 
 export interface SecretQuestion {
@@ -48,12 +48,21 @@ export class SecretInput {
   }
 
   /**
-   * The secret; the caller wipes it.
+   * The secret; the caller wipes it. Of one that is not good the error says what to do about where it came from.
    *
    * @throws UsageError if there is nowhere to take it from; VgasError CONFIG for a file that others can read, INVALID,
    *   TOO_LARGE, ABORTED
    */
   async read(question: SecretQuestion): Promise<Secret> {
+    try {
+      return await this.#read(question);
+    } catch (error) {
+      if (!(error instanceof VgasError) || (error.code !== "INVALID" && error.code !== "TOO_LARGE")) throw error;
+      throw new AdvisedError(error, error.message, "Nothing was changed: give the command again, with what is right.");
+    }
+  }
+
+  async #read(question: SecretQuestion): Promise<Secret> {
     const { what, form, file, variable, piped } = question;
     if (file === STDIN) return await (isatty(STDIN_FD) ? this.#ask(question) : this.#fromStdin(question));
     if (file !== undefined) return await readSecretFile(file, form, what);

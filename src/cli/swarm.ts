@@ -24,6 +24,8 @@ export interface Swarm {
   readonly url: string;
   /** Of the credential; undefined where NATS asks for none. */
   readonly seed: Uint8Array | undefined;
+  /** Public nkey of the node that runs the vault, if a connection description says it. */
+  readonly vaultKey: string | undefined;
 }
 
 /**
@@ -38,11 +40,11 @@ export async function withSwarm<T>(
   use: (swarm: Swarm) => Promise<T>,
 ): Promise<T> {
   const config = commandConfig(cli, flags);
-  const { prefix, ...target } = await findSwarm(cli, flags, config, role);
+  const { prefix, vaultKey, ...target } = await findSwarm(cli, flags, config, role);
   const logger = commandLogger(cli, flags, config);
   const bus = await connectBus({ ...target, name: `vgas ${role}`, logger });
   try {
-    return await use({ bus, names: new Names(prefix), url: target.url, seed: target.seed });
+    return await use({ bus, names: new Names(prefix), url: target.url, seed: target.seed, vaultKey });
   } finally {
     await bus.close();
   }
@@ -99,6 +101,7 @@ interface Target {
   readonly seed: Uint8Array | undefined;
   readonly inboxPrefix: string;
   readonly caFile: string | undefined;
+  readonly vaultKey?: string | undefined;
   readonly prefix: string;
 }
 

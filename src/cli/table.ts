@@ -5,30 +5,94 @@ export interface Column {
   readonly title: string;
   /** Numbers to the right. Default: left. */
   readonly align?: "left" | "right";
+  /** Where lines are too long for the width, columns are left out, the highest number first. Default: never. */
+  readonly leaveOut?: number;
+  /** If that is not enough, texts are shortened in the middle. Default: never. */
+  readonly shorten?: boolean;
 }
 
 const GAP = "  ";
 
-/** A table with its heading. Lines are cut to `width` where one is given; only what is behind the last column is lost. */
+/** Characters that a shortened text keeps. */
+const SHORTENED = 8;
+
+/**
+ * A table with its heading. Where a `width` is given, columns are left out and shortened as they allow it, and lines are cut if that
+ * is not enough.
+ */
 export function renderTable(
   columns: readonly Column[],
   rows: readonly (readonly (number | string)[])[],
   { style, width }: { readonly style: Style; readonly width?: number | undefined },
 ): string {
-  const cells = rows.map((row) => columns.map((_, i) => cell(row[i])));
-  const widths = columns.map(({ title }, i) => Math.max(title.length, ...cells.map((row) => row[i]?.length ?? 0)));
-  const line = (texts: readonly string[]): string =>
+  const drawn = fitting(
+    columns.map((column, i) => {
+      const texts = rows.map((row) => cell(row[i]));
+      return { ...column, texts, width: widest([column.title, ...texts]) };
+    }),
+    width,
+  );
+  const line = (textOf: (column: DrawnColumn) => string): string =>
     cut(
-      columns
-        .map(({ align }, i) => {
-          const text = texts[i] ?? "";
-          return align === "right" ? text.padStart(widths[i] ?? 0) : text.padEnd(widths[i] ?? 0);
+      drawn
+        .map((column) => {
+          const text = shortened(textOf(column), column.width);
+          return column.align === "right" ? text.padStart(column.width) : text.padEnd(column.width);
         })
         .join(GAP)
         .trimEnd(),
       width,
     );
-  return [style.dim(line(columns.map(({ title }) => title))), ...cells.map(line)].join("\n");
+  return [style.dim(line(({ title }) => title)), ...rows.map((_, row) => line(({ texts }) => texts[row] ?? ""))].join(
+    "\n",
+  );
+}
+
+interface DrawnColumn extends Column {
+  readonly texts: readonly string[];
+  readonly width: number;
+}
+
+/** What of `columns` is drawn within `width`, and how wide. */
+function fitting(columns: readonly DrawnColumn[], width: number | undefined): readonly DrawnColumn[] {
+  if (width === undefined) return columns;
+  let kept = columns;
+  const excess = (): number => kept.reduce((sum, column) => sum + column.width + GAP.length, -GAP.length) - width;
+  while (excess() > 0) {
+    const last = Math.max(...kept.map(({ leaveOut = 0 }) => leaveOut));
+    if (last === 0) break;
+    kept = kept.filter(({ leaveOut = 0 }) => leaveOut !== last);
+  }
+  while (excess() > 0) {
+    const most = Math.max(...kept.map((column) => (column.shorten ? column.width : 0)));
+    if (most <= SHORTENED) break;
+    const at = kept.findIndex((column) => column.shorten && column.width === most);
+    kept = kept.map((column, i) => (i === at ? { ...column, width: most - 1 } : column));
+  }
+  return kept;
+}
+
+/** `text` within `width` characters; its beginning and its end tell more than what is left out between them. */
+function shortened(text: string, width: number): string {
+  if (text.length <= width) return text;
+  const before = Math.ceil((width - 1) / 2);
+  return `${text.slice(0, before)}…${text.slice(text.length - (width - 1 - before))}`;
+}
+
+function widest(texts: readonly string[]): number {
+  return Math.max(...texts.map(({ length }) => length));
+}
+
+/** `text` in lines of at most `width` characters, but for longer words; never broken inside a number or a time. */
+export function wrap(text: string, width: number | undefined): readonly string[] {
+  if (width === undefined) return [text];
+  const lines: string[] = [];
+  for (const word of text.split(/(?<!\d) | (?!\d)/)) {
+    const line = lines.at(-1);
+    if (line !== undefined && line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** `text` within `width` characters, with a mark where something is left out. */

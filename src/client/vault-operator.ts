@@ -15,6 +15,8 @@ export interface VaultOperatorOptions {
   readonly names: Names;
   /** Seed of the credential that `bus` connected with; undefined where NATS asks for none. */
   readonly seed: Uint8Array | undefined;
+  /** Public nkey (`U…`) of the node that runs the vault; without it no secret is sealed. */
+  readonly vaultKey: string | undefined;
   readonly clock?: Clock;
 }
 
@@ -25,14 +27,14 @@ export class VaultOperator {
   readonly #caller: VaultCaller | undefined;
 
   /** @throws VgasError INVALID if `seed` is none */
-  constructor({ bus, names, seed, clock = systemClock }: VaultOperatorOptions) {
+  constructor({ bus, names, seed, vaultKey, clock = systemClock }: VaultOperatorOptions) {
     this.#bus = bus;
     this.#names = names;
     const ask = askVault(bus, names);
-    this.#caller = seed && new VaultCaller({ ask, signer: signerOf(bus.user, seed), clock });
+    this.#caller = seed && new VaultCaller({ ask, signer: signerOf(bus.user, seed), clock, vaultKey });
   }
 
-  /** @throws VgasError as `askHello` */
+  /** @throws VgasError as `askHello`; PERMISSION_DENIED too if the vault's key is known and has not signed the answer */
   async hello(options: CallOptions): Promise<Hello> {
     return (await this.#caller?.hello(options)) ?? (await askHello(this.#bus, this.#names, options));
   }
@@ -40,8 +42,8 @@ export class VaultOperator {
   /**
    * Asks for one operation; `args` may be made from a sealer for what is secret in them.
    *
-   * @throws VgasError what the vault refuses with; UNDELIVERABLE without a vault, PERMISSION_DENIED without a credential,
-   *   TIMEOUT, ABORTED
+   * @throws VgasError what the vault refuses with; UNDELIVERABLE without a vault, PERMISSION_DENIED without a credential
+   *   or if something else answers for the vault, CONFIG if `args` seals and the vault's key is not known, TIMEOUT, ABORTED
    */
   async call<Name extends OperationName>(
     op: Name,
@@ -57,7 +59,7 @@ export class VaultOperator {
 }
 
 /**
- * What the vault says of itself to anybody.
+ * What the vault says of itself to anybody; unproven.
  *
  * @throws VgasError UNDELIVERABLE without a vault, PERMISSION_DENIED, TIMEOUT, ABORTED
  */
@@ -84,7 +86,7 @@ function askVault(bus: Bus, names: Names): Ask {
       if (!(cause instanceof VgasError) || cause.code !== "UNDELIVERABLE") throw cause;
       throw new VgasError(
         "UNDELIVERABLE",
-        "no vault runs in this swarm: the node that owns its home runs it, `vgas up`, unless --roles leaves vault out",
+        "no vault answers in this swarm: the node that owns its home runs it (`vgas up`, unless --roles leaves vault out), and may be down, cut off, or without the vault's name for a moment",
         { cause },
       );
     }

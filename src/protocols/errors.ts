@@ -45,12 +45,17 @@ export const ERRORS = {
     77,
   ),
   CONFIG: entry(
-    "A flag, variable or configuration value is not usable.",
-    "Correct the value that the message names.",
+    "A flag, variable, file or configuration value is not usable.",
+    "Correct what the message names.",
     false,
     78,
   ),
-  CONFLICT: entry("A record changed while it was being written.", "Read it again and decide anew.", true, 1),
+  CONFLICT: entry(
+    "A record is there already, or changed while it was being written.",
+    "Look at what is there now, and decide anew.",
+    true,
+    1,
+  ),
   CRASHED_REPEATEDLY: entry(
     "The task was started as often as it may be, and each time its host ended or vanished.",
     "Look at what the task does to its host; replay it from the dead letters once it is mended.",
@@ -85,7 +90,7 @@ export const ERRORS = {
   ),
   INVALID: entry(
     "Bytes, a name or a field are not what the contract says.",
-    "Correct the field that the message names.",
+    "Correct what the message names.",
     false,
     2,
   ),
@@ -113,9 +118,14 @@ export const ERRORS = {
     true,
     69,
   ),
-  NOT_FOUND: entry("There is nothing under that name.", "Check the name, the pool and the prefix.", false, 4),
+  NOT_FOUND: entry(
+    "There is nothing under that name.",
+    "Check the name, and that it is looked for in the right swarm (--home, --prefix, --pool).",
+    false,
+    4,
+  ),
   PERMISSION_DENIED: entry(
-    "The credential does not open that subject.",
+    "The credential does not open that subject, or its role may not do that.",
     "Use a credential of a role that may do it: `vgas connection --role R`.",
     false,
     77,
@@ -170,8 +180,8 @@ export const ERRORS = {
     1,
   ),
   VAULT_DAMAGED: entry(
-    "The vault's file is not what was written.",
-    "Restore it from a backup, or from the previous generation beside it (docs/vault.md).",
+    "The vault's file, or its audit trail, is not what was written.",
+    "Restore what the message names from a backup; the vault's file also from the previous generation beside it (docs/vault.md).",
     false,
     1,
   ),

@@ -15,6 +15,9 @@ export const MAX_TASK_BYTES = MAX_PAYLOAD_BYTES - ENVELOPE_RESERVE_BYTES;
 /** Bursts are split at this size, in bytes: large enough to amortise, small enough not to hold up other traffic. */
 export const MAX_BURST_BYTES = 500_000;
 
+/** Longest run of one attempt that a task can ask for, ms: a day. */
+export const MAX_TIMEOUT_MS = 86_400_000;
+
 /**
  * A task is kept alive until this long after its deadline, ms: its host has had the time to end it by then, or is stalled
  * and no longer its owner.

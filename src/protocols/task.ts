@@ -4,6 +4,7 @@
  * A dispatcher needs only the envelope, and reads it without decoding `input` and `context`; the host decodes the rest.
  */
 import { VgasError } from "./errors.ts";
+import { MAX_TIMEOUT_MS } from "./limits.ts";
 import type { LaneName } from "./subjects.ts";
 import { isAutomaticId, isInbox, isToken } from "./tokens.ts";
 
@@ -35,7 +36,7 @@ export interface TaskEnvelope {
 }
 
 const TASK_DEFAULTS = { timeoutMs: 60_000, maxAttempts: 3 } as const;
-const TASK_BOUNDS = { timeoutMs: 86_400_000, maxAttempts: 100 } as const;
+const TASK_BOUNDS = { timeoutMs: MAX_TIMEOUT_MS, maxAttempts: 100 } as const;
 
 /** Names of the envelope's fields; `readTasks` in bus/codec decodes exactly these of a task's top level. */
 export const ENVELOPE_FIELDS = ["id", "kind", "timeoutMs", "expiresMs", "maxAttempts", "replyTo"] as const;

@@ -54,7 +54,7 @@ export async function readSecretFile(
   { guarded = false }: { readonly guarded?: boolean } = {},
 ): Promise<Secret> {
   const file = await open(path, "r").catch((error: unknown) => {
-    if (errnoOf(error) === "ENOENT")
+    if (["ENOENT", "ENOTDIR"].includes(errnoOf(error) ?? ""))
       throw new VgasError("CONFIG", `${what}: there is no file ${path}`, { cause: error });
     throw diskError(error, `read ${path}`);
   });

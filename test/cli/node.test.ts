@@ -100,10 +100,18 @@ test("a port that is taken and a module that cannot be loaded end up with 78 and
   taken.close();
   expect(http.err).toContain(`HTTP port ${port} is taken`);
   expect(http.code).toBe(78);
-  expect(existsSync(join(home, "nats", "broker.json"))).toBe(false);
+  // Found before a broker was started for nothing.
+  expect(existsSync(join(home, "nats", "nats-server.log"))).toBe(false);
   const module = await up(home, "--module", join(home, "none.ts")).end;
   expect(module.err).toContain("there is no such file");
   expect(module.code).toBe(78);
+});
+
+test("two behaviours for one kind are refused by the names of both", async () => {
+  const agents = join(FIXTURES, "agents.ts");
+  const twice = await up(temporary(), "--module", agents, "--module", agents).end;
+  expect(twice.err).toContain(`is offered by --module ${agents} and by --module ${agents}`);
+  expect(twice.code).toBe(78);
 });
 
 test("join attaches by what connection printed, and its agents are seen", async () => {

@@ -1,5 +1,5 @@
 /** Commands that talk to a swarm that runs. */
-import { statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { TestSwarm } from "../support/swarm.ts";
@@ -26,6 +26,17 @@ describe("connection", () => {
       inboxPrefix: "_INBOX.observer",
       nkeySeed: expect.stringMatching(/^SU/),
     });
+  });
+
+  test("gives an admin, and nobody else, the key by which the vault's node proves itself", async () => {
+    const system = JSON.parse(readFileSync(join(swarm.home, "credentials", "system.json"), "utf8")) as object;
+    const { publicKey } = system as { readonly publicKey: string };
+    const described = async (...args: string[]): Promise<object> =>
+      JSON.parse((await vgas(["connection", ...args, ...home])).out) as object;
+    expect(await described("--role", "admin")).toMatchObject({ vaultKey: publicKey });
+    expect(await described("--role", "admin", "--inline")).toMatchObject({ vaultKey: publicKey });
+    for (const role of ["client", "observer", "worker", "dispatcher"])
+      expect(await described("--role", role)).not.toHaveProperty("vaultKey");
   });
 
   test("issues a new credential for each node", async () => {

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { duration, integer } from "../../src/cli/options.ts";
 import { progressText } from "../../src/cli/run-progress.ts";
 import { printable, Style } from "../../src/cli/style.ts";
-import { bytes, count, plural, renderTable } from "../../src/cli/table.ts";
+import { bytes, count, plural, renderTable, wrap } from "../../src/cli/table.ts";
 
 const style = new Style(false);
 const columns = [{ title: "NAME" }, { title: "TASKS", align: "right" as const }];
@@ -20,6 +20,31 @@ test("a table aligns its columns, and cuts lines to the width", () => {
     "much longer  1 234 567",
   ]);
   expect(renderTable(columns, rows, { style, width: 14 }).split("\n")[2]).toBe("much longer  …");
+});
+
+test("columns that may be left out are, in their order, before any other is shortened or a line is cut", () => {
+  const wide = [
+    { title: "KEY", shorten: true },
+    { title: "FIRST", leaveOut: 2 },
+    { title: "THEN", leaveOut: 1 },
+    { title: "COST" },
+  ];
+  const rows = [["abcdefghijklmnop", "11111", "2222", "$1.234567"]];
+  const at = (width: number): string => renderTable(wide, rows, { style, width }).split("\n")[1] ?? "";
+  expect(at(40)).toBe("abcdefghijklmnop  11111  2222  $1.234567");
+  expect(at(39)).toBe("abcdefghijklmnop  2222  $1.234567");
+  expect(at(32)).toBe("abcdefghijklmnop  $1.234567");
+  expect(at(20)).toBe("abcd…mnop  $1.234567");
+  expect(at(15)).toBe("abcd…nop  $1.2…");
+});
+
+test("wrapping breaks no number and no time", () => {
+  expect(wrap("12 of 1 000 calls, anew at 2026-11-22 21:05:06Z", 16)).toEqual([
+    "12 of 1 000",
+    "calls, anew at",
+    "2026-11-22 21:05:06Z",
+  ]);
+  expect(wrap("a b", undefined)).toEqual(["a b"]);
 });
 
 test("control characters of others do not reach the terminal", () => {

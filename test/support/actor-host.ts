@@ -41,11 +41,11 @@ export class ActorHost {
   static async start(
     nats: TestNats,
     hostId: string,
-    options: Partial<ActorSystemOptions> & { readonly connection?: TestBusOptions } = {},
+    options: Partial<ActorSystemOptions> & { readonly connection?: TestBusOptions; readonly prefix?: string } = {},
   ): Promise<ActorHost> {
-    const { connection, ...rest } = options;
+    const { connection, prefix, ...rest } = options;
     const bus = await nats.bus({ user: hostId, ...connection });
-    const names = new Names();
+    const names = new Names(prefix);
     await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
     return new ActorHost(bus, names, hostId, rest);
   }

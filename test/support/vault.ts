@@ -3,7 +3,7 @@
  * dispatcher signs them.
  */
 import { mkdtempSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createUser } from "@nats-io/nkeys";
 import type { ActorSystemOptions } from "../../src/actors/runtime/system.ts";
 import type { Principals } from "../../src/actors/vault/door.ts";
@@ -18,7 +18,6 @@ import { type Signer, signerOf } from "../../src/bus/sealed/signing.ts";
 import { VaultCaller } from "../../src/bus/sealed/vault-caller.ts";
 import { systemClock } from "../../src/protocols/clock.ts";
 import type { UserRole } from "../../src/protocols/roles.ts";
-import { Names } from "../../src/protocols/subjects.ts";
 import { GRANT_DOMAIN, type Grant, VAULT } from "../../src/protocols/vault/messages.ts";
 import { ActorHost } from "./actor-host.ts";
 import type { TestNats } from "./nats.ts";
@@ -41,6 +40,7 @@ export interface TestVault {
   readonly dir: string;
   readonly vault: Vault;
   readonly host: ActorHost;
+  readonly publisher: Publisher;
   readonly attempts: AttemptsLog;
   readonly results: ResultStore;
   readonly signers: Readonly<Record<string, Signer>>;
@@ -55,15 +55,15 @@ export interface TestVault {
   stop(): Promise<void>;
 }
 
-/** Starts a vault on `dir`, or on a new directory; names are of a swarm of its own. */
+/** Starts a vault on `dir`, or on a new directory; each directory is of a swarm of its own. */
 export async function startVault(
   nats: TestNats,
   dir = mkdtempSync(join(nats.dir, "vault-")),
   limits?: ActorSystemOptions["limits"],
 ): Promise<TestVault> {
-  const host = await ActorHost.start(nats, VAULT_HOST, limits === undefined ? {} : { limits });
+  const host = await ActorHost.start(nats, VAULT_HOST, { prefix: basename(dir), ...(limits && { limits }) });
   const { bus, logger } = host;
-  const names = new Names();
+  const { names } = host;
   const publisher = new Publisher(bus);
   const seeds = keysOf(nats);
   const signers = Object.fromEntries([...seeds].map(([user, seed]) => [user, signerOf(user, seed)]));
@@ -95,10 +95,11 @@ export async function startVault(
       ask: (message, how) => host.system.ask(VAULT, message, how),
       signer: signer(user),
       clock: systemClock,
+      vaultKey: signer("system").publicKey,
     });
   const admin = caller("admin");
   return {
-    ...{ dir, vault, host, attempts, results, signers, caller, ask },
+    ...{ dir, vault, host, publisher, attempts, results, signers, caller, ask },
     grant: (fields = {}, by = "dealer") => {
       const grant: Grant = {
         ...{ v: 1, pool: "default", kind: "chat", task: "t1", attempt: 1, host: "node-a", agent: "node-a.0" },

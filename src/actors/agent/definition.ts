@@ -113,6 +113,8 @@ export interface AgentDefinition<Input = unknown, Output = unknown> {
 
 /** A definition with every default filled in. */
 export interface ResolvedAgent {
+  /** Where it comes from, for messages: `--module agent.ts`. */
+  readonly source: string;
   readonly pool: string;
   readonly kinds: readonly string[];
   readonly instances: number;
@@ -153,7 +155,9 @@ export function resolveAgent(
   if (new Set(list).size !== list.length) throw config(source, "kinds must differ from each other", list);
   if (pool !== undefined && !isToken(pool)) throw config(source, "pool must be a token [A-Za-z0-9_-]{1,64}", pool);
   if (typeof run !== "function") throw config(source, "run must be a function", run);
+  refuseMisspelt(source, value);
   return {
+    source,
     pool: pool ?? defaults.pool,
     kinds: list as readonly string[],
     instances: whole(source, "instances", instances, MAX_INSTANCES) ?? 1,
@@ -171,6 +175,35 @@ function providersOf(source: string, value: unknown): readonly string[] {
     if (!isToken(each)) throw config(source, "a provider must be a token [A-Za-z0-9_-]{1,64}", each);
   if (new Set(value).size !== value.length) throw config(source, "providers must differ from each other", value);
   return [...value];
+}
+
+const FIELDS = [
+  "kind",
+  "kinds",
+  "pool",
+  "instances",
+  "slots",
+  "providers",
+  "run",
+] as const satisfies readonly (keyof AgentDefinition)[];
+
+/** A definition may have fields of its own, which `run` finds in `this`; one letter off is a mistake. */
+function refuseMisspelt(source: string, definition: object): void {
+  for (const name of Object.keys(definition)) {
+    if ((FIELDS as readonly string[]).includes(name)) continue;
+    const meant = FIELDS.find((field) => field.length > 3 && isOneOff(name, field));
+    if (meant) throw config(source, `an agent definition has no field "${name}"; did you mean "${meant}"?`, name);
+  }
+}
+
+/** Whether one letter was left out, added, or is another, or the letters differ only in case. */
+function isOneOff(a: string, b: string): boolean {
+  const [left, right] = [a.toLowerCase(), b.toLowerCase()];
+  if (left === right) return true;
+  let from = 0;
+  while (from < left.length && left[from] === right[from]) from++;
+  const [restA, restB] = [left.slice(from), right.slice(from)];
+  return restA.slice(1) === restB || restA === restB.slice(1) || restA.slice(1) === restB.slice(1);
 }
 
 function whole(source: string, field: string, value: unknown, max: number): number | undefined {

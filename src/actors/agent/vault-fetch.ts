@@ -2,7 +2,8 @@
  * `fetch` by way of the vault: the vault's host makes the request with the key in it, and nobody here ever sees the key.
  *
  * What is different from the `fetch` of Node: credentials of the caller's own are not sent, cookies do not come back, errors are
- * VgasErrors instead of a TypeError, and the body of a request may have at most 64 MiB.
+ * VgasErrors instead of a TypeError, and the body of a request may have at most 64 MiB and no content-encoding. Parts of an answer
+ * (`range`) cannot be asked for: it comes whole.
  */
 import { CREDENTIAL_HEADERS } from "../../protocols/vault/credential-headers.ts";
 import type { Usage } from "../../protocols/vault/keys.ts";
@@ -78,7 +79,9 @@ function wireForm({ method, url, headers, body }: Target): {
   url: string;
   headers: [string, string][];
 } {
-  const sent: [string, string][] = [...headers];
+  // Of a body that is at hand, or of none, the caller's own content-length says nothing; a wrong one would be refused.
+  const streamed = body !== undefined && body.length === undefined;
+  const sent = [...headers].filter(([name]) => streamed || name !== "content-length");
   if (body?.length !== undefined) sent.push(["content-length", String(body.length)]);
   return { method, url: url.href, headers: sent };
 }

@@ -2,8 +2,10 @@
  * The one door of the vault: what comes in as bytes goes on as an operation of a known user, or is refused.
  *
  * 1. Nothing of a request is believed before its signature was checked with the key that the swarm gave its user.
- * 2. A request is taken once, by the life of the vault that it names, within the window of the vault's own clock.
- * 3. Its role must be one of the operation's, and its fields what the table of operations says.
+ * 2. A request is taken once, by the life of the vault that it names, within the window of the door's own clock. That one never
+ *    goes back, whatever is done to the machine's: else a request could come into its window again when it was forgotten.
+ * 3. Its role must be one of the operation's, and its fields what the table of operations says. Only a request that is good in
+ *    all of this is remembered, in the room of its own user.
  */
 import { createHash } from "node:crypto";
 import { decode } from "../../bus/codec/codec.ts";
@@ -65,11 +67,22 @@ const MAX_ISSUES = 3;
 
 export class Door {
   readonly #options: DoorOptions;
-  readonly #nonces: Nonces;
+  readonly #nonces = new Nonces();
+  /** The wall clock at the beginning of this life, less the monotonic one. */
+  readonly #offsetMs: number;
 
   constructor(options: DoorOptions) {
+    const { clock } = options;
     this.#options = options;
-    this.#nonces = new Nonces(options.clock);
+    this.#offsetMs = clock.now() - clock.monotonic();
+  }
+
+  /**
+   * The clock that requests are judged by, ms since the epoch: the machine's as it was when this life began, and gone on evenly since.
+   * What `hello` tells as the vault's clock.
+   */
+  now(): number {
+    return this.#offsetMs + this.#options.clock.monotonic();
   }
 
   /**
@@ -92,27 +105,29 @@ export class Door {
     try {
       const parsed = request.parse(decode(body));
       op = nameOf(parsed.op);
-      this.#checkOnce(user, parsed);
+      const now = this.now();
+      this.#checkTime(parsed, now);
       if (!OPERATIONS[op].roles.includes(role))
         throw new VgasError("PERMISSION_DENIED", `the role ${role} may not do vault.${op}`);
+      const args = argsOf(op, parsed.args);
+      this.#nonces.take(user, parsed.nonce, { at: parsed.at, now });
       const digest = createHash("sha256").update(body).digest();
-      return { op, args: argsOf(op, parsed.args), who, nonce: parsed.nonce, digest } as Admitted;
+      return { op, args, who, nonce: parsed.nonce, digest } as Admitted;
     } catch (error) {
       const known = error instanceof VgasError ? error : new VgasError("INVALID", "the request is not what it must be");
       throw new Refused(known, who, op);
     }
   }
 
-  #checkOnce(user: string, { boot, at, nonce }: ReturnType<typeof request.parse>): void {
+  #checkTime({ boot, at }: ReturnType<typeof request.parse>, now: number): void {
     if (boot !== this.#options.boot)
       throw new VgasError("VAULT_RESTARTED", "the request names another life of the vault than this one");
-    const offMs = Math.round(this.#options.clock.now() - at);
+    const offMs = now - at;
     if (!(Math.abs(offMs) <= REQUEST_WINDOW_MS))
       throw new VgasError(
         "REPLAYED",
-        `the request is ${Math.abs(offMs)} ms ${offMs > 0 ? "old" : "ahead"}; at most ${REQUEST_WINDOW_MS} are taken`,
+        `the request is ${Math.round(Math.abs(offMs))} ms ${offMs > 0 ? "old" : "ahead"}; at most ${REQUEST_WINDOW_MS} are taken`,
       );
-    this.#nonces.take(user, nonce);
   }
 }
 

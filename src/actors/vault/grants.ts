@@ -11,6 +11,7 @@ import type { ResultStore } from "../../bus/results.ts";
 import { verifySignature } from "../../bus/sealed/signing.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
+import { DEADLINE_GRACE_MS, MAX_TIMEOUT_MS } from "../../protocols/limits.ts";
 import type { UserRole } from "../../protocols/roles.ts";
 import { GRANT_DOMAIN, type Grant, grant as grantSchema, signedGrant } from "../../protocols/vault/messages.ts";
 import type { Principals } from "./door.ts";
@@ -22,6 +23,9 @@ export interface GrantsOptions {
   readonly attempts: AttemptsLog;
   readonly clock: Clock;
 }
+
+/** The longest timeout of a task, the grace after it, and a minute between the clocks of dispatcher and vault. */
+const MAX_GRANT_MS = MAX_TIMEOUT_MS + DEADLINE_GRACE_MS + 60_000;
 
 const DEALERS: readonly UserRole[] = ["dispatcher", "system"];
 const domain = Buffer.from(GRANT_DOMAIN);
@@ -40,6 +44,8 @@ export class Grants {
       throw voided(grant, `it is for the node "${grant.host}", not for "${who.host ?? who.user}"`);
     if (!grant.providers.includes(provider)) throw voided(grant, `it is not for the provider "${provider}"`);
     const lateMs = this.#options.clock.now() - grant.expiresAt;
+    if (-lateMs > MAX_GRANT_MS)
+      throw voided(grant, `it would be good for ${Math.round(-lateMs)} ms, longer than any attempt`);
     if (lateMs >= 0) throw voided(grant, `it ended ${Math.round(lateMs)} ms ago`);
     await this.#checkRunning(grant);
     return grant;

@@ -1,9 +1,12 @@
 /**
  * Where everything is written down: the trail, the counters that follow from it, and the checkpoints that leave the machine.
  *
- * The counters change by records that are on disk, in their order, and by nothing else: they are sums of the ledger.
+ * Owns the trail, and what is owed to it while it cannot be written.
+ *
+ * 1. The counters change by records that are on disk, in their order, and by nothing else: they are sums of the ledger.
+ * 2. What has happened already and could not be written down is owed: it is written first when the trail can be written again.
+ *    If the process ends before, the next start finds calls without an end and settles them.
  */
-
 import type { Secret } from "../../bus/sealed/secret.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
@@ -19,12 +22,19 @@ export interface JournalOptions {
   readonly logger: Logger;
   readonly ledger: Ledger;
   readonly checkpoints: Checkpoints;
-  readonly onTrouble: (error: VgasError) => void;
-  readonly onHealthy: () => void;
+  /** The trail cannot be written, or can be again. */
+  readonly onChange: () => void;
+}
+
+/** What happened before it could be written down. */
+interface Debt {
+  readonly entry: TrailEntry;
+  readonly written: () => void;
 }
 
 export class Journal {
   readonly #options: JournalOptions;
+  #debts: Debt[] = [];
   #trail: Trail | undefined;
 
   constructor(options: JournalOptions) {
@@ -35,16 +45,21 @@ export class Journal {
     return this.#trail;
   }
 
-  /** Opens the trail if there is one. @throws VgasError VAULT_DAMAGED, CONFIG */
+  /** Opens the trail if there is one, also if it cannot be written for now. @throws VgasError VAULT_DAMAGED, CONFIG */
   async open(): Promise<void> {
-    if (!(await Trail.exists(this.#options.dir))) return;
+    if (!(await this.exists())) return;
     const { ledger } = this.#options;
     this.#trail = await Trail.open({
       ...this.#trailOptions(),
       restore: (snapshot) => ledger.restore(snapshot),
       replay: (record) => ledger.apply(record),
     });
-    for (const call of ledger.openCalls()) await this.write(lostCall(call));
+    for (const call of ledger.openCalls()) await this.owe(lostCall(call));
+    await this.owe({ op: "start", outcome: "ok" });
+  }
+
+  exists(): Promise<boolean> {
+    return Trail.exists(this.#options.dir);
   }
 
   /** Begins a trail whose first key is `seed`. */
@@ -66,15 +81,44 @@ export class Journal {
     if (this.#trail !== undefined) await this.write(entry);
   }
 
+  /**
+   * Writes down what has happened already: now, or as soon as that is possible. Resolves with whether it was now; `written` is
+   * called when it was, in the moment in which it counts.
+   */
+  async owe(entry: TrailEntry, written: () => void = () => undefined): Promise<boolean> {
+    try {
+      await this.write(entry);
+      written();
+      return true;
+    } catch (error) {
+      if (!(error instanceof VgasError && error.code === "AUDIT_FAILED")) throw error;
+      this.#debts.push({ entry, written });
+      return false;
+    }
+  }
+
   async close(): Promise<void> {
     await this.#options.checkpoints.close();
     await this.#trail?.close();
     this.#trail = undefined;
   }
 
+  /** The trail can be written again. */
+  async #payDebts(): Promise<void> {
+    const debts = this.#debts;
+    this.#debts = [];
+    for (const { entry, written } of debts) await this.owe(entry, written);
+  }
+
   #trailOptions() {
-    const { dir, clock, logger, ledger, onTrouble, onHealthy } = this.#options;
-    return { dir, clock, logger, snapshot: () => ledger.snapshot(), onTrouble, onHealthy };
+    const { dir, clock, logger, ledger, onChange } = this.#options;
+    const onHealthy = (): void => {
+      onChange();
+      this.#payDebts().catch((error: unknown) => {
+        logger.error({ err: error }, "what the vault owed to its audit trail could not be written");
+      });
+    };
+    return { dir, clock, logger, snapshot: () => ledger.snapshot(), onTrouble: onChange, onHealthy };
   }
 }
 

@@ -3,11 +3,13 @@
  *
  * 1. Which key: one that the provider has, that the task may use, that does not rest and whose budgets have room; such keys take
  *    turns.
- * 2. The budget is reserved before anything else, the use is written down next (P11), then the key is opened. The reservation is
- *    released in the moment in which the actual use is counted, so that no burst runs past a budget.
+ * 2. The budget is reserved before anything else, the use is written down next (P11), and only then is the key given or used: the
+ *    very version that was written down. The reservation is released in the moment in which the actual use is counted, however
+ *    long the trail cannot be written until then, so that no burst runs past a budget.
  * 3. A call has two records: `call` before it leaves, `call-end` with what it used.
  */
 import { sealBox } from "../../bus/sealed/sealed-box.ts";
+import { Secret } from "../../bus/sealed/secret.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { toWireError, VgasError } from "../../protocols/errors.ts";
 import { addUsage, NO_USAGE, type Usage } from "../../protocols/vault/keys.ts";
@@ -74,12 +76,14 @@ export class KeyUse {
         `no key of ${provider} may be leased to this task: make brokered calls with ctx.vault.fetch`,
       );
     const { record, reservation } = this.#choose(leases, LEASE);
+    // In the same tick: the key may have another version after the next.
+    const sealed = store.withKey(provider, record.name, (key) => sealBox(publicKey, key, asked.digest));
     try {
       await journal.write({ ...this.#entry(asked, grant, record), usage: { leases: 1 } });
     } finally {
       budgets.settle(reservation);
     }
-    const sealed = store.withKey(provider, record.name, (key) => sealBox(publicKey, key, asked.digest));
+    this.#checkOpen();
     return { sealed, key: record.name, version: record.version, expiresAt: grant.expiresAt };
   }
 
@@ -114,30 +118,33 @@ export class KeyUse {
       expiresAt: grant.expiresAt,
     };
     let begun = false;
+    // In the same tick as the choice: the key may have another version after the next.
+    const held = store.withKey(provider, record.name, copyOf);
     try {
       calls.check(call);
       await journal.write({ ...entry, usage: { calls: 1 } });
       budgets.booked(reservation, { calls: 1 });
       begun = true;
+      this.#checkOpen();
       let meter: Meter | undefined;
       const hooks = {
         onHead: (_status: number, answered: readonly (readonly [string, string])[]) => {
           const [, type = ""] = answered.find(([name]) => name.toLowerCase() === "content-type") ?? [];
           // What is looked at later, by GET, was counted when it was asked for.
-          if (method === "POST") meter = createMeter(type);
+          if (method !== "GET") meter = createMeter(type);
           return meter;
         },
         onEnd: (outcome: CallOutcome) => this.#ended(entry, chosen, outcome, meter),
       };
-      store.withKey(provider, record.name, (secret) => calls.open({ ...call, ...hooks, secret }));
+      held.use((secret) => calls.open({ ...call, ...hooks, secret }));
       return { call: id };
     } catch (error) {
-      try {
-        if (begun) await journal.write(callEnd(entry, error, { errors: 1 }));
-      } finally {
-        budgets.settle(reservation);
-      }
+      const settle = (): void => budgets.settle(reservation);
+      if (begun) await journal.owe(callEnd(entry, error, { errors: 1 }), settle);
+      else settle();
       throw error;
+    } finally {
+      held.wipe();
     }
   }
 
@@ -160,12 +167,14 @@ export class KeyUse {
       ...(charge.model !== undefined && { model: charge.model }),
       ...(charge.estimated && { estimated: true }),
     };
-    try {
-      await journal.write(callEnd(entry, error, used, facts));
-    } finally {
-      budgets.settle(reservation);
-    }
+    const written = await journal.owe(callEnd(entry, error, used, facts), () => budgets.settle(reservation));
+    if (!written) throw new VgasError("AUDIT_FAILED", "the end of the call cannot be written down for now");
     return addUsage({ ...NO_USAGE, calls: 1 }, used);
+  }
+
+  /** It may have been sealed while the use was written down. */
+  #checkOpen(): void {
+    if (this.#options.store.state !== "open") throw new VgasError("VAULT_SEALED", "the vault was sealed");
   }
 
   /** Keys of the provider that the task may use. @throws VgasError NOT_FOUND, PERMISSION_DENIED */
@@ -241,6 +250,12 @@ function callEnd(
   if (error === undefined) return { ...end, outcome: "ok" };
   const { code, message } = toWireError(error);
   return { ...end, outcome: "failed", why: `${code}: ${message}` };
+}
+
+function copyOf(key: Buffer): Secret {
+  const copy = Buffer.allocUnsafeSlow(key.length);
+  key.copy(copy);
+  return new Secret(copy);
 }
 
 /** A query can hold anything, so it is left out. */

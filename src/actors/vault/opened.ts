@@ -8,6 +8,7 @@ import type { ResultStore } from "../../bus/results.ts";
 import type { BoxKeys } from "../../bus/sealed/sealed-box.ts";
 import type { Signer } from "../../bus/sealed/signing.ts";
 import type { Clock } from "../../protocols/clock.ts";
+import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { Names } from "../../protocols/subjects.ts";
 import { Budgets } from "./accounting/budgets.ts";
@@ -55,6 +56,7 @@ export class Opened {
   readonly #use: KeyUse;
   readonly #reports: Reports;
   readonly #calls: Calls;
+  readonly #tellState: () => void;
 
   private constructor(store: VaultStore, options: OpenedOptions) {
     const { dir, bus, publisher, names, witnesses, signer, clock, logger, boot, boxKeys, tell } = options;
@@ -66,16 +68,20 @@ export class Opened {
     const grants = new Grants(options);
     this.store = store;
     this.#calls = new Calls({ clock, logger });
-    const tellState = (): void => tell({ type: stateEvent(store) });
+    const tellState = (): void => {
+      const failure = this.journal.trail?.failure;
+      if (failure === undefined) tell({ type: stateEvent(store) });
+      else tell({ type: "TROUBLE", why: `${failure.code}: ${failure.message}` });
+    };
     this.journal = new Journal({
       dir: join(dir, "trail"),
       clock,
       logger,
       ledger,
       checkpoints,
-      onTrouble: (error) => tell({ type: "TROUBLE", why: `${error.code}: ${error.message}` }),
-      onHealthy: tellState,
+      onChange: tellState,
     });
+    this.#tellState = tellState;
     const { journal } = this;
     const calls = this.#calls;
     const witness = new Witness(witnesses);
@@ -88,11 +94,19 @@ export class Opened {
 
   /** `store` stays the caller's. @throws VgasError VAULT_DAMAGED, CONFIG if the trail is not what was written, or others can read it */
   static async open(store: VaultStore, options: OpenedOptions): Promise<Opened> {
-    const { tell } = options;
     const opened = new Opened(store, options);
-    await opened.journal.open();
-    await opened.journal.note({ op: "start", outcome: "ok" });
-    tell({ type: stateEvent(store) });
+    try {
+      if (store.state === "absent" && (await opened.journal.exists()))
+        throw new VgasError(
+          "VAULT_DAMAGED",
+          `the vault's file is gone, and its audit trail is there: put vault.bin back into ${options.dir}, or move the trail away to begin anew`,
+        );
+      await opened.journal.open();
+    } catch (error) {
+      await opened.close();
+      throw error;
+    }
+    opened.#tellState();
     return opened;
   }
 

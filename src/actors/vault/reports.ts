@@ -7,7 +7,7 @@ import type { Budgets } from "./accounting/budgets.ts";
 import type { KeyChooser } from "./accounting/chooser.ts";
 import type { Ledger } from "./accounting/ledger.ts";
 import { queryUsage } from "./accounting/usage-query.ts";
-import type { Asked } from "./custody.ts";
+import { type Asked, TRAIL_SEED } from "./custody.ts";
 import type { Admitted } from "./door.ts";
 import type { Journal } from "./journal.ts";
 import type { VaultRecord } from "./store/records.ts";
@@ -26,8 +26,13 @@ export interface ReportsOptions {
   readonly clock: Clock;
 }
 
+/** Questions about use that wait for the one before, at most. */
+const MAX_SCANS = 8;
+
 export class Reports {
   readonly #options: ReportsOptions;
+  #scan: Promise<unknown> = Promise.resolve();
+  #scans = 0;
 
   constructor(options: ReportsOptions) {
     this.#options = options;
@@ -48,9 +53,19 @@ export class Reports {
   }
 
   async usage(asked: Asked<"usage">): Promise<OperationReply<"usage">> {
-    const answer = await queryUsage(this.#trail().scan(), asked.args);
-    await this.#told(asked);
-    return answer;
+    if (this.#scans >= MAX_SCANS)
+      throw new VgasError("MAILBOX_FULL", `${MAX_SCANS} questions about use are being answered; ask again`);
+    this.#scans++;
+    try {
+      // One reads the whole trail: one at a time, so that agents that want keys get their turn.
+      const scan = this.#scan.then(() => queryUsage(this.#trail().scan(), asked.args));
+      this.#scan = scan.catch(() => undefined);
+      const answer = await scan;
+      await this.#told(asked);
+      return answer;
+    } finally {
+      this.#scans--;
+    }
   }
 
   async audit(asked: Asked<"audit">): Promise<OperationReply<"audit">> {
@@ -63,7 +78,7 @@ export class Reports {
     const { store, checkpoints } = this.#options;
     const trail = this.#trail();
     await checkpoints.flush();
-    const seed = store.derive("trail");
+    const seed = store.derive(TRAIL_SEED);
     try {
       const verdict = await verifyTrail({ trail, seed, checkpoints: await checkpoints.read() });
       await this.#told(asked, { ok: verdict.ok, ...(verdict.at !== undefined && { at: verdict.at }) });

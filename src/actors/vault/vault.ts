@@ -5,11 +5,11 @@
  * stop of its machine. A host whose event loop was blocked loses its names for a moment; its vault must not come back sealed.
  *
  * 1. What is done is in the trail before its answer leaves; a key is used only after its record is on disk (P11).
- * 2. What is refused to a known user is in the trail too. Refusals of unknown senders are counted, a record a second at most, so
- *    that nobody can fill the disk.
+ * 2. What is refused is in the trail too, as far as nobody can fill the disk with it (refusal-tally.ts).
  * 3. A key, a passphrase and a body are in no error, log, record or answer, except a key sealed for who asked for it (P10).
  */
 import { randomBytes } from "node:crypto";
+import { signHello } from "../../bus/sealed/hello-signature.ts";
 import { type BoxKeys, generateBoxKeys } from "../../bus/sealed/sealed-box.ts";
 import type { Secret } from "../../bus/sealed/secret.ts";
 import { toWireError, VgasError } from "../../protocols/errors.ts";
@@ -19,8 +19,8 @@ import type { ActorDefinition } from "../runtime/definition.ts";
 import { type Admitted, Door, Refused } from "./door.ts";
 import { type Look, type VaultEffects, type VaultEvent, vaultMachine } from "./machine.ts";
 import { Opened, type OpenedOptions } from "./opened.ts";
+import { RefusalTally } from "./refusal-tally.ts";
 import { VaultStore } from "./store/vault-store.ts";
-import { StrangerTally } from "./stranger-tally.ts";
 import type { Who } from "./trail/entry.ts";
 
 export type VaultOptions = Omit<OpenedOptions, "boot" | "boxKeys" | "tell">;
@@ -28,13 +28,22 @@ export type VaultOptions = Omit<OpenedOptions, "boot" | "boxKeys" | "tell">;
 /** Letters that may wait: reads of open calls are answered late, each agent that streams has one. */
 const MAILBOX_LIMIT = 4_096;
 
+/** Requests of one node under way: each of its 64 calls may be read and written, and others ask for leases. */
+const MAX_BUSY = 512;
+const OPERATORS: readonly string[] = ["system", "admin"];
+
+const NEVER = new Promise<never>(() => undefined);
+
 interface Life {
   readonly boot: string;
   readonly boxKeys: BoxKeys;
   readonly door: Door;
-  readonly strangers: StrangerTally;
+  readonly refusals: RefusalTally;
+  readonly tell: (event: VaultEvent) => void;
   /** Rejects with what is wrong with the file or the trail. */
-  readonly opened: Promise<Opened>;
+  opened: Promise<Opened>;
+  /** It has rejected: what was wrong may have been mended since. */
+  broken: boolean;
 }
 
 export class Vault implements VaultEffects {
@@ -42,6 +51,8 @@ export class Vault implements VaultEffects {
   #life: Life | undefined;
   #closed: Promise<void> = Promise.resolve();
   #store: VaultStore | undefined;
+  /** Requests under way by user. */
+  readonly #busy = new Map<string, number>();
 
   constructor(options: VaultOptions) {
     this.#options = options;
@@ -75,51 +86,56 @@ export class Vault implements VaultEffects {
   }
 
   live(tell: (event: VaultEvent) => void): () => void {
-    const { principals, hostId, clock, logger } = this.#options;
+    const { principals, hostId, clock } = this.#options;
     const boot = randomBytes(12).toString("base64url");
     const boxKeys = generateBoxKeys();
-    const before = this.#closed;
+    const refusals = new RefusalTally(clock, (entry) => {
+      void life.opened.then(({ journal }) => journal.note(entry)).catch(() => undefined);
+    });
+    const door = new Door({ principals, hostId, boot, clock });
+    const life: Life = { boot, boxKeys, door, refusals, tell, opened: NEVER, broken: false };
     // One life closes its files before the next opens them.
-    const opened = before.then(async () => {
-      this.#store ??= await VaultStore.open(this.#options);
-      return await Opened.open(this.#store, { ...this.#options, boot, boxKeys, tell });
-    });
-    const strangers = new StrangerTally(clock, (detail) => {
-      void opened
-        .then(({ journal }) => journal.note({ op: "refusals", outcome: "refused", detail }))
-        .catch(() => undefined);
-    });
-    const life: Life = { boot, boxKeys, door: new Door({ principals, hostId, boot, clock }), strangers, opened };
+    this.#open(life, this.#closed);
     this.#life = life;
-    opened.catch((error: unknown) => {
-      const why = error instanceof VgasError ? `${error.code}: ${error.message}` : String(error);
-      logger.error({ err: error }, "the vault cannot be opened; the node goes on without it");
-      tell({ type: "TROUBLE", why });
-    });
     return () => {
       if (this.#life === life) this.#life = undefined;
-      strangers.stop();
-      this.#closed = opened.then(
+      refusals.stop();
+      this.#closed = life.opened.then(
         (all) => all.close(),
         () => undefined,
       );
     };
   }
 
+  #open(life: Life, after: Promise<unknown>): void {
+    const { boot, boxKeys, tell } = life;
+    life.broken = false;
+    life.opened = after.then(async () => {
+      this.#store ??= await VaultStore.open(this.#options);
+      return await Opened.open(this.#store, { ...this.#options, boot, boxKeys, tell });
+    });
+    life.opened.catch((error: unknown) => {
+      const why = error instanceof VgasError ? `${error.code}: ${error.message}` : String(error);
+      this.#options.logger.error({ why }, "the vault cannot be opened; the node goes on without it");
+      life.broken = true;
+      tell({ type: "TROUBLE", why });
+    });
+  }
+
   hello(mail: Parameters<VaultEffects["hello"]>[0], look: Look): void {
-    const { boot, boxKeys, opened } = this.#living();
+    const { boot, boxKeys, door, opened } = this.#living();
     const answer = (vaultId: string | undefined): void => {
       const { state, why } = look();
+      const signed = { boot, now: door.now(), publicKey: boxKeys.publicKey };
       mail.reply({
         v: 1,
-        boot,
-        now: this.#options.clock.now(),
-        publicKey: boxKeys.publicKey,
+        ...signed,
         // Only a life that has ended never leaves it.
         state: state === "starting" ? "sealed" : state,
         host: this.#options.hostId,
         ...(why !== "" && { why }),
         ...(vaultId !== undefined && { vaultId }),
+        ...(mail.challenge && { signature: signHello(this.#options.signer, signed, mail.challenge) }),
       });
     };
     opened.then(
@@ -142,27 +158,38 @@ export class Vault implements VaultEffects {
       admitted = await life.door.admit(message);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      if (error.who === undefined) life.strangers.count(error.error);
-      else await this.#refuse(life, error.error, error.who, error.op);
+      refuse(life, error.error, error.who, error.op);
       throw error.error;
     }
+    let leave = (): void => undefined;
     try {
+      leave = this.#enter(admitted.who);
+      // Whatever else is wrong with this life.
+      if (admitted.op === "seal") this.#store?.seal();
+      // An operator who comes may have mended what was wrong.
+      if (life.broken && OPERATORS.includes(admitted.who.role)) this.#open(life, Promise.resolve());
       await life.opened.catch(() => undefined);
       checkState(admitted.op, look());
       return await (await life.opened).perform(admitted);
     } catch (error) {
-      await this.#refuse(life, error, admitted.who, admitted.op);
+      refuse(life, error, admitted.who, admitted.op);
       throw error;
+    } finally {
+      leave();
     }
   }
 
-  /** Best effort: nothing was given, so a trail that cannot take it changes nothing for who was refused. */
-  async #refuse(life: Life, error: unknown, who: Who, op: OperationName | undefined): Promise<void> {
-    const { code, message } = toWireError(error);
-    const outcome = error instanceof VgasError ? "refused" : "failed";
-    await life.opened
-      .then(({ journal }) => journal.note({ op: op ?? "unknown", outcome, who, why: `${code}: ${message}` }))
-      .catch(() => undefined);
+  /** Operators always get in. @throws VgasError MAILBOX_FULL for a user who has too many requests under way */
+  #enter({ user, role }: Who): () => void {
+    if (OPERATORS.includes(role)) return () => undefined;
+    const busy = this.#busy.get(user) ?? 0;
+    if (busy >= MAX_BUSY) throw new VgasError("MAILBOX_FULL", `${user} has ${busy} requests to the vault under way`);
+    this.#busy.set(user, busy + 1);
+    return () => {
+      const left = (this.#busy.get(user) ?? 1) - 1;
+      if (left > 0) this.#busy.set(user, left);
+      else this.#busy.delete(user);
+    };
   }
 
   #living(): Life {
@@ -187,4 +214,11 @@ function checkState(op: OperationName, { state, why }: ReturnType<Look>): void {
       ? new VgasError(code, message)
       : new VgasError("AUDIT_FAILED", `the vault has failed: ${why}`);
   }
+}
+
+/** Nothing was given, so nobody waits until it is written down. */
+function refuse(life: Life, error: unknown, who: Who | undefined, op: OperationName | undefined): void {
+  const { code, message } = toWireError(error);
+  const outcome = error instanceof VgasError ? "refused" : "failed";
+  life.refusals.count({ who, op, outcome, why: `${code}: ${message}` });
 }

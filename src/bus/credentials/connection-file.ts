@@ -2,11 +2,11 @@
  * What `vgas connection` prints and `--connection` reads: everything a client or a node needs to reach a swarm.
  *
  * ```
- * {url, nkeySeedFile, caFile?, inboxPrefix}     files of this machine
- * {url, nkeySeed, ca?, inboxPrefix}             --inline: the secret itself, for another machine
+ * {url, nkeySeedFile, caFile?, inboxPrefix, vaultKey?}     files of this machine
+ * {url, nkeySeed, ca?, inboxPrefix, vaultKey?}             --inline: the secret itself, for another machine
  * ```
  *
- * The user's name is the inbox prefix behind `_INBOX.`; for a node's credential it is the host id.
+ * `vaultKey` is there for an admin: the public nkey by which the vault's node proves itself before a secret is sent to it. The user's name is the inbox prefix behind `_INBOX.`; for a node's credential it is the host id.
  */
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
@@ -19,9 +19,12 @@ import { parseSeed, readSeed } from "./user-records.ts";
 /** `nats://host:port` or `tls://host:port`, several separated by commas. */
 const URLS = /^(?:nats|tls):\/\/[^\s,/@]+(?:,(?:nats|tls):\/\/[^\s,/@]+)*$/;
 
+const PUBLIC_NKEY = /^U[A-Z2-7]{55}$/;
+
 const common = {
   url: z.string().regex(URLS, "must be nats://host:port or tls://host:port, several separated by commas"),
   inboxPrefix: z.string().refine((prefix) => userOf(prefix) !== undefined, "must be _INBOX.<user>"),
+  vaultKey: z.string().regex(PUBLIC_NKEY, "must be the public nkey of a user, U…").optional(),
 };
 const byFile = z.object({ ...common, nkeySeedFile: z.string().min(1), caFile: z.string().min(1).optional() });
 const inline = z.object({ ...common, nkeySeed: z.string().min(1), ca: z.string().min(1).optional() });
@@ -41,6 +44,8 @@ export interface ResolvedConnection {
   readonly seed: Uint8Array;
   /** PEM of the authority to trust, if the swarm has one of its own. */
   readonly ca: string | undefined;
+  /** Public nkey (`U…`) of the node that runs the vault, in the description of an admin. */
+  readonly vaultKey?: string | undefined;
 }
 
 /**
@@ -67,16 +72,16 @@ export function parseConnection(text: string): ConnectionDescription {
 
 /** Reads the files that the description names. @throws VgasError CONFIG, or NOT_FOUND if the seed is missing */
 export async function resolveConnection(description: ConnectionDescription): Promise<ResolvedConnection> {
-  const { url, inboxPrefix: prefix } = description;
+  const { url, inboxPrefix: prefix, vaultKey } = description;
   const user = userOf(prefix);
   if (user === undefined) throw new VgasError("CONFIG", `"inboxPrefix" must be _INBOX.<user>, got "${prefix}"`);
   if ("nkeySeed" in description) {
     const seed = parseSeed(description.nkeySeed, 'the connection\'s "nkeySeed"');
-    return { url, user, inboxPrefix: prefix, seed, ca: description.ca };
+    return { url, user, inboxPrefix: prefix, seed, ca: description.ca, vaultKey };
   }
   const seed = await readSeed(description.nkeySeedFile);
   const ca = description.caFile === undefined ? undefined : await readAuthority(description.caFile);
-  return { url, user, inboxPrefix: prefix, seed, ca };
+  return { url, user, inboxPrefix: prefix, seed, ca, vaultKey };
 }
 
 /** What to describe: a credential as `Credentials` gives it, and where the broker is reached. */
@@ -84,13 +89,15 @@ export interface DescribeOptions {
   readonly url: string;
   readonly credential: { readonly user: string; readonly seed: Uint8Array; readonly seedFile: string };
   readonly caFile?: string;
+  /** For who seals secrets for the vault: public nkey of the node that runs it. */
+  readonly vaultKey?: string | undefined;
   /** Put the secrets themselves in. */
   readonly inline?: boolean;
 }
 
 export async function describeConnection(options: DescribeOptions): Promise<ConnectionDescription> {
-  const { url, credential, caFile } = options;
-  const shared = { url, inboxPrefix: inboxPrefix(credential.user) };
+  const { url, credential, caFile, vaultKey } = options;
+  const shared = { url, inboxPrefix: inboxPrefix(credential.user), ...(vaultKey === undefined ? {} : { vaultKey }) };
   if (options.inline !== true) {
     return { ...shared, nkeySeedFile: credential.seedFile, ...(caFile === undefined ? {} : { caFile }) };
   }

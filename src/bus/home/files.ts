@@ -25,19 +25,20 @@ export function diskError(thrown: unknown, doing: string): VgasError {
   return new VgasError("CONFIG", `cannot ${doing}: ${remedy ?? `the system says ${code}`}`, { cause: thrown });
 }
 
-const MAY_NOT = "permission is refused; make it yours (chown, chmod u+rwX), or give another --home";
-const NO_ROOM = "no space is left on that disk; free some, or give another --home";
+// No word of another --home for what also happens to a node that runs: its vault and its queue are in the one that it has.
+const MAY_NOT = "permission is refused: make it yours (chown, chmod u+rwX)";
+const NO_ROOM = "no space is left on that disk: free some";
 const NOT_A_DIRECTORY = "part of the path is a file, not a directory; move it away, or give another --home";
 const REMEDIES: Readonly<Record<string, string>> = {
   EACCES: MAY_NOT,
   EPERM: MAY_NOT,
-  EROFS: "that file system is read-only; give another --home",
+  EROFS: "that file system is read-only: make it writable",
   ENOSPC: NO_ROOM,
-  EDQUOT: "your disk quota is used up; free some space, or give another --home",
+  EDQUOT: "your disk quota is used up: free some space",
   ENOTDIR: NOT_A_DIRECTORY,
   EEXIST: NOT_A_DIRECTORY,
-  EISDIR: "it is a directory, not a file; move it away",
-  ENOENT: "it does not exist",
+  EISDIR: "it is a directory, not a file",
+  ENOENT: "it, or the directory that it is in, does not exist",
   ENAMETOOLONG: "the path is too long; give a shorter --home",
   EMFILE: "too many files are open; raise the limit (ulimit -n)",
   ENFILE: "the machine has too many files open",

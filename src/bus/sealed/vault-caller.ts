@@ -6,6 +6,8 @@
  * 2. A request is repeated, once and as a new one, only where the vault has refused the first unread: it was made for an
  *    earlier life, or by a clock that has gone astray since.
  * 3. Secrets are sealed anew for each request and never kept.
+ * 4. A secret is sealed only for a life whose `hello` was signed by the vault's node, for a challenge of this caller's: anybody may
+ *    answer a request on the bus. A caller that does not know the vault's key seals nothing.
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { z } from "zod";
@@ -21,12 +23,15 @@ import {
 } from "../../protocols/vault/messages.ts";
 import { OPERATIONS, type OperationName, type OperationReply } from "../../protocols/vault/operations.ts";
 import { encode } from "../codec/codec.ts";
+import { isHelloOf } from "./hello-signature.ts";
 import { sealBox, secretContext } from "./sealed-box.ts";
 import type { Secret } from "./secret.ts";
 import type { Signer } from "./signing.ts";
 
 /** A life of the vault is asked about anew after this long: two clocks that are told of each other drift little in it, ms. */
 const HELLO_MAX_AGE_MS = 60_000;
+
+const CHALLENGE_BYTES = 32;
 
 /** Between wall clock and monotonic clock; more, and one of them was set or this machine slept, ms. */
 const MAX_DISAGREEMENT_MS = 5_000;
@@ -58,6 +63,8 @@ export interface VaultCallerOptions {
   readonly ask: Ask;
   readonly signer: Signer;
   readonly clock: Clock;
+  /** Public nkey (`U…`) of the node that runs the vault, from where it cannot be forged. Without it, no secret can be sealed. */
+  readonly vaultKey?: string | undefined;
 }
 
 /** What `hello` said, and when by our clocks. */
@@ -71,18 +78,21 @@ export class VaultCaller {
   readonly #ask: Ask;
   readonly #signer: Signer;
   readonly #clock: Clock;
+  readonly #vaultKey: string | undefined;
   #life: Life | undefined;
 
-  constructor({ ask, signer, clock }: VaultCallerOptions) {
+  constructor({ ask, signer, clock, vaultKey }: VaultCallerOptions) {
     this.#ask = ask;
     this.#signer = signer;
     this.#clock = clock;
+    this.#vaultKey = vaultKey;
   }
 
   /**
-   * Asks the vault who it is and how it does; not signed.
+   * Asks the vault who it is and how it does. The request is not signed; the answer is if this caller knows the vault's key.
    *
-   * @throws VgasError what `ask` throws, INTERNAL if something else answered
+   * @throws VgasError what `ask` throws, INTERNAL if something else answered, PERMISSION_DENIED if the answer is not signed by
+   *   the vault
    */
   async hello(options: CallOptions): Promise<Hello> {
     return (await this.#greet(options)).hello;
@@ -91,7 +101,8 @@ export class VaultCaller {
   /**
    * Asks for one operation. `args` may be made from a sealer: then it is called again for a request that is repeated.
    *
-   * @throws VgasError the vault's refusal, what `ask` throws, INTERNAL if the answer is not one of this operation
+   * @throws VgasError the vault's refusal, what `ask` throws, INTERNAL if the answer is not one of this operation; as `hello`;
+   *   CONFIG if `args` seals and the vault's key is not known
    */
   async call<Name extends OperationName>(
     op: Name,
@@ -135,7 +146,10 @@ export class VaultCaller {
   ): Promise<Answer<Name>> {
     const { boot, publicKey } = life.hello;
     const nonce = randomBytes(NONCE_BYTES);
-    const seal: Seal = (secret) => secret.use((bytes) => sealBox(publicKey, bytes, secretContext(op, boot, nonce)));
+    const seal: Seal = (secret) => {
+      if (this.#vaultKey === undefined) throw unknownVault();
+      return secret.use((bytes) => sealBox(publicKey, bytes, secretContext(op, boot, nonce)));
+    };
     const request: Request = {
       v: 1,
       op,
@@ -154,9 +168,13 @@ export class VaultCaller {
   }
 
   async #greet({ timeoutMs, signal }: CallOptions): Promise<Life> {
-    const answer = await this.#ask({ type: "hello" }, { timeoutMs, ...(signal ? { signal } : {}) });
+    const challenge = randomBytes(CHALLENGE_BYTES);
+    const message = { type: "hello", ...(this.#vaultKey !== undefined && { challenge }) };
+    const answer = await this.#ask(message, { timeoutMs, ...(signal ? { signal } : {}) });
     const parsed = helloSchema.safeParse(answer);
     if (!parsed.success) throw new VgasError("INTERNAL", "what answered for the vault is no vault");
+    if (this.#vaultKey !== undefined && !isHelloOf(this.#vaultKey, parsed.data, challenge))
+      throw forged(this.#vaultKey);
     const life = { hello: parsed.data, heardAt: this.#clock.monotonic(), heardAtWall: this.#clock.now() };
     this.#life = life;
     return life;
@@ -181,4 +199,20 @@ export class VaultCaller {
     if (left <= 0) throw new VgasError("TIMEOUT", `vault.${op} timed out after ${timeoutMs} ms`);
     return Math.ceil(left);
   }
+}
+
+function forged(vaultKey: string): VgasError {
+  return new VgasError(
+    "PERMISSION_DENIED",
+    `what answered for the vault is not signed by the vault's node, whose key is ${vaultKey}: somebody else answers in its place, ` +
+      "or the node has another key now and the connection file is of before: make it anew, `vgas connection --role admin`",
+  );
+}
+
+function unknownVault(): VgasError {
+  return new VgasError(
+    "CONFIG",
+    "nothing secret is sent to a vault that cannot prove itself, and this connection does not hold the vault's key: make the " +
+      "connection file anew: `vgas connection --role admin`",
+  );
 }

@@ -32,10 +32,17 @@ export function addConnection(program: Command, cli: Cli): void {
         throw new VgasError("CONFIG", message);
       }
       const { url } = await connectionOfHome(config.home);
-      const credential = await credentialOf(await openHome(config.home), flags.role);
-      const described = await describeConnection({ url, credential, inline: flags.inline ?? false });
+      const home = await openHome(config.home);
+      const credential = await credentialOf(home, flags.role);
+      const vaultKey = await vaultKeyOf(home, flags.role);
+      const described = await describeConnection({ url, credential, vaultKey, inline: flags.inline ?? false });
       cli.terminal.data(JSON.stringify(described));
     });
+}
+
+/** Only an admin sends secrets to the vault, which the node of this home runs. */
+async function vaultKeyOf(home: Home, role: Role): Promise<string | undefined> {
+  return role === "admin" ? (await home.credentials.find("system"))?.publicKey : undefined;
 }
 
 async function credentialOf(home: Home, role: Role): Promise<Credential> {

@@ -1,6 +1,7 @@
 /** A provider's key as everybody may see it: its settings, its state and its use. The key itself is in none of these. */
 import { z } from "zod";
 import { isToken } from "../tokens.ts";
+import { carriesKeys } from "./header-names.ts";
 
 export const token = z.string().refine(isToken, "must be a token [A-Za-z0-9_-]{1,64}");
 const count = z.number().int().min(0);
@@ -20,7 +21,7 @@ export const budget = z.strictObject({
 });
 export type Budget = z.infer<typeof budget>;
 
-/** What an operator sets for a key. */
+/** The settings of a key, as the vault keeps them. */
 export const keySettings = z.strictObject({
   /** Name of the header that carries the key, and what stands before it: `authorization`, `Bearer `. */
   header: z
@@ -45,7 +46,15 @@ export const keySettings = z.strictObject({
 });
 export type KeySettings = z.infer<typeof keySettings>;
 
-const { shape } = keySettings;
+/** What an operator sets for a new key. Stricter than what is kept: what was accepted once must stay readable. */
+export const newKeySettings = keySettings.extend({
+  header: keySettings.shape.header.refine(
+    (name) => name === undefined || carriesKeys(name),
+    "must not be a header of the connection or the message's frame, such as host: no key can be carried in one",
+  ),
+});
+
+const { shape } = newKeySettings;
 
 /** New settings for a key that is there: those given; null takes one away, so that its default holds again. */
 export const settingsChange = z.strictObject({

@@ -3,12 +3,16 @@
  *
  * | message | sender | reply |
  * |---|---|---|
- * | `hello {}` | anyone allowed | Hello: what a request must name |
+ * | `hello {challenge?}` | anyone allowed | Hello: what a request must name, signed if there was a challenge |
  * | `operation {user, body, signature}` | anyone allowed | what operations.ts says, or an error |
  *
  * `body` is the msgpack form of Request and is signed as it is, with the sender's nkey (Ed25519), behind REQUEST_DOMAIN. A request
  * is good for one vault process (`boot`), once (`nonce`), within REQUEST_WINDOW_MS of the vault's own clock: a sender reckons
  * that clock from `hello`, so the machines' clocks need not agree.
+ *
+ * NATS does not check who answers: a worker may publish to any inbox. So whoever seals a secret for the vault sends a challenge
+ * with `hello` and takes the key only from an answer that the vault's node has signed, with the `system` nkey of its home: Ed25519
+ * over HELLO_DOMAIN and the msgpack form of `{boot, now, publicKey, challenge}`, keys in this order.
  */
 import { z } from "zod";
 
@@ -16,6 +20,7 @@ import { z } from "zod";
 export const VAULT = "vault";
 
 /** What a signature covers besides the bytes themselves, so that none can be taken for another. */
+export const HELLO_DOMAIN = "vgas.vault.hello.v1\0";
 export const REQUEST_DOMAIN = "vgas.vault.request.v1\0";
 export const GRANT_DOMAIN = "vgas.vault.grant.v1\0";
 export const CHECKPOINT_DOMAIN = "vgas.vault.checkpoint.v1\0";
@@ -23,6 +28,10 @@ export const CHECKPOINT_DOMAIN = "vgas.vault.checkpoint.v1\0";
 /** How old a request may be, and how far ahead, ms. Its nonce is remembered for as long. */
 export const REQUEST_WINDOW_MS = 30_000;
 export const NONCE_BYTES = 16;
+
+/** A challenge is random; shorter ones could meet again, longer ones say nothing more. */
+const MIN_CHALLENGE_BYTES = 16;
+const MAX_CHALLENGE_BYTES = 64;
 
 const bytes = (length: number) =>
   z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length === length, `must be ${length} bytes`);
@@ -44,8 +53,21 @@ export const hello = z.object({
   why: z.string().optional(),
   vaultId: z.string().optional(),
   host: z.string(),
+  /** Of the vault's node; there if there was a challenge. */
+  signature: bytes(64).optional(),
 });
 export type Hello = z.infer<typeof hello>;
+
+export const helloMessage = z.strictObject({
+  /** Random, and of this message alone. */
+  challenge: z
+    .custom<Uint8Array>(
+      (value) =>
+        value instanceof Uint8Array && value.length >= MIN_CHALLENGE_BYTES && value.length <= MAX_CHALLENGE_BYTES,
+      `must be ${MIN_CHALLENGE_BYTES} to ${MAX_CHALLENGE_BYTES} bytes`,
+    )
+    .optional(),
+});
 
 export const request = z.strictObject({
   v: z.literal(1),
@@ -80,7 +102,7 @@ export type Grant = z.infer<typeof grant>;
 export const signedGrant = z.strictObject({ user: z.string().max(64), body: anyBytes, signature: bytes(64) });
 
 export const VAULT_PROTOCOL = {
-  hello: { schema: z.strictObject({}), reply: hello },
+  hello: { schema: helloMessage, reply: hello },
   // What an operation replies is checked by the vault itself, against the table of operations.
   operation: { schema: operationMessage, reply: z.unknown() },
 } as const;

@@ -14,7 +14,7 @@
  */
 import { z } from "zod";
 import type { UserRole } from "../roles.ts";
-import { keySettings, keyView, settingsChange, token, USAGE_GROUPS, usage } from "./keys.ts";
+import { keyView, newKeySettings, settingsChange, token, USAGE_GROUPS, usage } from "./keys.ts";
 
 const count = z.number().int().min(0);
 /** Bytes of a msgpack bin: msgpackr gives a Buffer, which is a Uint8Array. */
@@ -57,12 +57,15 @@ const call = z.discriminatedUnion("action", [
   z.strictObject({
     action: z.literal("write"),
     call: z.string().max(64),
-    /** 1 for the first piece after the one that `open` carried. */
+    /** 1 for the first piece after the one that `open` carried. The next is INVALID until this one has its reply. */
     seq: count,
     data: bytes(CALL_CHUNK_BYTES),
     more: z.boolean(),
   }),
-  /** Answers when there is something, or after 15 s with nothing. Asked again with the same `seq`, it answers the same. */
+  /**
+   * Answers when there is something, or after 15 s with nothing. `seq` counts from 1; asked again with the same one, it answers
+   * the same, and who still waited gets TIMEOUT.
+   */
   z.strictObject({ action: z.literal("read"), call: z.string().max(64), seq: count }),
   z.strictObject({ action: z.literal("cancel"), call: z.string().max(64) }),
 ]);
@@ -97,7 +100,12 @@ const READERS = ["admin", "system", "observer"] as const;
 const NODES = ["worker", "dispatcher", "system"] as const;
 
 export const OPERATIONS = {
-  init: operation(OPERATORS, z.strictObject({ sealed }), z.object({ vaultId: z.string(), generation: count })),
+  /** `acceptRollback`: the swarm had another vault, which is gone for good. */
+  init: operation(
+    OPERATORS,
+    z.strictObject({ sealed, acceptRollback: z.boolean().optional() }),
+    z.object({ vaultId: z.string(), generation: count }),
+  ),
   unseal: operation(
     OPERATORS,
     /** `acceptRollback`: an older file was put back on purpose. */
@@ -109,7 +117,7 @@ export const OPERATIONS = {
   store: operation(
     OPERATORS,
     z.union([
-      z.strictObject({ ...key, sealed, settings: keySettings }),
+      z.strictObject({ ...key, sealed, settings: newKeySettings }),
       z.strictObject({ ...key, sealed: z.undefined().optional(), settings: settingsChange }),
     ]),
     keyView,
@@ -151,7 +159,13 @@ export const OPERATIONS = {
         .object({
           ok: z.boolean(),
           records: count,
+          /** Those of the vault's node that agree. */
           checkpoints: count,
+          /** Checkpoints of a trail that was gone when this one began. */
+          earlier: count.optional(),
+          /** Messages of the stream of checkpoints that the node's present credential did not sign, and the first one's sequence there. */
+          unknown: count.optional(),
+          unknownAt: count.optional(),
           /** Sequence of the first record that is wrong. */
           at: count.optional(),
           problem: z.string().optional(),

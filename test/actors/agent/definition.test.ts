@@ -4,7 +4,7 @@ import { type AgentDefinition, resolveAgent } from "../../../src/actors/agent/de
 import { agentGroup } from "../../../src/protocols/host-messages.ts";
 
 const run = (): null => null;
-const resolve = (more: Partial<Record<keyof AgentDefinition, unknown>>) =>
+const resolve = (more: Partial<Record<keyof AgentDefinition, unknown>> & Readonly<Record<string, unknown>>) =>
   resolveAgent({ kind: "ask", run, ...more }, { pool: "default", slots: 16 }, "agent 0");
 
 describe("the providers of an agent", () => {
@@ -32,5 +32,23 @@ describe("the providers of an agent", () => {
     const [plain, keyed] = groups.map((group) => agentGroup.parse(group));
     expect(plain).not.toHaveProperty("providers");
     expect(keyed).toEqual({ pool: "default", kinds: ["ask"], first: 1, count: 2, slots: 16, providers: ["openai"] });
+  });
+});
+
+describe("the fields of a definition", () => {
+  it.each([
+    ["instnces", "instances"],
+    ["Instances", "instances"],
+    ["provider", "providers"],
+    ["slot", "slots"],
+    ["poool", "pool"],
+  ])("%s is taken for a mistake for %s", (name, meant) => {
+    expect(() => resolve({ [name]: 1 })).toThrow(
+      expect.objectContaining({ code: "CONFIG", message: expect.stringContaining(`did you mean "${meant}"`) }),
+    );
+  });
+
+  it("may be others of the user's own", () => {
+    expect(resolve({ cache: new Map(), runs: 0, poolSize: 4 }).instances).toBe(1);
   });
 });

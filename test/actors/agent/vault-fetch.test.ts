@@ -107,6 +107,19 @@ describe("a brokered fetch", () => {
     expect(await generating.json()).toMatchObject({ body: "generated" });
   });
 
+  it("says the length of a body itself, whatever the caller says of it", async () => {
+    const upstream = await server(echo);
+    const by = brokered([upstream]);
+    for (const body of ["text", "", undefined]) {
+      const init = { method: "POST", headers: { "content-length": "7" }, ...(body !== undefined && { body }) };
+      const got = (await (await by.fetch(upstream.origin, init)).json()) as Echo;
+      expect([got.body, got.headers["content-length"]]).toEqual([body ?? "", String(body?.length ?? 0)]);
+    }
+    const headers = { "content-length": "12" };
+    const streamed = await by.fetch(upstream.origin, { method: "POST", body: streamOf(12), headers });
+    expect(await streamed.json()).toMatchObject({ body: "012345678901", headers });
+  });
+
   it("takes a Request, with an init over it", async () => {
     const upstream = await server(echo);
     const by = brokered([upstream]);
@@ -519,6 +532,22 @@ describe("a lost answer", () => {
       expect(lost()).toBe(2);
     }
     expect(by.usages).toHaveLength(2);
+  });
+
+  it("is not lost when the vault hears the repetition before what it repeats", async () => {
+    const upstream = await server((request, response) => request.pipe(response));
+    const by = brokered([upstream]);
+    const body = Buffer.alloc(1_000_000, "0123456789");
+    let late = 0;
+    const port: BrokerPort = (request, options) => {
+      const reply = by.port(request, options);
+      // The same once more, for somebody who does not wait for it any more.
+      if (request.action === "read" && late++ < 20) void by.port(request, options).catch(() => undefined);
+      return reply;
+    };
+    const response = await by.fetch(upstream.origin, { method: "POST", body }, port);
+    expect(digest(new Uint8Array(await response.arrayBuffer()))).toBe(digest(body));
+    expect(late).toBeGreaterThan(5);
   });
 
   it("to an opening is not: the call may have been made", async () => {

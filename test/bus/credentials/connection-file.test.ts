@@ -47,6 +47,16 @@ describe("the connection that `vgas connection` prints", () => {
     expect(resolved).toMatchObject({ user: "client", ca: "PEM", seed: credential.seed });
   });
 
+  it.each([false, true])("holds the vault's key for who seals secrets for it, inline: %s", async (inline) => {
+    const home = await temporaryHome();
+    const credential = await home.credentials.ensureRole("admin");
+    const vaultKey = createUser().getPublicKey();
+    const described = await describeConnection({ url: URL, credential, vaultKey, inline });
+    expect(described).toMatchObject({ vaultKey });
+    const text = JSON.stringify(described);
+    expect(await resolveConnection(parseConnection(text))).toMatchObject({ user: "admin", vaultKey });
+  });
+
   it.each([
     ["no JSON", "nats://x", /not JSON/],
     ["neither seed", JSON.stringify({ url: URL, inboxPrefix: "_INBOX.a" }), /exactly one/],
@@ -63,6 +73,11 @@ describe("the connection that `vgas connection` prints", () => {
     ],
     ["a foreign inbox prefix", JSON.stringify({ url: URL, inboxPrefix: "_INBOX.>", nkeySeed: seed }), /_INBOX.<user>/],
     ["no inbox prefix", JSON.stringify({ url: URL, nkeySeed: seed }), /inboxPrefix/],
+    [
+      "a vault's key that is none",
+      JSON.stringify({ url: URL, inboxPrefix: "_INBOX.a", nkeySeed: seed, vaultKey: "UNONE" }),
+      /"vaultKey" must be the public nkey/,
+    ],
     ["null", "null", /exactly one/],
   ])("is refused with %s, and the seed is not quoted", (_, text, message) => {
     const read = (): unknown => parseConnection(text);

@@ -2,16 +2,25 @@ import { createHash } from "node:crypto";
 import { createUser } from "@nats-io/nkeys";
 import { describe, expect, it } from "vitest";
 import { decode } from "../../../src/bus/codec/codec.ts";
+import { signHello } from "../../../src/bus/sealed/hello-signature.ts";
 import { type BoxKeys, generateBoxKeys, openBox, secretContext } from "../../../src/bus/sealed/sealed-box.ts";
 import { Secret } from "../../../src/bus/sealed/secret.ts";
 import { signerOf, verifySignature } from "../../../src/bus/sealed/signing.ts";
 import { type Ask, VaultCaller } from "../../../src/bus/sealed/vault-caller.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";
-import { operationMessage, REQUEST_DOMAIN, type Request, request } from "../../../src/protocols/vault/messages.ts";
+import {
+  type Hello,
+  helloMessage,
+  operationMessage,
+  REQUEST_DOMAIN,
+  type Request,
+  request,
+} from "../../../src/protocols/vault/messages.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 
 const seed = createUser().getSeed();
 const signer = signerOf("nodeone", seed);
+const node = signerOf("system", createUser().getSeed());
 
 /** A vault as far as a caller sees it: checks every request, and answers what the test says. */
 class FakeVault {
@@ -19,12 +28,18 @@ class FakeVault {
   /** Its own clock, ms ahead of the caller's. */
   ahead = 5_000_000;
   keys: BoxKeys = generateBoxKeys();
-  hellos = 0;
+  readonly challenges: (Uint8Array | undefined)[] = [];
+  /** What becomes of its `hello` on the way. */
+  forge: (hello: Hello, challenge: Uint8Array) => object = (hello) => hello;
   readonly requests: Request[] = [];
   readonly bodies: Uint8Array[] = [];
   readonly timeouts: number[] = [];
   answer: (asked: Request) => unknown = () => ({});
   readonly #clock: ManualClock;
+
+  get hellos(): number {
+    return this.challenges.length;
+  }
 
   constructor(clock: ManualClock) {
     this.#clock = clock;
@@ -35,8 +50,14 @@ class FakeVault {
     this.timeouts.push(timeoutMs);
     const now = this.#clock.monotonic() + this.ahead;
     if (message.type === "hello") {
-      this.hellos++;
-      return { v: 1, boot: this.boot, now, publicKey: this.keys.publicKey, state: "unsealed", host: "nodezero" };
+      const { type: _, ...greeting } = message;
+      const { challenge } = helloMessage.parse(greeting);
+      this.challenges.push(challenge);
+      const hello: Hello = {
+        ...{ v: 1, boot: this.boot, now, publicKey: this.keys.publicKey, state: "unsealed", host: "nodezero" },
+      };
+      if (challenge === undefined) return hello;
+      return this.forge({ ...hello, signature: signHello(node, hello, challenge) }, challenge);
     }
     const { type, ...fields } = message;
     const { user, body, signature } = operationMessage.parse(fields);
@@ -56,7 +77,7 @@ class FakeVault {
 function start(): { clock: ManualClock; vault: FakeVault; caller: VaultCaller } {
   const clock = new ManualClock();
   const vault = new FakeVault(clock);
-  return { clock, vault, caller: new VaultCaller({ ask: vault.ask, signer, clock }) };
+  return { clock, vault, caller: new VaultCaller({ ask: vault.ask, signer, clock, vaultKey: node.publicKey }) };
 }
 
 const options = { timeoutMs: 1_000 };
@@ -171,6 +192,76 @@ describe("VaultCaller", () => {
     await expect(caller.call("list", {}, options)).rejects.toMatchObject({ code: "INTERNAL" });
     const other = new VaultCaller({ ask: async () => ({ hello: "world" }), signer, clock: new ManualClock() });
     await expect(other.hello(options)).rejects.toMatchObject({ code: "INTERNAL" });
+  });
+
+  it("gives a challenge with each hello, and never the same", async () => {
+    const { vault, caller } = start();
+    await caller.hello(options);
+    await caller.hello(options);
+    const [one, two] = vault.challenges;
+    expect(one).toHaveLength(32);
+    expect(two).toHaveLength(32);
+    expect(Buffer.from(one ?? "")).not.toEqual(Buffer.from(two ?? ""));
+  });
+
+  const evil = generateBoxKeys();
+  const liar = signerOf("system", createUser().getSeed());
+  it.each<[string, FakeVault["forge"]]>([
+    ["without a signature", ({ signature: _, ...hello }) => ({ ...hello, publicKey: evil.publicKey })],
+    ["with another box key", (hello) => ({ ...hello, publicKey: evil.publicKey })],
+    ["of another life", (hello) => ({ ...hello, boot: "life-0" })],
+    ["of another time", (hello) => ({ ...hello, now: hello.now - 1 })],
+    [
+      "signed by another user",
+      (hello, challenge) => {
+        const forged = { ...hello, publicKey: evil.publicKey };
+        return { ...forged, signature: signHello(liar, forged, challenge) };
+      },
+    ],
+    ["signed for another challenge", (hello) => ({ ...hello, signature: signHello(node, hello, Buffer.alloc(32, 7)) })],
+  ])("seals nothing for an answer %s, and asks it nothing", async (_, forge) => {
+    const { vault, caller } = start();
+    vault.forge = forge;
+    let sealed = 0;
+    const store = caller.call(
+      "unseal",
+      (seal) => {
+        sealed++;
+        return { sealed: seal(Secret.fromUtf8("passphrase")) };
+      },
+      options,
+    );
+    await expect(store).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: expect.stringContaining(node.publicKey),
+    });
+    await expect(caller.hello(options)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    expect([sealed, vault.requests.length, vault.hellos]).toEqual([0, 0, 2]);
+    vault.forge = (hello) => hello;
+    await caller.call("seal", {}, options);
+  });
+
+  it("checks the life that it goes on with as it did the first", async () => {
+    const { vault, caller } = start();
+    await caller.call("seal", {}, options);
+    vault.boot = "life-2";
+    vault.forge = (hello) => ({ ...hello, publicKey: evil.publicKey });
+    await expect(caller.call("seal", {}, options)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    expect(vault.requests.map(({ boot }) => boot)).toEqual(["life-1", "life-1"]);
+  });
+
+  it("does all but sealing where it does not know the vault's key", async () => {
+    const { clock, vault } = start();
+    const caller = new VaultCaller({ ask: vault.ask, signer, clock });
+    await caller.call("seal", {}, options);
+    const secret = Secret.fromUtf8("passphrase");
+    const unseal = caller.call("unseal", (seal) => ({ sealed: seal(secret) }), options);
+    await expect(unseal).rejects.toMatchObject({
+      code: "CONFIG",
+      message: expect.stringContaining("make the connection file anew: `vgas connection --role admin`"),
+    });
+    expect(vault.requests.map(({ op }) => op)).toEqual(["seal"]);
+    expect(vault.challenges).toEqual([undefined]);
   });
 
   it("ends with its signal", async () => {

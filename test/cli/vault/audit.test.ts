@@ -29,8 +29,22 @@ describe("audit", () => {
     const json = await vgas(["vault", "audit", "list", "--json", ...home]);
     expect(json.out).toBe(`${all.join("\n")}\n`);
     const some = await vgas(["vault", "audit", "list", "--after", "7", "--limit", "2", ...home]);
-    expect(some.out).toMatch(/^ +8 {2}2026-01-02 00:00:00Z {2}store +refused {2}by n1 \(worker\) {2}NO: x\n +9 /);
+    expect(some.out).toMatch(/^ +8 {2}2026-01-02 00:00:00Z {2}store +refused {3}by n1 \(worker\) {2}NO: x\n +9 /);
     expect(some.out.trim().split("\n")).toHaveLength(2);
+  });
+
+  test("list tells what was intended from what was done", async () => {
+    const write = {
+      seq: 1,
+      at: Date.UTC(2026, 0, 2),
+      op: "store",
+      outcome: "ok",
+      detail: { intended: true, generation: 2 },
+    };
+    const done = { ...write, seq: 2, detail: { generation: 2 } };
+    vault.answers = { audit: { records: [JSON.stringify(write), JSON.stringify(done)] } };
+    const { out } = await vgas(["vault", "audit", "list", ...home]);
+    expect(out).toMatch(/^ +1 .* store +intended {2}generation=2\n +2 .* store +ok +generation=2\n$/);
   });
 
   test("--follow goes on until Ctrl-C, and leaves out that it reads", async () => {
@@ -65,6 +79,20 @@ describe("audit", () => {
     const json = await vgas(["vault", "audit", "verify", "--json", ...home]);
     expect(JSON.parse(json.out)).toEqual(verdict);
     expect(json.code).toBe(1);
+  });
+
+  test("verify warns of checkpoints of unknown signers, and where there is none at all", async () => {
+    vault.answers = { audit: { verdict: { ok: true, records: 12, checkpoints: 3, unknown: 2, unknownAt: 7 } } };
+    const some = await vgas(["vault", "audit", "verify", ...home]);
+    expect(some.out).toMatch(
+      /^ok: 12 records and 3 checkpoints, .*\nwarning: 2 checkpoints of unknown signers, .* message 7/,
+    );
+    expect(some.out).not.toContain("no checkpoint was found");
+    expect(some.code).toBe(0);
+    vault.answers = { audit: { verdict: { ok: true, records: 12, checkpoints: 0 } } };
+    const none = await vgas(["vault", "audit", "verify", ...home]);
+    expect(none.out).toMatch(/^ok: 12 records and 0 checkpoints, .*\nwarning: no checkpoint was found/);
+    expect(none.code).toBe(0);
   });
 });
 

@@ -8,8 +8,9 @@ import { decode, encode } from "../../../src/bus/codec/codec.ts";
 import { connectBus } from "../../../src/bus/connection.ts";
 import { type Home, openHome } from "../../../src/bus/home/home.ts";
 import { type NatsServer, startNatsServer } from "../../../src/bus/nats-server/server.ts";
+import { signHello } from "../../../src/bus/sealed/hello-signature.ts";
 import { generateBoxKeys, openBox, secretContext } from "../../../src/bus/sealed/sealed-box.ts";
-import { verifySignature } from "../../../src/bus/sealed/signing.ts";
+import { type Signer, signerOf, verifySignature } from "../../../src/bus/sealed/signing.ts";
 import { ensureTopology } from "../../../src/bus/topology.ts";
 import { toWireError, VgasError } from "../../../src/protocols/errors.ts";
 import { TOPOLOGY_DEFAULTS } from "../../../src/protocols/streams.ts";
@@ -18,6 +19,7 @@ import type { KeyView } from "../../../src/protocols/vault/keys.ts";
 import { NO_USAGE } from "../../../src/protocols/vault/keys.ts";
 import {
   type Hello,
+  helloMessage,
   operationMessage,
   REQUEST_DOMAIN,
   request,
@@ -72,6 +74,9 @@ export class FakeVault {
   why: string | undefined;
   answers: Partial<Record<OperationName, Answer>> = {};
   readonly #keys = generateBoxKeys();
+  /** Signs its `hello`: the home's node, unless a test puts somebody else in its place. */
+  signer: Signer | undefined;
+  #node: Signer | undefined;
   #opened: { readonly home: Home; readonly server: NatsServer; readonly bus: Bus } | undefined;
   #stop: (() => void) | undefined;
   #publicKeys = new Map<string, string>();
@@ -81,7 +86,9 @@ export class FakeVault {
     await home.lock();
     const onExit = (error: VgasError): void => console.error(error);
     const server = await startNatsServer({ home, port: 0, durability: "process", onExit });
-    const { seed, inboxPrefix } = await home.credentials.read("system");
+    const { user, seed, inboxPrefix } = await home.credentials.read("system");
+    this.#node = signerOf(user, seed);
+    this.reset();
     const bus = await connectBus({ url: server.url, seed, inboxPrefix, name: "vault" });
     this.#opened = { home, server, bus };
     for (const { user, publicKey } of await home.credentials.list()) this.#publicKeys.set(user, publicKey);
@@ -107,6 +114,7 @@ export class FakeVault {
     this.state = "unsealed";
     this.why = undefined;
     this.answers = {};
+    this.signer = this.#node;
   }
 
   async close(): Promise<void> {
@@ -133,23 +141,23 @@ export class FakeVault {
     let reply: object;
     try {
       const { type, ...fields } = decode(message.data) as { readonly type: string };
-      reply = { value: type === "hello" ? this.#hello() : this.#operate(fields) };
+      reply = { value: type === "hello" ? this.#hello(helloMessage.parse(fields).challenge) : this.#operate(fields) };
     } catch (error) {
       reply = { error: toWireError(error) };
     }
     bus.respond(message, encode(reply));
   }
 
-  #hello(): Hello {
+  #hello(challenge: Uint8Array | undefined): Hello {
+    const signed = { boot: "boot", now: Date.now(), publicKey: this.#keys.publicKey };
     return {
       v: 1,
-      boot: "boot",
-      now: Date.now(),
-      publicKey: this.#keys.publicKey,
+      ...signed,
       state: this.state,
       ...(this.why !== undefined && { why: this.why }),
       ...(this.state !== "uninitialised" && { vaultId: "vault-of-the-test" }),
       host: "master",
+      ...(challenge && this.signer && { signature: signHello(this.signer, signed, challenge) }),
     };
   }
 

@@ -58,6 +58,34 @@ describe("store", () => {
     ]);
   });
 
+  test("a key that is there already: says how to replace it and how to change its settings", async () => {
+    vault.answers = { store: new VgasError("CONFLICT", "there is a key openai/b already") };
+    const { code, err } = await vgas(["vault", "store", "openai", "--name", "b", ...home], { stdin: "sk" });
+    expect(err).toContain("`vgas vault rotate openai --name b`");
+    expect(err).toContain("`vgas vault store openai --name b --update`");
+    expect(code).toBe(1);
+  });
+
+  test("a key that can be sent nowhere is stored with a warning, which JSON leaves to its reader", async () => {
+    vault.answers = { store: { ...KEY, provider: "myco", settings: { origins: [], lease: true } } };
+    const leased = await vgas(["vault", "store", "myco", ...home], { stdin: "sk" });
+    expect(leased.err).toContain("warning: Agents can lease it, and make no calls with it: it has no --origin.");
+    expect(leased.err).toContain("`vgas vault store myco --name default --update --origin");
+    expect(leased.code).toBe(0);
+    const json = await vgas(["vault", "store", "myco", "--json", ...home], { stdin: "sk" });
+    expect(json.err).toBe("");
+    vault.answers = { store: { ...KEY, settings: { origins: ["https://a.example"] } } };
+    const sent = await vgas(["vault", "store", "openai", ...home], { stdin: "sk" });
+    expect(sent.err).not.toContain("warning");
+  });
+
+  test("--update leaves it to the vault whether http is good for a key whose other settings it knows", async () => {
+    vault.answers = { store: KEY };
+    const { code } = await vgas(["vault", "store", "myco", "--update", "--origin", "http://10.0.0.1", ...home]);
+    expect(code).toBe(0);
+    expect(vault.done).toMatchObject([{ args: { settings: { origins: ["http://10.0.0.1"] } } }]);
+  });
+
   test("--update changes what is given and resets what is named, and takes no key", async () => {
     vault.answers = { store: KEY };
     const { out } = await vgas(
@@ -121,11 +149,22 @@ describe("list, show and usage", () => {
     const { out } = await vgas(["vault", "show", "openai", ...home]);
     expect(out).toMatch(/^ends in +9876$/m);
     expect(out).toMatch(/^fingerprint +f00dcafe$/m);
-    expect(out).toMatch(/^used +3 calls, 1 lease, 0 errors, 1 200 tokens in \(0 cached\), 30 out, \$0\.001234$/m);
+    expect(out).toMatch(/^used +3 calls, 1 lease, 0 errors$/m);
+    expect(out).toMatch(/^tokens +1 200 in \(0 cached\), 30 out$/m);
+    expect(out).toMatch(/^cost +\$0\.001234$/m);
+    expect(out).toMatch(/^leases +yes/m);
     vault.answers = { show: new VgasError("NOT_FOUND", "there is no key openai/x") };
     const missing = await vgas(["vault", "show", "openai", "--name", "x", ...home]);
     expect(missing.err).toContain("there is no key openai/x");
+    expect(missing.err).toContain("`vgas vault list`");
     expect(missing.code).toBe(4);
+  });
+
+  test("show says why a key with a budget of tokens or cost is not leased", async () => {
+    const budget = { unit: "cost", per: "day", limit: 5, used: 0, reserved: 0, resetsAt: 0 } as const;
+    vault.answers = { show: { ...KEY, settings: { lease: true }, budgets: [budget] } };
+    const { out } = await vgas(["vault", "show", "openai", ...home]);
+    expect(out).toMatch(/^leases +no: it has a budget of tokens or cost/m);
   });
 
   test("usage groups as it is asked to, and ends with the total", async () => {
@@ -146,7 +185,7 @@ describe("list, show and usage", () => {
       "t1",
       ...home,
     ]);
-    expect(out.split("\n")[1]).toMatch(/^openai +chat .*\$1\.500000 +2026-01-02 00:00:00Z$/);
+    expect(out.split("\n")[1]).toMatch(/^openai +chat .*\$1\.500000 +2026-01-02 00:00Z$/);
     expect(out.split("\n")[2]).toMatch(/^total .*\$1\.500000 /);
     expect(vault.done).toMatchObject([{ args: { by: ["provider", "kind"], since: Date.UTC(2026, 0, 1), task: "t1" } }]);
     const json = await vgas(["vault", "usage", "--json", ...home]);

@@ -2,6 +2,7 @@
 import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { signerOf } from "../../../src/bus/sealed/signing.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";
 import { temporary, vgas } from "../support.ts";
 import { useFakeVault } from "./fake-vault.ts";
@@ -54,6 +55,28 @@ describe("init", () => {
     expect(vault.done.map(({ secret }) => secret)).toEqual([text.trimEnd(), text.trimEnd()]);
   });
 
+  test("says with --accept-rollback that the swarm's former vault is lost, and without it how to say so", async () => {
+    vault.state = "uninitialised";
+    vault.answers = {
+      init: (args) => (args["acceptRollback"] ? GENERATION : new VgasError("VAULT_ROLLED_BACK", "its file is gone")),
+    };
+    const passphrase = ["--passphrase-file", file("pass phrase")];
+    const refused = await vgas(["vault", "init", ...passphrase, ...home]);
+    expect(refused.err).toContain("`vgas vault init --accept-rollback`");
+    expect(refused.code).toBe(77);
+    const { code } = await vgas(["vault", "init", ...passphrase, "--accept-rollback", ...home]);
+    expect(code).toBe(0);
+    expect(vault.done.map(({ args }) => args)).toEqual([{}, { acceptRollback: true }]);
+  });
+
+  test("a passphrase that the vault refuses is told what to do about", async () => {
+    vault.state = "uninitialised";
+    vault.answers = { init: new VgasError("INVALID", "a passphrase must have more bytes") };
+    const { code, err } = await vgas(["vault", "init", "--passphrase-file", file("p"), ...home]);
+    expect(err).toContain("with another passphrase");
+    expect(code).toBe(2);
+  });
+
   test("makes nothing where a vault is already: exit code 1", async () => {
     const path = join(temporary(), "vault.key");
     const { code, err } = await vgas(["vault", "init", "--key-file", path, ...home]);
@@ -90,7 +113,8 @@ describe("secrets are refused before anything is sent", () => {
     const missing = await vgas(["vault", "unseal", "--passphrase-file", join(dir, "none"), ...home]);
     expect(missing.err).toContain("there is no file");
     const directory = await vgas(["vault", "unseal", "--passphrase-file", dir, ...home]);
-    expect(directory.err).toContain("it is a directory");
+    expect(directory.err).toContain("it is a directory, not a file");
+    expect(directory.err).not.toContain("move it away");
     expect([missing.code, directory.code]).toEqual([78, 78]);
   });
 
@@ -116,6 +140,43 @@ describe("secrets are refused before anything is sent", () => {
   });
 });
 
+describe("who answers for the vault", () => {
+  test("is known by the connection file of an admin", async () => {
+    vault.answers = { unseal: GENERATION };
+    for (const form of [[], ["--inline"]]) {
+      const { out } = await vgas(["connection", "--role", "admin", ...form, ...home]);
+      const { code } = await vgas(["vault", "unseal", "--connection", file(out), "--passphrase-file", "-"], {
+        stdin: "p",
+      });
+      expect(code).toBe(0);
+    }
+    expect(vault.done.map(({ secret }) => secret)).toEqual(["p", "p"]);
+  });
+
+  test("is not known by one that does not say it: no secret is sent, exit code 78 with the remedy", async () => {
+    const { out } = await vgas(["connection", "--role", "admin", ...home]);
+    const { vaultKey: _, ...old } = JSON.parse(out) as { readonly vaultKey: string };
+    const connection = ["--connection", file(JSON.stringify(old))];
+    const { code, err } = await vgas(["vault", "unseal", ...connection, "--passphrase-file", "-"], { stdin: "p" });
+    expect(err).toContain("make the connection file anew: `vgas connection --role admin`");
+    expect(code).toBe(78);
+    expect(vault.done).toEqual([]);
+    expect((await vgas(["vault", "seal", ...connection])).code).toBe(0);
+  });
+
+  test("is refused unless the home's node has signed it: exit code 77, and nothing is sent", async () => {
+    const worker = await vault.credentials.issueNode("worker");
+    vault.signer = signerOf(worker.user, worker.seed);
+    const { out } = await vgas(["connection", "--role", "admin", "--inline", ...home]);
+    for (const target of [home, ["--connection", file(out)]]) {
+      const { code, err } = await vgas(["vault", "unseal", "--passphrase-file", "-", ...target], { stdin: "p" });
+      expect(err).toContain("somebody else answers in its place");
+      expect(code).toBe(77);
+    }
+    expect(vault.done).toEqual([]);
+  });
+});
+
 describe("unseal, seal and rekey", () => {
   test("send what they are given, and only that", async () => {
     vault.answers = { unseal: GENERATION, rekey: { generation: 2 } };
@@ -130,6 +191,20 @@ describe("unseal, seal and rekey", () => {
       { op: "seal", args: {} },
       { op: "rekey", args: {}, secret: "old", next: "new" },
     ]);
+  });
+
+  test("rekey says by what the vault opens now", async () => {
+    vault.answers = { rekey: { generation: 2 } };
+    const old = ["--passphrase-file", file("old")];
+    const { err } = await vgas(["vault", "rekey", ...old, "--new-key-file", file("new"), ...home]);
+    expect(err).toBe("The vault has its new key file; the passphrase opens it no more.\n");
+  });
+
+  test("of a damaged trail says what to do about the trail", async () => {
+    vault.answers = { unseal: new VgasError("VAULT_DAMAGED", "the key of the audit trail in /x/trail is missing") };
+    const { err } = await vgas(["vault", "unseal", "--passphrase-file", file("p"), ...home]);
+    expect(err).toContain("Restore the folder trail");
+    expect(err).toContain("--accept-rollback");
   });
 
   test.each([
@@ -177,8 +252,10 @@ describe("status", () => {
     await vault.leave();
     try {
       const { code, err } = await vgas(["vault", "status", ...home]);
-      expect(err).toContain("no vault runs in this swarm");
+      expect(err).toContain("no vault answers in this swarm");
       expect(err).toContain("vgas up");
+      expect(err).toContain("down, cut off");
+      expect(err).toMatch(/`vgas status` .* log of the vault's node/);
       expect(code).toBe(1);
       expect((await vgas(["status", ...home])).out).not.toContain("vault");
     } finally {

@@ -44,7 +44,9 @@ test("what was typed differently the second time is sent to nobody", async () =>
   await terminal.sees("again: ");
   terminal.type("other one\r");
   await endsWith(terminal, 2);
-  expect(terminal.shown()).toContain("was typed differently the second time");
+  expect(terminal.shown()).toMatch(
+    /was typed differently the second time\r\n +Nothing was changed: give the command again/,
+  );
   expect(terminal.shown()).not.toMatch(/first|other one/);
   expect(vault.done).toEqual([]);
 });
@@ -115,6 +117,20 @@ test("delete asks, and only a yes deletes", async () => {
   yes.type("y\r");
   await endsWith(yes, 0);
   expect(vault.done).toMatchObject([{ op: "delete" }]);
+});
+
+test("Ctrl-C and Ctrl-D at a yes or no end its line, and delete nothing", async () => {
+  const interrupted = vgas("delete", "openai");
+  await interrupted.sees("[y/N] ");
+  interrupted.type("\x03");
+  await endsWith(interrupted, 130);
+  expect(interrupted.shown()).toMatch(/\[y\/N\] (?:\^C)?\r\n\[ended 130\]/);
+  const ended = vgas("delete", "openai");
+  await ended.sees("[y/N] ");
+  ended.type("\x04");
+  await endsWith(ended, 1);
+  expect(ended.shown()).toMatch(/\[y\/N\] (?:\^D[\b]*)?\r\nNothing was deleted\.\r\n/);
+  expect(vault.done).toEqual([]);
 });
 
 test("a file or a variable goes before the terminal", async () => {

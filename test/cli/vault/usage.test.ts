@@ -6,7 +6,7 @@ import { budgetOf } from "../../../src/cli/commands/vault/settings.ts";
 import { since } from "../../../src/cli/commands/vault/usage.ts";
 import { reportFailure } from "../../../src/cli/failure.ts";
 import { Interrupt } from "../../../src/cli/interrupt.ts";
-import { createProgram } from "../../../src/cli/program.ts";
+import { commandOf, createProgram } from "../../../src/cli/program.ts";
 import { Terminal } from "../../../src/cli/terminal.ts";
 import { rejection } from "../../support/wait.ts";
 
@@ -34,12 +34,14 @@ test.each([
   { args: ["store", "openai", "--budget", "cost=9999999999/day"], message: "too large" },
   { args: ["store", "openai", "--origin", "https://a.example/v1"], message: "without a path" },
   { args: ["store", "openai", "--origin", "a.example"], message: "without a path" },
+  { args: ["store", "openai", "--origin", "http://a.example"], message: "give --allow-private" },
   { args: ["store", "openai", "--header", "a b"], message: "the name of a header" },
+  { args: ["store", "openai", "--header", "Host"], message: "a header that can carry a key" },
   { args: ["store", "openai", "--scheme", "a\nb"], message: "printable characters" },
-  { args: ["store", "openai", "--kinds", "a b"], message: "must be a token" },
-  { args: ["store", "openai", "--kinds", ""], message: "must be a token" },
-  { args: ["store", "openai", "--name", "a.b"], message: "must be a token" },
-  { args: ["store", "open ai"], message: "must be a token" },
+  { args: ["store", "openai", "--kinds", "a b"], message: "1 to 64 of the characters" },
+  { args: ["store", "openai", "--kinds", ""], message: "1 to 64 of the characters" },
+  { args: ["store", "openai", "--name", "a.b"], message: "1 to 64 of the characters" },
+  { args: ["store", "open ai"], message: "1 to 64 of the characters" },
   { args: ["store", "openai", "--reset", "everything"], message: "separated by commas" },
   { args: ["store", "openai", "--key", "sk-1234"], message: "unknown option '--key'" },
   { args: ["init", "--passphrase", "p"], message: "unknown option '--passphrase'" },
@@ -57,6 +59,31 @@ test.each([
   expect(reportFailure(terminal, thrown, false, "vault")).toBe(2);
   expect(err.text()).toContain(message);
   expect(out.text()).toBe("");
+});
+
+test.each([
+  { args: ["store", "openai", "--budget", "x"], hint: "`vgas vault store --help`" },
+  { args: ["usage", "--by", "colour"], hint: "`vgas vault usage --help`" },
+  { args: ["audit", "list", "--limit", "x"], hint: "`vgas vault audit list --help`" },
+  { args: ["audit", "list", "--limit", "0"], hint: "`vgas vault audit list --help`" },
+  { args: ["unsael"], hint: "`vgas vault --help`" },
+])("points at the help of the very command: vault $args", async ({ args, hint }) => {
+  const [out, err] = [sink(), sink()];
+  const terminal = new Terminal(out.stream, err.stream, {});
+  const program = createProgram({ terminal, interrupt, env: {}, exitCode: 0 });
+  const all = ["vault", ...args];
+  const thrown = await rejection(program.parseAsync(all, { from: "user" }));
+  reportFailure(terminal, thrown, false, commandOf(program, all));
+  expect(err.text()).toContain(hint);
+});
+
+test("a wrong name is told in the words of the command line", async () => {
+  const [out, err] = [sink(), sink()];
+  const terminal = new Terminal(out.stream, err.stream, {});
+  const program = createProgram({ terminal, interrupt, env: {}, exitCode: 0 });
+  const thrown = await rejection(program.parseAsync(["vault", "store", "Open AI"], { from: "user" }));
+  reportFailure(terminal, thrown, false, "vault store");
+  expect(err.text()).toContain("vgas: the provider cannot be 'Open AI'. It must have 1 to 64");
 });
 
 test("a budget in dollars is billionths of one, exactly", () => {

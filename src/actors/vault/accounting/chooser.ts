@@ -4,7 +4,8 @@
  * 1. Of the keys that may be used and do not rest, the one whose last turn is longest ago has its turn. With the same
  *    candidates each time that is a strict rotation; with other ones, every key still gets its share.
  * 2. A key rests when the provider said so: 429 for Retry-After, else 5 s and twice as long each time that it repeats, up to
- *    5 min; 503 with a Retry-After for as long; 401 and 403 for 10 min.
+ *    5 min; 503 with a Retry-After for as long; 401 for 10 min. A 403 says that this key may not do that one thing: nobody else's
+ *    calls suffer by it, nor by a 401 while the key is seen to be good.
  * 3. Answers to calls that began before the rest are not a repetition: only a refusal after a rest doubles the next.
  */
 import { VgasError } from "../../../protocols/errors.ts";
@@ -16,6 +17,8 @@ const LONGEST_REST_MS = 300_000;
 const MAX_STRIKES = 6;
 /** The key itself is wrong or blocked: somebody has to see to it, and each try counts against it at some providers. */
 const REFUSED_REST_MS = 600_000;
+/** A key that was taken so short a time ago is not the reason of a 401, or will soon be refused again. */
+const GOOD_MS = 60_000;
 /** A provider's daily quota may ask for this long; a longer header is taken for a mistake. */
 const MAX_RETRY_AFTER_MS = 86_400_000;
 /** Keys remembered; the vault forgets a deleted one, so that this bound is for a defect. */
@@ -27,6 +30,8 @@ interface State {
   status: number;
   /** Rests without a Retry-After since the last success. */
   strikes: number;
+  /** When a call with it was last answered below 400. */
+  goodAt: number;
 }
 
 export interface AllResting {
@@ -71,12 +76,15 @@ export class KeyChooser {
   answered(id: KeyId, status: number, retryAfterMs: number | undefined, now: number): void {
     if (status < 400) {
       const state = this.#states.get(keyIdText(id));
-      if (state !== undefined) state.strikes = 0;
+      if (state !== undefined) Object.assign(state, { strikes: 0, goodAt: now });
       return;
     }
     const asked = retryAfterMs === undefined ? undefined : Math.min(Math.max(0, retryAfterMs), MAX_RETRY_AFTER_MS);
-    if (status === 401 || status === 403) this.#rest(this.#state(id), status, REFUSED_REST_MS, now);
-    else if (asked !== undefined && (status === 429 || status === 503)) this.#rest(this.#state(id), status, asked, now);
+    if (status === 401) {
+      const state = this.#state(id);
+      if (!isGood(state, now)) this.#rest(state, status, REFUSED_REST_MS, now);
+    } else if (asked !== undefined && (status === 429 || status === 503))
+      this.#rest(this.#state(id), status, asked, now);
     else if (status === 429) {
       const state = this.#state(id);
       if (state.until > now) return;
@@ -107,9 +115,14 @@ export class KeyChooser {
     if (state === undefined) {
       const [first] = this.#states.keys();
       if (this.#states.size >= MAX_KEYS && first !== undefined) this.#states.delete(first);
-      state = { turn: 0, until: 0, status: 0, strikes: 0 };
+      state = { turn: 0, until: 0, status: 0, strikes: 0, goodAt: Number.NEGATIVE_INFINITY };
       this.#states.set(text, state);
     }
     return state;
   }
+}
+
+/** Not after the clock was set back: it could stay good for hours. */
+function isGood({ goodAt }: State, now: number): boolean {
+  return goodAt <= now && now - goodAt < GOOD_MS;
 }

@@ -3,8 +3,9 @@ import { BlockList, isIP } from "node:net";
 
 /**
  * `public`: anybody's. `private`: of this machine or of a private network, for keys that allow it.
- * `forbidden`: never, whatever a key allows: link-local (where clouds hand out credentials of the machine), multicast, unspecified,
- * reserved and documentation addresses, and forms that carry an IPv4 address through a translator.
+ * `forbidden`: never, whatever a key allows: link-local (where clouds hand out credentials of the machine) and the addresses elsewhere
+ * that are known to do that, multicast, unspecified, reserved and documentation addresses, and forms that carry an IPv4 address through
+ * a translator.
  */
 export type AddressClass = "public" | "private" | "forbidden";
 
@@ -36,6 +37,25 @@ const FORBIDDEN = listOf(
   ["3fff::", 20],
 );
 
+/** Services of clouds for their machines, credentials among them, that are not link-local. */
+const METADATA = listOf(
+  // Alibaba.
+  ["100.100.100.200", 32],
+  ["fd00:100::100:200", 128],
+  // Amazon: metadata, identities of pods, names, time.
+  ["fd00:ec2::", 32],
+  // Azure.
+  ["168.63.129.16", 32],
+  // Google.
+  ["fd20:ce::254", 128],
+  // Linode.
+  ["fd00:a9fe:a9fe::1", 128],
+  // Oracle.
+  ["fd00:c1::a9fe:a9fe", 128],
+  // Scaleway.
+  ["fd00:42::42", 128],
+);
+
 /** All that is given out of IPv6 for use in the internet lies in here. */
 const GLOBAL_UNICAST = listOf(["2000::", 3]);
 
@@ -48,7 +68,7 @@ export function classify(address: string): AddressClass {
   // A zone (`fe80::1%eth0`) names an interface of this machine.
   if (version === 0 || address.includes("%")) return "forbidden";
   const family = version === 4 ? "ipv4" : "ipv6";
-  if (FORBIDDEN.check(address, family)) return "forbidden";
+  if (FORBIDDEN.check(address, family) || METADATA.check(address, family)) return "forbidden";
   if (PRIVATE.check(address, family)) return "private";
   if (version === 4) return "public";
   return MAPPED.check(address, family) || GLOBAL_UNICAST.check(address, family) ? "public" : "forbidden";

@@ -2,7 +2,7 @@
  * What a provider has answered and the agent has not read yet.
  *
  * 1. Reads are numbered from 1 and answered in order. The same number again gets the same answer, so that a lost one can be asked
- *    for again; it is kept until the next number is asked for.
+ *    for again; it is kept until the next number is asked for, or the answer is discarded. One asker waits at a time (Repeatable).
  * 2. What came in before the end is read before the end is told, unless it was discarded.
  * 3. `done` and the error of a call are told once its end is recorded, not before.
  */
@@ -11,6 +11,7 @@ import { VgasError } from "../../../protocols/errors.ts";
 import type { Usage } from "../../../protocols/vault/keys.ts";
 import { CALL_CHUNK_BYTES, type CallReply } from "../../../protocols/vault/operations.ts";
 import { Deadline } from "./deadline.ts";
+import { Repeatable } from "./repeatable.ts";
 
 export type AnswerHead = NonNullable<CallReply["head"]>;
 
@@ -32,9 +33,8 @@ export class Answer {
   #bufferedBytes = 0;
   #end: End | undefined;
   #seq = 0;
-  #waiting = false;
   #wake: (() => void) | undefined;
-  #latest: Promise<CallReply> | undefined;
+  #latest: Repeatable | undefined;
   #finished = false;
 
   constructor(options: AnswerOptions) {
@@ -48,11 +48,6 @@ export class Answer {
   /** The end has been told, or there is nothing to be read but an error. */
   get finished(): boolean {
     return this.#finished;
-  }
-
-  /** A read waits. */
-  get waiting(): boolean {
-    return this.#waiting;
   }
 
   begin(head: AnswerHead): void {
@@ -74,7 +69,7 @@ export class Answer {
     this.#wake?.();
   }
 
-  /** Throws away what has not been read; what is read from now on is the error. */
+  /** Throws away what has not been read, and what was read last; what is read from now on is the error. */
   discard(error: VgasError): void {
     if (this.#finished) return;
     this.#finished = true;
@@ -82,29 +77,30 @@ export class Answer {
     this.#pieces = [];
     this.#bufferedBytes = 0;
     this.#end = { error };
+    // A read that waits gets the error by itself.
+    if (this.#latest?.pending === false) this.#latest = undefined;
     this.#wake?.();
   }
 
-  /** Rejects with INVALID for a number that is neither the next nor the last one. */
+  /** Rejects with INVALID for a number that is neither the next nor the last one; with TIMEOUT when its number is asked for again. */
   read(seq: number): Promise<CallReply> {
-    if (seq === this.#seq && this.#latest !== undefined) return this.#latest;
+    const last = seq === this.#seq && seq > 0;
+    if (last && this.#latest !== undefined) return this.#latest.reply();
     if (this.#finished && this.#end !== undefined && "usage" in this.#end)
       return Promise.reject(
         new VgasError("INVALID", `read ${seq}: the answer has been read to its end by ${this.#seq}`),
       );
-    if (seq !== this.#seq + 1 || this.#waiting)
+    const waits = this.#latest?.pending === true;
+    if (!(last || seq === this.#seq + 1) || waits)
       return Promise.reject(
         new VgasError(
           "INVALID",
-          `read ${seq} is out of order: the last one was ${this.#seq}${this.#waiting ? ", which still waits" : ""}`,
+          `read ${seq} is out of order: the last one was ${this.#seq}${waits ? ", which still waits" : ""}`,
         ),
       );
     this.#seq = seq;
-    const reply = this.#next();
-    // It is the caller's to handle; kept for a repetition, it must not count as unhandled.
-    reply.catch(() => undefined);
-    this.#latest = reply;
-    return reply;
+    this.#latest = new Repeatable(this.#next(), `read ${seq}`);
+    return this.#latest.reply();
   }
 
   async #next(): Promise<CallReply> {
@@ -124,7 +120,8 @@ export class Answer {
     }
     if ((data?.length ?? 0) > MAX_LAST_PIECE_BYTES) return reply;
     this.#finished = true;
-    return { ...reply, done: true, usage: this.#end.usage };
+    // What is kept after the end must not keep the larger buffer that it is a part of.
+    return { ...reply, ...(data !== undefined && { data: alone(data) }), done: true, usage: this.#end.usage };
   }
 
   get #ready(): boolean {
@@ -133,12 +130,10 @@ export class Answer {
 
   async #something(): Promise<void> {
     const patience = new Deadline(this.#options.clock);
-    this.#waiting = true;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
       patience.arm(this.#options.waitMs, resolve);
     });
-    this.#waiting = false;
     this.#wake = undefined;
     patience.disarm();
   }
@@ -157,4 +152,9 @@ export class Answer {
     const [only] = taken;
     return taken.length === 1 ? only : Buffer.concat(taken);
   }
+}
+
+/** The same bytes in memory of their own. */
+function alone(bytes: Buffer): Buffer {
+  return Buffer.from(new Uint8Array(bytes).buffer);
 }

@@ -6,7 +6,10 @@
  *    and the copy of the key is wiped.
  * 2. The answer's pieces pass the redactor before anything else sees them.
  * 3. Above `bufferBytes` the provider is not read from; it goes on when the agent has read.
- * 4. Pieces of the body are taken in the order of their numbers, each once; the same number again gets the same reply.
+ * 4. Pieces of the body are taken in the order of their numbers, each once and one at a time: the next is refused until the connection
+ *    has taken the one before. The same number again gets the same reply.
+ * 5. Of each number, and of cancellations, one request waits at most: a later one ends it (Repeatable). So a call holds at most three.
+ * 6. Once it has ended and was read, it keeps no piece of an answer but a short last one.
  */
 import { VgasError } from "../../../protocols/errors.ts";
 import type { Usage } from "../../../protocols/vault/keys.ts";
@@ -15,14 +18,7 @@ import { Answer } from "./answer.ts";
 import { Deadline } from "./deadline.ts";
 import { Exchange, type ExchangeOptions } from "./exchange.ts";
 import { resolveUrl } from "./guard.ts";
-import {
-  declaredLength,
-  type OutgoingHeaders,
-  requestHeaders,
-  responseHeaders,
-  retryAfterMs,
-  statusText,
-} from "./headers.ts";
+import { type OutgoingHeaders, requestHeaders, responseHeaders, retryAfterMs, statusText } from "./headers.ts";
 import {
   type CallHooks,
   type CallMeter,
@@ -33,6 +29,7 @@ import {
   type OpenCall,
 } from "./open-call.ts";
 import { Redactor } from "./redaction.ts";
+import { Repeatable } from "./repeatable.ts";
 
 const RESTING_STATUSES = new Set([429, 503]);
 
@@ -60,15 +57,17 @@ export class Call {
   #paused = false;
   #open = 0;
   #writeSeq = 0;
-  #written: Promise<CallReply> = Promise.resolve({});
+  #written: Repeatable | undefined;
+  #cancelled: Repeatable | undefined;
   #complete: boolean;
   #settled: Promise<Usage | undefined> | undefined;
 
   /** Throws INVALID or PERMISSION_DENIED; then nothing has been done. Hooks are called later, never from in here. */
   constructor(options: OpenCall, around: CallSurroundings, hooks: CallHooks) {
-    this.#url = checkCall(options);
+    const { url, declaredBytes } = checkCall(options);
+    this.#url = url;
     const headers = requestHeaders(options.headers, options.settings, options.secret);
-    this.#declaredBytes = options.more ? declaredLength(options.headers) : undefined;
+    this.#declaredBytes = declaredBytes;
     frame(headers, options, this.#declaredBytes);
     // Neither the key nor the body is kept for as long as the call is.
     const { method, more, settings, onHead, onEnd } = options;
@@ -100,26 +99,32 @@ export class Call {
     await this.#settled;
   }
 
-  /** Replies when the connection has taken the piece. */
+  /** Replies when the connection has taken the piece. Rejects with TIMEOUT when it is asked for again before that. */
   write(seq: number, data: Uint8Array, more: boolean): Promise<CallReply> {
-    if (seq === this.#writeSeq && seq > 0) return this.#written;
-    if (seq !== this.#writeSeq + 1 || this.#complete) {
-      const why = this.#complete ? "the body is complete" : `the last one was ${this.#writeSeq}`;
+    if (seq === this.#writeSeq && this.#written !== undefined) return this.#written.reply();
+    const waits = this.#written?.pending === true;
+    if (seq !== this.#writeSeq + 1 || this.#complete || waits) {
+      const last = `the last one was ${this.#writeSeq}${waits ? ", which still waits" : ""}`;
+      const why = this.#complete ? "the body is complete" : last;
       return Promise.reject(new VgasError("INVALID", `write ${seq} is out of order: ${why}`));
     }
     this.#writeSeq = seq;
     this.#complete = !more;
-    this.#written = this.#busy(this.#written.then(() => this.#send(data, more)));
-    this.#written.catch(() => undefined);
-    return this.#written;
+    this.#written = new Repeatable(this.#busy(this.#send(data, more)), `write ${seq}`);
+    return this.#written.reply();
   }
 
   read(seq: number): Promise<CallReply> {
     return this.#busy(this.#read(seq));
   }
 
-  /** Gives the call up. Replies once its end is recorded, with what it counted. */
-  async cancel(): Promise<CallReply> {
+  /** Gives the call up. Replies once its end is recorded, with what it counted. Rejects with TIMEOUT when it is asked for again. */
+  cancel(): Promise<CallReply> {
+    this.#cancelled ??= new Repeatable(this.#cancel(), "the cancellation");
+    return this.#cancelled.reply();
+  }
+
+  async #cancel(): Promise<CallReply> {
     this.abort(new VgasError("ABORTED", "the call was cancelled"));
     const usage = await this.#settled;
     return { done: true, ...(usage !== undefined && { usage }) };
@@ -300,6 +305,7 @@ export class Call {
     this.#silence.disarm();
     if (error !== undefined) this.#current?.destroy();
     this.#current = undefined;
+    this.#meter = undefined;
     this.#redactor.wipe();
     const outcome: CallOutcome = {
       ...(this.#status !== undefined && { status: this.#status }),

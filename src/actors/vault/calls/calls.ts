@@ -56,7 +56,7 @@ export class Calls {
   }
 
   /** Throws what `open` would throw at once: INVALID, PERMISSION_DENIED, MAILBOX_FULL, SHUTTING_DOWN. */
-  check(options: Pick<OpenCall, "owner" | "method" | "url" | "settings" | "body" | "more">): void {
+  check(options: Pick<OpenCall, "owner" | "method" | "url" | "headers" | "settings" | "body" | "more">): void {
     const { limits } = this.#around;
     if (this.#stopped) throw new VgasError("SHUTTING_DOWN", "the vault is stopping");
     checkCall(options);
@@ -83,7 +83,10 @@ export class Calls {
     return id;
   }
 
-  /** Replies when the piece is taken. `seq` counts from 1, for the first piece after the one that `open` had. */
+  /**
+   * Replies when the piece is taken; until then the next one is INVALID. `seq` counts from 1, for the first piece after the one that
+   * `open` had. Whoever asks for the same again, here and below, takes the place of the one that still waits, who gets TIMEOUT.
+   */
   async write(owner: string, id: string, seq: number, data: Uint8Array, more: boolean): Promise<CallReply> {
     return this.#ask(owner, id, (call) => call.write(seq, data, more));
   }

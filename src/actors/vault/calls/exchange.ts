@@ -128,6 +128,7 @@ export class Exchange {
   }
 
   #answer(response: http.IncomingMessage): void {
+    if (this.#over) return;
     const status = response.statusCode ?? 0;
     const encodings = codings(response.headers["content-encoding"]);
     const bodiless = this.#options.method === "HEAD" || NO_BODY.has(status);

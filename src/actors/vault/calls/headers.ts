@@ -2,25 +2,16 @@
 import { validateHeaderName, validateHeaderValue } from "node:http";
 import { VgasError } from "../../../protocols/errors.ts";
 import { CREDENTIAL_HEADERS } from "../../../protocols/vault/credential-headers.ts";
+import { carriesKeys, FRAMING_HEADERS, HOP_BY_HOP_HEADERS } from "../../../protocols/vault/header-names.ts";
 import type { ResolvedKeySettings } from "../../../protocols/vault/keys.ts";
 
 /** Pairs of a name in small letters and a value; a name may occur more than once. */
 export type CallHeaders = [name: string, value: string][];
 
-/** Of one connection, not of the call; or what frames the message, which is ours to say. */
-const HOP_BY_HOP = [
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-  "http2-settings",
-];
-const OURS = ["accept-encoding", "content-length", "expect", "host"];
-const NOT_SENT = new Set<string>([...HOP_BY_HOP, ...OURS, ...CREDENTIAL_HEADERS]);
-const NOT_RETURNED = new Set([...HOP_BY_HOP, "set-cookie", "set-cookie2"]);
+/** Answered in parts, a key that the provider echoes could be cut in two, and neither of them be found. */
+const PARTIAL = ["if-range", "range", "request-range"];
+const NOT_SENT = new Set<string>([...HOP_BY_HOP_HEADERS, ...FRAMING_HEADERS, ...PARTIAL, ...CREDENTIAL_HEADERS]);
+const NOT_RETURNED = new Set([...HOP_BY_HOP_HEADERS, "set-cookie", "set-cookie2"]);
 
 /** As the schema of replies has it. */
 const MAX_HEADERS = 128;
@@ -49,8 +40,7 @@ export function requestHeaders(
     const before = sent[name];
     sent[name] = before === undefined ? value : [before, value].flat();
   }
-  if (HOP_BY_HOP.includes(header) || OURS.includes(header))
-    throw new VgasError("INVALID", `the key's header cannot be ${header}`);
+  if (!carriesKeys(header)) throw new VgasError("INVALID", `the key's header cannot be ${header}`);
   const value = scheme + secret.toString("latin1");
   checkHeader(header, value);
   sent[header] = value;
@@ -66,6 +56,14 @@ export function declaredLength(headers: Readonly<CallHeaders>): number | undefin
   if (lengths.length > 1 || !/^\d{1,15}$/.test(first[1]))
     throw new VgasError("INVALID", "content-length must be one number of bytes");
   return Number(first[1]);
+}
+
+/** Throws INVALID for a body that is encoded: limits of bytes and estimates of tokens are of plain ones. */
+export function checkPlain(headers: Readonly<CallHeaders>): void {
+  const encoded = headers.some(
+    ([name, value]) => name.toLowerCase() === "content-encoding" && codings(value).length > 0,
+  );
+  if (encoded) throw new VgasError("INVALID", "the body of a brokered call must be sent without a content-encoding");
 }
 
 /** What is returned to the agent; `decoded`: the body is passed on in another form than it came. */

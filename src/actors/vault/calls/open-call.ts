@@ -5,7 +5,7 @@ import type { Logger } from "../../../protocols/logger.ts";
 import type { ResolvedKeySettings, Usage } from "../../../protocols/vault/keys.ts";
 import type { Connections } from "./exchange.ts";
 import { checkUrl, type Lookup } from "./guard.ts";
-import type { CallHeaders, OutgoingHeaders } from "./headers.ts";
+import { type CallHeaders, checkPlain, declaredLength, type OutgoingHeaders } from "./headers.ts";
 import type { CallLimits } from "./limits.ts";
 
 /** Takes the answer's bytes, decoded, to find out what they say of tokens. */
@@ -67,18 +67,32 @@ export interface CallHooks {
 /** Methods that would turn the connection into something else, or echo the request. */
 const METHODS_REFUSED = new Set(["CONNECT", "TRACE", "TRACK"]);
 const METHODS_WITHOUT_BODY = new Set(["GET", "HEAD"]);
+
+interface CheckedCall {
+  readonly url: URL;
+  /** Length of the whole body, if the agent says it. */
+  readonly declaredBytes: number | undefined;
+}
+
 /** Throws INVALID or PERMISSION_DENIED for a call that must not be made. */
 export function checkCall({
   method,
   url,
+  headers,
   settings,
   body,
   more,
-}: Pick<OpenCall, "method" | "url" | "settings" | "body" | "more">): URL {
+}: Pick<OpenCall, "method" | "url" | "headers" | "settings" | "body" | "more">): CheckedCall {
   if (METHODS_REFUSED.has(method)) throw new VgasError("INVALID", `${method} cannot be brokered`);
   if (METHODS_WITHOUT_BODY.has(method) && (body !== undefined || more))
     throw new VgasError("INVALID", `${method} has no body`);
-  return checkUrl(url, settings);
+  checkPlain(headers);
+  const declaredBytes = declaredLength(headers);
+  // What is beyond the length that the provider is told would be another request to it, which nobody has checked.
+  const bytes = body?.length ?? 0;
+  if (declaredBytes !== undefined && (bytes > declaredBytes || (!more && bytes < declaredBytes)))
+    throw new VgasError("INVALID", `the body has ${bytes} bytes, and content-length says ${declaredBytes}`);
+  return { url: checkUrl(url, settings), declaredBytes };
 }
 
 /** Says how the body is framed; node:http would guess by the method. */

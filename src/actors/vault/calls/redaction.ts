@@ -21,7 +21,7 @@ interface Pattern {
 }
 
 export class Redactor {
-  readonly #patterns: readonly Pattern[];
+  #patterns: readonly Pattern[];
   /** Bytes with which an occurrence may begin, as they came. */
   #held: Buffer = EMPTY;
   /** How many of them belong to an occurrence that is known already. */
@@ -59,8 +59,10 @@ export class Redactor {
     return bytes;
   }
 
+  /** Nothing may go through it afterwards. */
   wipe(): void {
     for (const { bytes } of this.#patterns) bytes.fill(0);
+    this.#patterns = [];
     this.#held.fill(0);
     this.#held = EMPTY;
   }

@@ -55,7 +55,10 @@ export function changeSettings(provider: string, present: KeySettings, change: S
   const { origins, allowPrivate } = resolveSettings(provider, parsed.data);
   const open = origins.find((origin) => origin.startsWith("http:"));
   if (open !== undefined && !allowPrivate) {
-    throw new VgasError("INVALID", `${open} is not encrypted: use https, or allow private addresses if it is one`);
+    throw new VgasError(
+      "INVALID",
+      `${open} is not encrypted: use https, or --allow-private if it is an address of a private network`,
+    );
   }
   return parsed.data;
 }

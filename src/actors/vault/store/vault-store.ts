@@ -21,6 +21,7 @@ import { type Container, type Header, isCommittedTo, VAULT_ID_BYTES } from "./co
 import { type ChangeContext, Contents } from "./contents.ts";
 import { checkPassphrase, type Kdf, NEW_COST, SALT_BYTES, scryptKdf } from "./kdf.ts";
 import { Keyring, type RootKeys, rootKeys, wipeRoot } from "./keyring.ts";
+import { type Admit, openingOf } from "./opening.ts";
 import type { SettingsChange } from "./provider-defaults.ts";
 import type { VaultRecord } from "./records.ts";
 import { VaultFiles } from "./vault-files.ts";
@@ -90,8 +91,12 @@ export class VaultStore {
     return this.#container?.digest;
   }
 
-  /** Makes the vault and leaves it open. The passphrase stays the caller's. @throws VgasError CONFLICT, INVALID, CONFIG */
-  init(passphrase: Secret): Promise<void> {
+  /**
+   * Makes the vault and leaves it open. The passphrase stays the caller's. If `admit` rejects, the vault is made and sealed.
+   *
+   * @throws VgasError CONFLICT, INVALID, CONFIG; what `admit` rejects with
+   */
+  init(passphrase: Secret, admit?: Admit): Promise<void> {
     const seals = this.#seals;
     return this.#inTurn(async () => {
       checkPassphrase(passphrase);
@@ -109,6 +114,7 @@ export class VaultStore {
           await this.#files.replace(undefined, container);
         });
         this.#container = container;
+        await admit?.(openingOf(container, contents));
       } catch (error) {
         contents.keyring.wipe();
         throw error;
@@ -118,17 +124,24 @@ export class VaultStore {
   }
 
   /**
-   * Reads the file again and opens it. The passphrase stays the caller's.
+   * Reads the file again and opens it. The passphrase stays the caller's. If `admit` rejects, the store stays as it was.
    *
-   * @throws VgasError WRONG_PASSPHRASE, VAULT_DAMAGED, VAULT_UNINITIALISED, CONFIG; VAULT_SEALED if it was sealed meanwhile
+   * @throws VgasError WRONG_PASSPHRASE, VAULT_DAMAGED, VAULT_UNINITIALISED, CONFIG; VAULT_SEALED if it was sealed meanwhile;
+   *   what `admit` rejects with
    */
-  unseal(passphrase: Secret): Promise<void> {
+  unseal(passphrase: Secret, admit?: Admit): Promise<void> {
     const seals = this.#seals;
     return this.#inTurn(async () => {
       const container = await this.#files.read();
       if (container === undefined) throw uninitialised();
       const root = await this.#rootOf(container, passphrase);
       const contents = Contents.open(container, root);
+      try {
+        await admit?.(openingOf(container, contents));
+      } catch (error) {
+        contents.keyring.wipe();
+        throw error;
+      }
       this.#container = container;
       this.#open(contents, seals);
       await this.#retirePrevious(container);

@@ -11,7 +11,8 @@ import { CHECKPOINT_DOMAIN } from "../../../protocols/vault/messages.ts";
 const fields = z.strictObject({
   v: z.literal(1),
   vaultId: z.string(),
-  seq: z.number().int().min(1),
+  /** 0: the trail before is gone, which an operator has accepted, and another one begins. */
+  seq: z.number().int().min(0),
   mac: z.string(),
   /** Milliseconds since the epoch. */
   at: z.number(),
@@ -22,7 +23,10 @@ const fields = z.strictObject({
 });
 export type Checkpoint = Omit<z.infer<typeof fields>, "v" | "signature">;
 
-/** A checkpoint as it was read, or what is wrong with it. */
+/**
+ * A checkpoint as it was read, or why it vouches for nothing: who was not the vault's node may have sent it, so it says nothing against
+ * the trail either.
+ */
 export type ReadCheckpoint = Checkpoint | { readonly problem: string };
 
 export function signCheckpoint(said: Omit<Checkpoint, "signer">, signer: Signer): Buffer {
@@ -31,17 +35,13 @@ export function signCheckpoint(said: Omit<Checkpoint, "signer">, signer: Signer)
   return Buffer.from(`${text.slice(0, -1)},"signature":"${signature}"}`);
 }
 
-/** `trusts` says of a public key whether checkpoints of that vault may be signed with it. */
-export function readCheckpoint(
-  bytes: Uint8Array,
-  vaultId: string,
-  trusts: (publicKey: string) => boolean,
-): ReadCheckpoint {
+/** `trusted` is the public key of the vault's node. */
+export function readCheckpoint(bytes: Uint8Array, vaultId: string, trusted: string): ReadCheckpoint {
   const parsed = fields.safeParse(parseJson(bytes));
   if (!parsed.success) return { problem: "is no checkpoint" };
   const { v: _v, signature, ...checkpoint } = parsed.data;
   if (checkpoint.vaultId !== vaultId) return { problem: "is of another vault" };
-  if (!trusts(checkpoint.signer))
+  if (checkpoint.signer !== trusted)
     return { problem: `is signed by ${checkpoint.signer}, which is not the vault's node` };
   const good = verifySignature(
     checkpoint.signer,

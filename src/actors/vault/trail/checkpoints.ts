@@ -1,5 +1,6 @@
 /**
- * Sends signed checkpoints of the trail to a stream, where nothing can be deleted, and reads them back.
+ * Sends signed checkpoints of the trail to a stream where nobody can delete one, and reads them back. The stream keeps 64 MiB, about
+ * 180 000 of them, and drops the oldest: who may publish there can push them out by as much of anything else, which stays to be seen.
  *
  * Owns one publish at a time and the timer of the next.
  *
@@ -28,8 +29,6 @@ export interface CheckpointsOptions {
   readonly logger: Logger;
   /** Undefined as long as there is no vault: nothing is sent then. */
   readonly vaultId: () => string | undefined;
-  /** Whose checkpoints count besides the signer's own: nodes that had the vault before. */
-  readonly trusts?: (publicKey: string) => boolean;
 }
 
 /** A message of the stream, and what it says or what is wrong with it. */
@@ -66,6 +65,22 @@ export class Checkpoints {
     this.#sendLater();
   }
 
+  /** Says that an operator has accepted that the trail is gone and begins anew. Never rejects. */
+  async beginAnew(): Promise<void> {
+    const { publisher, names, signer, clock, logger } = this.#options;
+    const vaultId = this.#options.vaultId();
+    if (vaultId === undefined) return;
+    try {
+      const data = signCheckpoint({ vaultId, seq: 0, mac: "", at: clock.now() }, signer);
+      await publisher.publish(names.audit(vaultId), data, { signal: AbortSignal.timeout(FLUSH_MS) });
+    } catch (error) {
+      logger.warn(
+        { err: error },
+        "that the audit trail begins anew could not be told: verifying it will name its old checkpoints",
+      );
+    }
+  }
+
   /** Sends the present head at once; resolves when it is stored, or could not be in time. Never rejects. */
   async flush(): Promise<void> {
     const { clock } = this.#options;
@@ -90,12 +105,12 @@ export class Checkpoints {
   }
 
   /**
-   * All that is stored of this vault, oldest first, with its signatures checked.
+   * All that is still stored of this vault, oldest first, with its signatures checked.
    *
    * @throws VgasError VAULT_UNINITIALISED, NOT_FOUND if there is no such stream, TIMEOUT, PERMISSION_DENIED
    */
   async read(): Promise<StoredCheckpoint[]> {
-    const { bus, names, signer, vaultId, trusts = () => false } = this.#options;
+    const { bus, names, signer, vaultId } = this.#options;
     const id = vaultId();
     if (id === undefined) throw new VgasError("VAULT_UNINITIALISED", "there is no vault, so it has no checkpoints");
     const messages = await readAll(bus, "reading the checkpoints of the audit trail", {
@@ -106,8 +121,7 @@ export class Checkpoints {
     });
     const stored: StoredCheckpoint[] = [];
     for (const { sequence, data } of messages) {
-      const checkpoint = readCheckpoint(data, id, (key) => key === signer.publicKey || trusts(key));
-      stored.push({ sequence, checkpoint });
+      stored.push({ sequence, checkpoint: readCheckpoint(data, id, signer.publicKey) });
       if (stored.length % TURN_CHECKPOINTS === 0) await setImmediate();
     }
     return stored;

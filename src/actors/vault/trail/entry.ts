@@ -19,9 +19,9 @@ export interface TaskName {
 
 /**
  * Besides the operations: `call-end` of a brokered call; `start` and `stop` of the vault's process; `recovered`: a torn end was cut
- * off; `witness`: what the file's witness said; `refusals`: a count of requests that nobody known had signed; `unknown`: a
- * known user's request that could not be read. The trail's own: `segment` begins a file, `epoch` ends the use of a key, `resumed`:
- * the trail could be written again after a failure.
+ * off; `witness`: what the file's witness said; `refusals`: a count of requests that nobody known had signed, or of what a known user
+ * was refused beyond what is written one by one; `unknown`: a known user's request that could not be read. The trail's own:
+ * `segment` begins a file, `epoch` ends the use of a key, `resumed`: the trail could be written again after a failure.
  */
 export type TrailOperation =
   | OperationName

@@ -4,7 +4,7 @@ import { BrokenChain, Chain, type ChainEnd, GENESIS } from "./chain.ts";
 import type { TrailRecord } from "./entry.ts";
 import { type EpochKey, readKey } from "./epoch-key.ts";
 import { MAX_BATCH_BYTES, MAX_LINE_BYTES, type StoredRecord } from "./line.ts";
-import { listSegments, type Position, type RawLine, readLines, segmentPath } from "./segments.ts";
+import { listSegments, type Position, type RawLine, readLines, readRest, segmentPath } from "./segments.ts";
 
 export interface LoadOptions {
   readonly dir: string;
@@ -19,8 +19,8 @@ export interface Loaded {
   readonly end: ChainEnd;
   /** Undefined if there is no segment yet. */
   readonly position: Position | undefined;
-  /** Bytes behind the last record: a write that a crash broke off, and that was never acknowledged. */
-  readonly tornBytes: number;
+  /** What stands behind the last record: a write that a crash broke off, and that was never acknowledged. */
+  readonly torn: Buffer;
 }
 
 /** What a crash can leave of one write: its entries and the end of an epoch. */
@@ -43,7 +43,7 @@ export async function loadTrail(options: LoadOptions): Promise<Loaded> {
   }
   try {
     if (last !== undefined) return await readLast(options, last, key);
-    if (key.epoch === 0) return { key, end: GENESIS, position: undefined, tornBytes: 0 };
+    if (key.epoch === 0) return { key, end: GENESIS, position: undefined, torn: Buffer.alloc(0) };
     throw new VgasError("VAULT_DAMAGED", `the audit trail in ${dir} has had ${key.epoch} epochs, and no file is left`);
   } catch (error) {
     key.key.wipe();
@@ -55,17 +55,10 @@ async function readLast({ dir, restore, replay }: LoadOptions, segment: number, 
   const path = segmentPath(dir, segment);
   const chain = new Chain((epoch) => (epoch === key.epoch ? key.key : undefined), segment === 1 ? GENESIS : undefined);
   let size = 0;
-  let tornBytes = 0;
   for await (const line of readLines(path)) {
-    if (tornBytes > 0 || !line.whole) {
+    if (!line.whole) {
       if (size === 0) throw new VgasError("VAULT_DAMAGED", `${path} has no head: its first record is cut off`);
-      tornBytes = lineEnd(line) - size;
-      if (tornBytes > MAX_TORN_BYTES)
-        throw new VgasError(
-          "VAULT_DAMAGED",
-          `${path} holds no record from byte ${size} on, and more than a crash can leave`,
-        );
-      continue;
+      break;
     }
     const record = follow(chain, line, size === 0, path);
     try {
@@ -76,7 +69,7 @@ async function readLast({ dir, restore, replay }: LoadOptions, segment: number, 
         cause: error,
       });
     }
-    size = lineEnd(line);
+    size = line.offset + line.bytes.length + 1;
   }
   const { end } = chain;
   if (end === undefined || end.seq === 0) throw new VgasError("VAULT_DAMAGED", `${path} is empty`);
@@ -85,7 +78,13 @@ async function readLast({ dir, restore, replay }: LoadOptions, segment: number, 
     const what = `record ${end.seq} in ${path} is of epoch ${end.epoch}, and trail.key is of epoch ${key.epoch}`;
     throw new VgasError("VAULT_DAMAGED", `${what}: one of the two was replaced, or records were cut off`);
   }
-  return { key, end, position: { segment, size }, tornBytes };
+  const torn = await readRest(path, size, MAX_TORN_BYTES + 1);
+  if (torn.length > MAX_TORN_BYTES)
+    throw new VgasError(
+      "VAULT_DAMAGED",
+      `${path} holds no record from byte ${size} on, and more than a crash can leave`,
+    );
+  return { key, end, position: { segment, size }, torn };
 }
 
 function follow(chain: Chain, { bytes }: RawLine, heads: boolean, path: string): StoredRecord {
@@ -101,9 +100,4 @@ function follow(chain: Chain, { bytes }: RawLine, heads: boolean, path: string):
 export function bare(stored: StoredRecord): TrailRecord {
   const { epoch: _epoch, prev: _prev, mac: _mac, snapshot: _snapshot, ...record } = stored;
   return record;
-}
-
-/** Where the next line begins, or the file ends. */
-function lineEnd({ offset, bytes, whole }: RawLine): number {
-  return offset + bytes.length + (whole ? 1 : 0);
 }

@@ -102,6 +102,31 @@ export async function* readLines(
   }
 }
 
+/** What stands in a segment from `from` on, at most `maxBytes` of it. @throws VgasError CONFIG */
+export async function readRest(path: string, from: number, maxBytes: number): Promise<Buffer> {
+  const file = await openPrivate(path, constants.O_RDONLY);
+  try {
+    const { size } = await file.stat();
+    return await readAt(file, from, Math.max(0, Math.min(size - from, maxBytes)));
+  } catch (error) {
+    throw diskError(error, `read ${path}`);
+  } finally {
+    await file.close();
+  }
+}
+
+/** What there is of `length` bytes at `position`. @throws an error of the system */
+export async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(length);
+  let read = 0;
+  while (read < length) {
+    const { bytesRead } = await file.read(bytes, read, length - read, position + read);
+    if (bytesRead === 0) break;
+    read += bytesRead;
+  }
+  return bytes.subarray(0, read);
+}
+
 /** The head of a segment. @throws VgasError VAULT_DAMAGED, CONFIG */
 export async function readHead(path: string): Promise<StoredRecord> {
   for await (const line of readLines(path)) return recordOf(line, path);

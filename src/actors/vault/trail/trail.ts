@@ -4,10 +4,11 @@
  * Owns the appends that wait, the writer behind them, and the timer of the probe.
  *
  * 1. `append` resolves when its record is on disk, in the order of the calls. `restore`, `replay` and `append` together tell each
- *    record once. What it rejected for is in the trail only if the process was killed before that could be cut off.
+ *    record once. What it rejected for is in the trail only if the process ended before that could be cut off.
  * 2. One write at a time. What comes meanwhile goes out together in the next: many appends, few syncs.
  * 3. After a failure nothing is acknowledged until a record was written again, which is tried once a second.
- * 4. An epoch ends at each start, at `advance`, and when it has many records.
+ * 4. Who finds that somebody else has written to the trail fails, and takes nothing of his away.
+ * 5. An epoch ends at each start, at `advance`, and when it has many records.
  *
  * Appends that wait are not bounded here: whoever asks without waiting is.
  */
@@ -251,8 +252,8 @@ export class Trail {
     logger.error({ err: error }, "the audit trail cannot be written: no key is given out");
     // First: whoever is rejected may ask at once how the vault is.
     this.#tell(() => onTrouble(error));
-    for (const { reject } of rejected) reject(error);
     await this.#writer.cut();
+    for (const { reject } of rejected) reject(error);
     this.#probeLater();
   }
 

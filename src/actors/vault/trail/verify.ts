@@ -3,7 +3,10 @@
  *
  * What stands in the files is believed in nothing: every key is derived anew, so a record written with any other key, and a record
  * of an earlier epoch changed with the key of a later one, is found. What was changed with the key of the present epoch, or cut off
- * the end, is found by the checkpoints, which nobody can take back.
+ * the end, is found by the checkpoints that the stream still keeps: nobody can delete one there, only push out the oldest.
+ *
+ * A message there that the vault's node did not sign is counted and nothing more: anybody who may publish there could else make each
+ * verification fail for ever, and a new credential of the node would do so too.
  */
 import type { Secret } from "../../../bus/sealed/secret.ts";
 import { VgasError } from "../../../protocols/errors.ts";
@@ -17,7 +20,14 @@ export interface Verdict {
   readonly ok: boolean;
   /** How many were found good, up to the first that is wrong. */
   readonly records: number;
+  /** Those of the vault's node that were found to agree. */
   readonly checkpoints: number;
+  /** Checkpoints of a trail before this one, which was gone. */
+  readonly earlier?: number;
+  /** Messages among them that the node's present credential did not sign, if there are any. They were not held against the trail. */
+  readonly unknown?: number;
+  /** Sequence of the first of those in the stream. */
+  readonly unknownAt?: number;
   /** Sequence of the first record that is wrong or missing. */
   readonly at?: number;
   readonly problem?: string;
@@ -50,10 +60,10 @@ export async function verifyTrail({ trail, seed, checkpoints }: VerifyOptions): 
       );
     claims.finish(end);
     await checkKey(trail.dir, end, keys, position !== undefined);
-    return { ok: true, records: end.seq, checkpoints: claims.met };
+    return { ok: true, records: end.seq, ...claims.found };
   } catch (error) {
     const records = chain.end?.seq ?? 0;
-    const found = { ok: false, records, checkpoints: claims.met };
+    const found = { ok: false, records, ...claims.found };
     if (error instanceof BrokenChain)
       return { ...found, records: Math.min(records, error.seq - 1), at: error.seq, problem: error.message };
     if (error instanceof VgasError && error.code === "VAULT_DAMAGED")
@@ -132,17 +142,30 @@ class Keys {
 /** What the checkpoints say, met by the records one after the other. */
 class Claims {
   readonly #claims = new Map<number, { readonly mac: string; readonly sequence: number }[]>();
-  readonly #problems: string[] = [];
   #latest = 0;
-  met = 0;
+  #met = 0;
+  #unknown = 0;
+  #unknownAt: number | undefined;
+  #trusted = 0;
+  #earlier = 0;
 
   constructor(stored: readonly StoredCheckpoint[]) {
     for (const { sequence, checkpoint } of stored) {
       if ("problem" in checkpoint) {
-        this.#problems.push(`message ${sequence} of the stream of checkpoints ${checkpoint.problem}`);
+        this.#unknown++;
+        this.#unknownAt ??= sequence;
         continue;
       }
       const { seq, mac } = checkpoint;
+      if (seq === 0) {
+        // An operator has accepted that the trail before was gone.
+        this.#earlier += this.#trusted;
+        this.#trusted = 0;
+        this.#latest = 0;
+        this.#claims.clear();
+        continue;
+      }
+      this.#trusted++;
       const same = this.#claims.get(seq);
       if (same) same.push({ mac, sequence });
       else this.#claims.set(seq, [{ mac, sequence }]);
@@ -150,11 +173,19 @@ class Claims {
     }
   }
 
+  get found(): Pick<Verdict, "checkpoints" | "earlier" | "unknown" | "unknownAt"> {
+    return {
+      checkpoints: this.#met,
+      ...(this.#earlier > 0 && { earlier: this.#earlier }),
+      ...(this.#unknownAt !== undefined && { unknown: this.#unknown, unknownAt: this.#unknownAt }),
+    };
+  }
+
   meet(seq: number, mac: string): void {
     for (const claim of this.#claims.get(seq) ?? []) {
       if (claim.mac !== mac)
         throw new BrokenChain(seq, `record ${seq} is not the one that checkpoint ${claim.sequence} vouches for`);
-      this.met++;
+      this.#met++;
     }
   }
 
@@ -164,7 +195,5 @@ class Claims {
         seq + 1,
         `record ${seq + 1} is missing: the trail ends with record ${seq}, and a checkpoint vouches for record ${this.#latest}`,
       );
-    const [problem] = this.#problems;
-    if (problem !== undefined) throw new Unplaced(problem);
   }
 }

@@ -14,7 +14,7 @@ import type { TrailEntry } from "./entry.ts";
 import { type EpochKey, nextKey, writeKey } from "./epoch-key.ts";
 import { MAX_HEAD_BYTES } from "./line.ts";
 import { type Loaded, loadTrail } from "./loading.ts";
-import { SegmentFile } from "./segment-file.ts";
+import { SegmentFile, type SegmentPaths } from "./segment-file.ts";
 import { type Position, segmentPath } from "./segments.ts";
 
 export interface TrailLimits {
@@ -39,18 +39,21 @@ export class TrailWriter {
   #file: SegmentFile | undefined;
   /** Size from which the next segment is begun. */
   #rollAt: number;
-  /** What a crash left behind the last record, until a record says so. */
+  /** What a crash left behind the last record, until the file is opened for writing. */
+  #torn: Buffer;
+  /** How much that was, until a record says so. */
   #tornBytes: number;
   /** The epoch is that of an earlier process. */
   #inherited: boolean;
 
-  constructor(options: WriterOptions, { key, end, position, tornBytes }: Loaded) {
+  constructor(options: WriterOptions, { key, end, position, torn }: Loaded) {
     this.#options = options;
     this.#key = key;
     this.#end = end;
     this.#position = position ?? { segment: 0, size: 0 };
     this.#rollAt = options.segmentBytes;
-    this.#tornBytes = tornBytes;
+    this.#torn = torn;
+    this.#tornBytes = torn.length;
     this.#inherited = end.seq > 0;
   }
 
@@ -85,8 +88,7 @@ export class TrailWriter {
   /** Does what must be done before the next record. @throws as `commit` */
   async prepare(): Promise<void> {
     if (this.#file?.replaced) await this.#reopen();
-    const { segment, size } = this.#position;
-    if (segment > 0) this.#file ??= await SegmentFile.open(segmentPath(this.#options.dir, segment), size);
+    if (this.#position.segment > 0 && this.#file === undefined) await this.#open();
     await this.evolve();
     if (this.#tornBytes > 0) {
       await this.write({ op: "recovered", outcome: "ok", detail: { bytes: this.#tornBytes } });
@@ -104,9 +106,11 @@ export class TrailWriter {
     if (this.#file === undefined || this.#position.size >= this.#rollAt) await this.#roll();
   }
 
-  /** Replaces the key if its epoch has ended. @throws VgasError CONFIG */
+  /** Replaces the key if its epoch has ended. @throws as `commit`, VgasError CONFIG */
   async evolve(): Promise<void> {
     if (!this.#end.ended || this.#end.epoch !== this.#key.epoch) return;
+    // Whoever has written behind that end has a later key already, and it must not be replaced by ours.
+    await this.#file?.trust();
     const next = nextKey(this.#key);
     try {
       await writeKey(this.#options.dir, next);
@@ -131,8 +135,19 @@ export class TrailWriter {
     this.#key.key.wipe();
   }
 
+  async #open(): Promise<void> {
+    const { segment, size } = this.#position;
+    this.#file = await SegmentFile.open(this.#paths(segment), { size, torn: this.#torn });
+    this.#torn = Buffer.alloc(0);
+  }
+
+  #paths(segment: number): SegmentPaths {
+    const { dir } = this.#options;
+    return { path: segmentPath(dir, segment), nextPath: segmentPath(dir, segment + 1) };
+  }
+
   async #roll(): Promise<void> {
-    const { dir, snapshot, clock, logger, segmentBytes } = this.#options;
+    const { snapshot, clock, logger, segmentBytes } = this.#options;
     const segment = this.#position.segment + 1;
     const batch = this.batch();
     try {
@@ -145,7 +160,8 @@ export class TrailWriter {
       this.#rollAt = this.#position.size + segmentBytes;
       return;
     }
-    const file = await SegmentFile.create(segmentPath(dir, segment), batch.bytes);
+    await this.#file?.trust();
+    const file = await SegmentFile.create(this.#paths(segment), batch.bytes);
     await this.#file?.close().catch(() => undefined);
     this.#file = file;
     this.#position = { segment, size: file.size };
@@ -157,7 +173,7 @@ export class TrailWriter {
   async #reopen(): Promise<void> {
     const { dir } = this.#options;
     const ignore = (): void => undefined;
-    const { key, end, position } = await loadTrail({ dir, restore: ignore, replay: ignore });
+    const { key, end, position, torn } = await loadTrail({ dir, restore: ignore, replay: ignore });
     key.key.wipe();
     const { segment } = this.#position;
     if (end.digest !== this.#end.digest || position?.segment !== segment)
@@ -167,5 +183,6 @@ export class TrailWriter {
       );
     await this.#file?.close().catch(() => undefined);
     this.#file = undefined;
+    this.#torn = torn;
   }
 }

@@ -44,7 +44,10 @@ export function addAudit(vault: Command, cli: Cli): void {
     .description("Reads and verifies the audit trail.");
   addVaultCommand(audit, "list")
     .summary("the records, oldest first")
-    .description("Shows the records of the trail, oldest first; with --json as they stand in it, one a line.")
+    .description(
+      "Shows the records of the trail, oldest first; with --json as they stand in it, one a line. A write has two: intended " +
+        "before it is done, ok after.",
+    )
     .option("--limit <n>", "at most this many", positive)
     .option("--after <seq>", "only records behind this one", natural)
     .option("--follow", "go on with the records to come; leaves out that it reads them")
@@ -90,14 +93,23 @@ async function list(
 
 async function verify(cli: Cli, { json }: VaultFlags, session: VaultSession): Promise<void> {
   const { terminal } = cli;
-  const { verdict } = await session.call("audit", { action: "verify" }, VERIFY_TIMEOUT_MS);
+  const { verdict } = await session.call("audit", { action: "verify" }, { timeoutMs: VERIFY_TIMEOUT_MS });
   if (verdict === undefined) throw new VgasError("INTERNAL", "the vault gave no verdict");
   if (!verdict.ok) cli.exitCode = EXIT.failure;
   if (json) {
     terminal.data(JSON.stringify(verdict));
     return;
   }
-  const { ok, records, checkpoints, at, problem = "something is wrong" } = verdict;
+  const {
+    ok,
+    records,
+    checkpoints,
+    earlier = 0,
+    unknown = 0,
+    unknownAt = 0,
+    at,
+    problem = "something is wrong",
+  } = verdict;
   const { outStyle: style } = terminal;
   const checked = `${plural(records, "record")} and ${plural(checkpoints, "checkpoint")}`;
   if (ok) terminal.data(`${style.green("ok")}: ${checked}, nothing missing, nothing changed`);
@@ -105,12 +117,25 @@ async function verify(cli: Cli, { json }: VaultFlags, session: VaultSession): Pr
     const where = at === undefined ? "" : `record ${count(at)}: `;
     terminal.data(`${style.red("wrong")}: ${where}${printable(problem)} (checked ${checked})`);
   }
+  const warn = (text: string): boolean => terminal.data(`${style.yellow("warning")}: ${text}`);
+  if (unknown > 0)
+    warn(
+      `${plural(unknown, "checkpoint")} of unknown signers, the first is message ${count(unknownAt)}: not of this node, or with an earlier credential; they were not held against the trail`,
+    );
+  if (earlier > 0)
+    warn(
+      `${plural(earlier, "checkpoint")} are of a trail that was gone before this one began, which an operator accepted`,
+    );
+  if (records > 0 && checkpoints === 0)
+    warn("no checkpoint was found: that the latest records were cut off or rewritten would not be noticed");
 }
 
 /** `seq time op outcome who provider/key task details why`. */
 function recordLine(shown: Shown | undefined, raw: string, style: Style, width: number | undefined): string {
   if (shown === undefined) return cut(printable(raw), width);
-  const { seq, at, op = "?", outcome = "?", who, provider, key, task, detail = {}, why } = shown;
+  const { seq, at, op = "?", outcome: said = "?", who, provider, key, task, detail = {}, why } = shown;
+  const { intended, ...details } = detail;
+  const outcome = said === "ok" && intended === true ? "intended" : said;
   const before = `${String(seq ?? "?").padStart(8)}  ${time(at)}  ${op.padEnd(9)}  `;
   const parts = [
     who?.user === undefined
@@ -118,12 +143,12 @@ function recordLine(shown: Shown | undefined, raw: string, style: Style, width: 
       : `by ${who.user}${who.role === undefined || who.role === who.user ? "" : ` (${who.role})`}`,
     provider === undefined ? "" : `${provider}${key === undefined ? "" : `/${key}`}`,
     task === undefined ? "" : `for ${task.pool}.${task.kind} ${task.id}`,
-    ...Object.entries(detail).map(([name, value]) => `${name}=${String(value)}`),
+    ...Object.entries(details).map(([name, value]) => `${name}=${String(value)}`),
     why ?? "",
   ];
   const rest = `  ${parts.filter((part) => part !== "").join("  ")}`.trimEnd();
-  const tag = outcome.padEnd(7);
-  const coloured = outcome === "ok" ? style.green(tag) : style.red(tag);
+  const tag = outcome.padEnd(8);
+  const coloured = outcome === "ok" ? style.green(tag) : outcome === "intended" ? style.yellow(tag) : style.red(tag);
   return `${printable(before)}${coloured}${cut(printable(rest), width === undefined ? undefined : width - before.length - tag.length)}`.trimEnd();
 }
 
@@ -144,11 +169,17 @@ function isReading(shown: Shown | undefined): boolean {
 function natural(text: string): number {
   const value = integer(text);
   if (value >= 0) return value;
-  throw new UsageError("--after must be 0 or more", "It is the number of the last record that you have.");
+  throw new UsageError(
+    "--after must be 0 or more",
+    "It is the number of the last record that you have: `vgas vault audit list --help`.",
+  );
 }
 
 function positive(text: string): number {
   const value = integer(text);
   if (value >= 1) return value;
-  throw new UsageError("--limit must be 1 or more", "It is how many records are shown.");
+  throw new UsageError(
+    "--limit must be 1 or more",
+    "It is how many records are shown: `vgas vault audit list --help`.",
+  );
 }

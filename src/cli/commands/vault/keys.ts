@@ -1,5 +1,6 @@
 /** `store`, `rotate` and `delete`: what changes the keys of the vault. */
 import type { Command } from "commander";
+import { leasable } from "../../../actors/vault/accounting/budgets.ts";
 import type { KeyView } from "../../../protocols/vault/keys.ts";
 import type { Cli } from "../../cli.ts";
 import { UsageError } from "../../failure.ts";
@@ -25,6 +26,10 @@ interface DeleteFlags extends VaultFlags {
 
 export const DEFAULT_NAME = "default";
 
+const SETTINGS_ADVICE = {
+  INVALID: "Correct what the message names: `vgas vault store --help` tells of the settings.",
+} as const;
+
 export function addStore(vault: Command, cli: Cli): void {
   const command = addKeyFileOption(addNameOption(addVaultCommand(vault, "store")))
     .summary("store a key of a provider")
@@ -36,7 +41,7 @@ export function addStore(vault: Command, cli: Cli): void {
     .option("--update", "change only the settings of a key that is there");
   addSettingsOptions(command).action(async (provider: string, flags: StoreFlags) => {
     const name = flags.name ?? DEFAULT_NAME;
-    const settings = settingsOf(flags);
+    const settings = flags.update ? {} : settingsOf(flags);
     const change = settingsChangeOf(flags);
     if (flags.update) {
       if (flags.keyFile !== undefined)
@@ -47,15 +52,18 @@ export function addStore(vault: Command, cli: Cli): void {
       throw new UsageError("--reset changes a key that is there", "Give --update with it.");
     await withVault(cli, flags, async ({ call, input }) => {
       if (flags.update) {
-        const key = await call("store", { provider, name, settings: change });
+        const key = await call("store", { provider, name, settings: change }, { advice: SETTINGS_ADVICE });
         tell(cli, flags, key, `Changed the settings of ${keyName(key)}.`);
         return;
       }
       const secret = await input.read(question(provider, name, flags));
       const key = await using(secret, () =>
-        call("store", (seal) => ({ provider, name, settings, sealed: seal(secret) })),
+        call("store", (seal) => ({ provider, name, settings, sealed: seal(secret) }), {
+          advice: { CONFLICT: replaces(provider, name), ...SETTINGS_ADVICE },
+        }),
       );
       tell(cli, flags, key, `Stored ${described(key)}.`);
+      warnOfNoCalls(cli, flags, key);
     });
   });
 }
@@ -126,6 +134,22 @@ function question(provider: string, name: string, { keyFile }: KeyFlags): Secret
     flag: "--key-file",
     piped: true,
   };
+}
+
+function replaces(provider: string, name: string): string {
+  const key = `${provider} --name ${name}`;
+  return `\`vgas vault rotate ${key}\` replaces the key, \`vgas vault store ${key} --update\` changes its settings.`;
+}
+
+/** Vgas knows where the keys of some providers go; of any other only its operator does. */
+function warnOfNoCalls({ terminal }: Cli, { json }: VaultFlags, { provider, name, settings, budgets }: KeyView): void {
+  if (json || settings.origins === undefined || settings.origins.length > 0) return;
+  const leased = settings.lease !== false && leasable(budgets);
+  const only = leased ? "Agents can lease it, and make no calls with it" : "Nothing can be done with it yet";
+  const where = `\`vgas vault store ${provider} --name ${name} --update --origin https://HOST\``;
+  terminal.note(
+    `${terminal.errStyle.yellow("warning:")} ${only}: it has no --origin. ${where} says where calls may go.`,
+  );
 }
 
 function described(key: KeyView): string {

@@ -6,6 +6,7 @@ import type { Hello } from "../../../protocols/vault/messages.ts";
 import type { Cli } from "../../cli.ts";
 import { UsageError } from "../../failure.ts";
 import { printable } from "../../style.ts";
+import type { Advice } from "./advice.ts";
 import {
   addNewPassphraseOptions,
   addPassphraseOptions,
@@ -22,6 +23,16 @@ interface UnsealFlags extends PassphraseFlags {
 
 interface RekeyFlags extends PassphraseFlags, NewPassphraseFlags {}
 
+const HAS_ONE = "`vgas vault status` tells how it is, `vgas vault unseal` opens it";
+/** Of the passphrase's form the vault judges, and says which bound it breaks. */
+const PASSPHRASE_ADVICE: Advice = { INVALID: "Nothing was changed: give the command again, with another passphrase." };
+const INIT_ADVICE: Advice = {
+  ...PASSPHRASE_ADVICE,
+  CONFLICT: `${HAS_ONE}.`,
+  VAULT_ROLLED_BACK:
+    "Stop the node, put vault.bin back from a backup and start it; or `vgas vault init --accept-rollback` if its keys are lost.",
+};
+
 export function addInit(vault: Command, cli: Cli): void {
   addPassphraseOptions(addVaultCommand(vault, "init"))
     .summary("make the vault and leave it unsealed")
@@ -29,19 +40,29 @@ export function addInit(vault: Command, cli: Cli): void {
       "Makes the vault of the swarm and leaves it unsealed. A --key-file that is not there is made, with 32 random bytes. " +
         "Without the passphrase or the key file nobody can open the vault, and nothing can restore it.",
     )
-    .action(async (flags: PassphraseFlags) => {
+    .option("--accept-rollback", "the swarm had another vault, which is gone for good")
+    .action(async (flags: UnsealFlags) => {
       await withVault(cli, flags, async ({ hello, call, input }) => {
         const { state, vaultId } = await hello();
         if (state !== "uninitialised") {
           const id = vaultId === undefined ? "" : `: ${vaultId}`;
-          throw new VgasError("CONFLICT", `the swarm has a vault already${id}; \`vgas vault status\` tells how it is`);
+          throw new VgasError("CONFLICT", `the swarm has a vault already${id}; ${HAS_ONE}`);
         }
         const given = { newPassphraseFile: flags.passphraseFile, newKeyFile: flags.keyFile };
         const passphrase = await readNewPassphrase(input, definedOnly(given), {
           tell: (text) => cli.terminal.note(text),
           first: true,
         });
-        const made = await using(passphrase, () => call("init", (seal) => ({ sealed: seal(passphrase) })));
+        const made = await using(passphrase, () =>
+          call(
+            "init",
+            (seal) => ({
+              sealed: seal(passphrase),
+              ...(flags.acceptRollback && { acceptRollback: true }),
+            }),
+            { advice: INIT_ADVICE },
+          ),
+        );
         tell(cli, flags, made, `The vault ${made.vaultId} is made and unsealed.`);
       });
     });
@@ -112,8 +133,12 @@ export function addRekey(vault: Command, cli: Cli): void {
         const present = await readPassphrase(input, flags);
         await using(present, async () => {
           const next = await readNewPassphrase(input, flags, { tell: (text) => cli.terminal.note(text) });
-          const done = await using(next, () => call("rekey", (seal) => ({ sealed: seal(present), next: seal(next) })));
-          tell(cli, flags, done, "The vault has its new passphrase; the former one opens it no more.");
+          const done = await using(next, () =>
+            call("rekey", (seal) => ({ sealed: seal(present), next: seal(next) }), { advice: PASSPHRASE_ADVICE }),
+          );
+          const [former, now] = [named(flags.keyFile), named(flags.newKeyFile)];
+          const end = former === now ? "the former one" : `the ${former}`;
+          tell(cli, flags, done, `The vault has its new ${now}; ${end} opens it no more.`);
         });
       });
     });
@@ -130,6 +155,10 @@ function statusText({ state, why, vaultId, host }: Pick<Hello, "state" | "why" |
 function refuseUninitialised({ state }: Hello): void {
   if (state === "uninitialised")
     throw new VgasError("VAULT_UNINITIALISED", "the swarm has no vault yet: make it with `vgas vault init`");
+}
+
+function named(keyFile: string | undefined): string {
+  return keyFile === undefined ? "passphrase" : "key file";
 }
 
 /** Wipes the secret when `work` has ended, however it did. */

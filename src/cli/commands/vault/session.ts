@@ -12,6 +12,7 @@ import type { Cli } from "../../cli.ts";
 import { addSwarmOptions, addTimeoutOption, type SwarmFlags } from "../../options.ts";
 import { SecretInput } from "../../secret-input.ts";
 import { commandConfig, withSwarm } from "../../swarm.ts";
+import { type Advice, advised } from "./advice.ts";
 
 export interface VaultFlags extends SwarmFlags {
   readonly timeout?: number;
@@ -26,7 +27,7 @@ export interface VaultSession {
   call<Name extends OperationName>(
     op: Name,
     args: OperationInput<Name> | ((seal: Seal) => OperationInput<Name>),
-    timeoutMs?: number,
+    options?: { readonly timeoutMs?: number; readonly advice?: Advice },
   ): Promise<OperationReply<Name>>;
 }
 
@@ -51,12 +52,15 @@ export async function withVault(
     signal: cli.interrupt.signal,
   });
   try {
-    await withSwarm(cli, flags, "admin", async ({ bus, names, seed }) => {
-      const vault = new VaultOperator({ bus, names, seed: seed ?? (await seedOfHome(commandConfig(cli, flags).home)) });
+    await withSwarm(cli, flags, "admin", async ({ bus, names, ...swarm }) => {
+      const known = flags.connection === undefined ? await knownToHome(commandConfig(cli, flags).home) : {};
+      const vaultKey = swarm.vaultKey ?? known.vaultKey;
+      const vault = new VaultOperator({ bus, names, seed: swarm.seed ?? known.seed, vaultKey });
       await use({
         input,
-        hello: () => vault.hello(options()),
-        call: (op, args, timeoutMs) => vault.call(op, args, options(timeoutMs)),
+        hello: () => telling("hello", {}, () => vault.hello(options())),
+        call: (op, args, { timeoutMs, advice = {} } = {}) =>
+          telling(op, advice, () => vault.call(op, args, options(timeoutMs))),
       });
     });
   } catch (error) {
@@ -67,19 +71,38 @@ export async function withVault(
   }
 }
 
-/** On an external NATS system, which issues credentials of its own, the vault still goes by those of its home. */
-async function seedOfHome(home: string): Promise<Uint8Array | undefined> {
+async function telling<T>(op: OperationName | "hello", advice: Advice, ask: () => Promise<T>): Promise<T> {
   try {
-    return (await new Credentials(layoutOf(await realpath(home))).read("admin")).seed;
+    return await ask();
+  } catch (error) {
+    throw advised(error, op, advice);
+  }
+}
+
+interface Known {
+  readonly seed?: Uint8Array;
+  /** Of the node that runs the vault: the home's own. */
+  readonly vaultKey?: string | undefined;
+}
+
+/**
+ * What a home says of its vault and to it. On an external NATS system, which issues credentials of its own, the vault still goes
+ * by those of its home.
+ */
+async function knownToHome(home: string): Promise<Known> {
+  try {
+    const credentials = new Credentials(layoutOf(await realpath(home)));
+    const { seed } = await credentials.read("admin");
+    return { seed, vaultKey: (await credentials.find("system"))?.publicKey };
   } catch {
-    // What misses it says so: only an operation needs one.
-    return undefined;
+    // What misses it says so: only an operation needs it.
+    return {};
   }
 }
 
 /** A name of the vault: of a provider, a key, a kind, a pool, a node or a task. */
 export function tokenArgument(text: string): string {
-  if (!isToken(text)) throw new InvalidArgumentError("It must be a token: 1 to 64 of A-Z a-z 0-9 _ -");
+  if (!isToken(text)) throw new InvalidArgumentError("It must have 1 to 64 of the characters A-Z a-z 0-9 _ -");
   return text;
 }
 

@@ -1,7 +1,7 @@
 /** What an operator sets for a key, from the flags of `store`. */
 import { type Command, InvalidArgumentError } from "commander";
 import type { z } from "zod";
-import { type Budget, type KeySettings, keySettings, type settingsChange } from "../../../protocols/vault/keys.ts";
+import { type Budget, type KeySettings, newKeySettings, type settingsChange } from "../../../protocols/vault/keys.ts";
 import { UsageError } from "../../failure.ts";
 import { tokenArgument } from "./session.ts";
 
@@ -19,7 +19,7 @@ export interface SettingsFlags {
 }
 
 const NANO_PER_USD = 1_000_000_000;
-const FIELDS = Object.keys(keySettings.shape) as readonly (keyof KeySettings)[];
+const FIELDS = Object.keys(newKeySettings.shape) as readonly (keyof KeySettings)[];
 
 export function addSettingsOptions(command: Command): Command {
   return command
@@ -41,8 +41,19 @@ export function addSettingsOptions(command: Command): Command {
     .option("--reset <list>", `with --update, the default again for these: ${FIELDS.join(", ")}`, fields);
 }
 
+/** The settings of a new key. @throws UsageError also for `http://` without --allow-private */
+export function settingsOf(flags: SettingsFlags): z.input<typeof newKeySettings> {
+  const open = flags.origin?.find((origin) => origin.startsWith("http:"));
+  if (open !== undefined && !flags.allowPrivate)
+    throw new UsageError(
+      `${open} is not encrypted`,
+      "Use https, or give --allow-private if it is an address of a private network or of the vault's machine.",
+    );
+  return givenOf(flags);
+}
+
 /** The settings that were given. @throws UsageError for two budgets of one sort */
-export function settingsOf(flags: SettingsFlags): z.input<typeof keySettings> {
+function givenOf(flags: SettingsFlags): z.input<typeof newKeySettings> {
   const { header, scheme: before, origin, allowPrivate, lease, kinds, pools, nodes, budget } = flags;
   return {
     ...(header !== undefined && { header }),
@@ -59,7 +70,7 @@ export function settingsOf(flags: SettingsFlags): z.input<typeof keySettings> {
 
 /** The settings that were given, and null for those that get their default again. @throws UsageError */
 export function settingsChangeOf(flags: SettingsFlags): z.input<typeof settingsChange> {
-  const given = settingsOf(flags);
+  const given = givenOf(flags);
   const { reset = [] } = flags;
   const both = reset.find((field) => field in given);
   if (both !== undefined) throw new UsageError(`--reset names ${both}, which is given too`, "Give one of them.");
@@ -82,21 +93,25 @@ function fields(text: string): readonly (keyof KeySettings)[] {
 
 function headerName(text: string): string {
   const name = text.toLowerCase();
-  checked(keySettings.shape.header, name, "It must be the name of a header.");
+  checked(
+    newKeySettings.shape.header,
+    name,
+    "It must be the name of a header that can carry a key, such as x-api-key.",
+  );
   return name;
 }
 
 /** `Bearer` means `Bearer ` : a word is set apart from the key, anything else stands as it is. */
 function scheme(text: string): string {
   const spaced = /[A-Za-z0-9]$/.test(text) ? `${text} ` : text;
-  checked(keySettings.shape.scheme, spaced, "It must be at most 64 printable characters.");
+  checked(newKeySettings.shape.scheme, spaced, "It must be at most 64 printable characters.");
   return spaced;
 }
 
 function collectOrigin(text: string, before: readonly string[] = []): readonly string[] {
   const origin = text.replace(/\/$/, "");
   const complaint = "It must be https://HOST or https://HOST:PORT, without a path.";
-  checked(keySettings.shape.origins, [origin], complaint);
+  checked(newKeySettings.shape.origins, [origin], complaint);
   return [...before, origin];
 }
 

@@ -1,6 +1,6 @@
 /** How keys, amounts and times of the vault look to people. */
 import type { KeyView, Usage } from "../../../protocols/vault/keys.ts";
-import { count } from "../../table.ts";
+import { count, plural } from "../../table.ts";
 
 const NANO_PER_USD = 1e9;
 /** Prices are per million tokens, so single calls cost millionths of a dollar. */
@@ -23,17 +23,19 @@ export function time(ms: number | undefined): string {
   return Number.isNaN(date.getTime()) ? "?" : `${date.toISOString().slice(0, 19).replace("T", " ")}Z`;
 }
 
-/** `12 calls, 3 leases, …` of what was used. */
-export function usageText(usage: Usage): string {
-  const parts = [
-    amount(usage.calls, "call"),
-    amount(usage.leases, "lease"),
-    amount(usage.errors, "error"),
-    `${count(usage.inputTokens)} tokens in (${count(usage.cachedTokens)} cached)`,
-    `${count(usage.outputTokens)} out`,
-    dollars(usage.costNanoUsd),
-  ];
-  return parts.join(", ");
+/** `2026-11-22 21:05Z`, where a column has no room for more. */
+export function minute(ms: number | undefined): string {
+  return time(ms).replace(/:\d\dZ$/, "Z");
+}
+
+/** `12 calls, 3 leases, 1 error` of what was used. */
+export function usesText({ calls, leases, errors }: Usage): string {
+  return [plural(calls, "call"), plural(leases, "lease"), plural(errors, "error")].join(", ");
+}
+
+/** `1 200 in (20 cached), 30 out`. */
+export function tokensText({ inputTokens, cachedTokens, outputTokens }: Usage): string {
+  return `${count(inputTokens)} in (${count(cachedTokens)} cached), ${count(outputTokens)} out`;
 }
 
 type BudgetView = KeyView["budgets"][number];
@@ -44,8 +46,4 @@ export function budgetText({ unit, per, limit, used, reserved, resetsAt }: Budge
   const noun = unit === "cost" ? "" : ` ${unit}`;
   const held = reserved === 0 ? "" : `, ${show(reserved)} reserved`;
   return `${show(used)} of ${show(limit)}${noun} per ${per}${held}, anew at ${time(resetsAt)}`;
-}
-
-function amount(value: number, noun: string): string {
-  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 }

@@ -7,7 +7,7 @@ import { duration } from "../../options.ts";
 import type { Style } from "../../style.ts";
 import { bytes, renderTable } from "../../table.ts";
 import { addVaultCommand, tokenArgument, type VaultFlags, withVault } from "./session.ts";
-import { dollars, time } from "./text.ts";
+import { dollars, minute } from "./text.ts";
 
 interface Flags extends VaultFlags {
   readonly by?: readonly UsageGroup[];
@@ -25,8 +25,8 @@ export function addUsage(vault: Command, cli: Cli): void {
   addVaultCommand(vault, "usage")
     .summary("what was used, and what it cost")
     .description(
-      "Shows calls, bytes, tokens and cost, summed up from the ledger; the last row is the total. With --json one object: " +
-        "{rows, total}, costs in billionths of a US dollar.",
+      "Shows calls, bytes, tokens and cost, summed up from the ledger; the last row is the total. A narrow terminal shows less " +
+        "of it. With --json one object: {rows, total}, costs in billionths of a US dollar.",
     )
     .option(
       "--by <list>",
@@ -45,7 +45,7 @@ export function addUsage(vault: Command, cli: Cli): void {
           ...(flags.task !== undefined && { task: flags.task }),
           ...(flags.since !== undefined && { since: flags.since }),
         };
-        const reply = await call("usage", asked, TIMEOUT_MS);
+        const reply = await call("usage", asked, { timeoutMs: TIMEOUT_MS });
         const { terminal } = cli;
         terminal.data(
           flags.json ? JSON.stringify(reply) : usageTable(reply, by, terminal.outStyle, terminal.outColumns),
@@ -66,23 +66,31 @@ function usageTable(
   const last = rows.reduce((latest, row) => Math.max(latest, row.lastUsedAt), 0);
   return renderTable(
     [
-      ...(by.length === 0 ? [{ title: "" }] : by.map((group) => ({ title: group.toUpperCase() }))),
-      ...["LEASES", "CALLS", "ERRORS", "SENT", "RECEIVED", "TOKENS IN", "CACHED", "TOKENS OUT", "COST"].map(
-        (title) => ({
-          title,
-          align: "right" as const,
-        }),
-      ),
-      { title: "LAST USED" },
+      ...(by.length === 0 ? [{ title: "" }] : by.map((group) => ({ title: group.toUpperCase(), shorten: true }))),
+      ...AMOUNTS.map((column) => ({ ...column, align: "right" as const })),
+      { title: "LAST USED", leaveOut: 4 },
     ],
     [
-      ...(by.length === 0 ? [] : rows.map((row) => [...groupsOf(row), ...amounts(row.usage), time(row.lastUsedAt)])),
-      [...totals, ...amounts(total), time(last)],
+      ...(by.length === 0 ? [] : rows.map((row) => [...groupsOf(row), ...amounts(row.usage), minute(row.lastUsedAt)])),
+      [...totals, ...amounts(total), minute(last)],
     ],
     { style, width },
   );
 }
 
+const AMOUNTS = [
+  { title: "LEASES", leaveOut: 2 },
+  { title: "CALLS", leaveOut: 1 },
+  { title: "ERRORS", leaveOut: 3 },
+  { title: "SENT", leaveOut: 7 },
+  { title: "RECEIVED", leaveOut: 6 },
+  { title: "TOKENS IN" },
+  { title: "CACHED", leaveOut: 5 },
+  { title: "TOKENS OUT" },
+  { title: "COST" },
+] as const;
+
+/** In the order of `AMOUNTS`. */
 function amounts(usage: Usage): readonly (number | string)[] {
   return [
     usage.leases,

@@ -80,14 +80,34 @@ describe("KeyChooser", () => {
     expect(chooser.resting(A, NOW + 30)?.until).toBe(NOW + 5_000);
   });
 
-  it.each([401, 403])("rests a key that was refused with %d for ten minutes, and no 429 shortens it", (status) => {
+  it("rests a key that was refused with 401 for ten minutes, and no 429 shortens it", () => {
     const chooser = new KeyChooser();
-    chooser.answered(A, status, 1_000, NOW);
+    chooser.answered(A, 401, 1_000, NOW);
     chooser.answered(A, 429, 1_000, NOW);
-    expect(chooser.resting(A, NOW)).toEqual({ until: NOW + 600_000, status });
+    expect(chooser.resting(A, NOW)).toEqual({ until: NOW + 600_000, status: 401 });
   });
 
-  it.each([400, 404, 408, 422, 500, 502, 503, 529])("does not rest a key for %d", (status) => {
+  it("does not rest a key for a 401 within a minute of a good answer, and does so afterwards", () => {
+    const chooser = new KeyChooser();
+    turns(chooser, [A, B], 2);
+    chooser.answered(A, 200, undefined, NOW);
+    chooser.answered(A, 401, undefined, NOW + 59_999);
+    chooser.answered(B, 401, undefined, NOW);
+    expect(chooser.resting(A, NOW + 59_999)).toBeUndefined();
+    expect(chooser.resting(B, NOW)).toMatchObject({ status: 401 });
+    chooser.answered(A, 401, undefined, NOW + 60_000);
+    expect(chooser.resting(A, NOW + 60_000)).toEqual({ until: NOW + 660_000, status: 401 });
+  });
+
+  it("takes no answer from before the clock was set back for a good one of late", () => {
+    const chooser = new KeyChooser();
+    turns(chooser, [A], 1);
+    chooser.answered(A, 200, undefined, NOW + 3_600_000);
+    chooser.answered(A, 401, undefined, NOW);
+    expect(chooser.resting(A, NOW)).toMatchObject({ status: 401 });
+  });
+
+  it.each([400, 403, 404, 408, 422, 500, 502, 503, 529])("does not rest a key for %d", (status) => {
     const chooser = new KeyChooser();
     chooser.answered(A, status, undefined, NOW);
     expect(chooser.resting(A, NOW)).toBeUndefined();

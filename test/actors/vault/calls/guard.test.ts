@@ -72,6 +72,17 @@ describe("the class of an address", () => {
     "3fff::1",
     "5f00::1",
     "::ffff:0:127.0.0.1",
+    // Metadata services of clouds.
+    "100.100.100.200",
+    "::ffff:100.100.100.200",
+    "168.63.129.16",
+    "fd00:ec2::254",
+    "fd00:ec2::23",
+    "fd20:ce::254",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
+    "fd00:a9fe:a9fe::1",
+    "fd00:100::100:200",
     "localhost",
     "",
   ])("%s is forbidden", (address) => expect(classify(address)).toBe("forbidden"));
@@ -166,6 +177,9 @@ describe("the addresses of a call", () => {
     "https://0.0.0.0",
     "https://[::]",
     "https://[fe80::1]",
+    "https://100.100.100.200",
+    "https://[::ffff:6464:64c8]",
+    "https://[fd00:ec2::254]",
     "https://[64:ff9b::a9fe:a9fe]",
     "https://255.255.255.255",
   ])("%s is refused to keys that may reach private addresses too", async (spelling) => {

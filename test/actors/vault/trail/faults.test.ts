@@ -1,7 +1,7 @@
 /** Crashes, full disks and files that vanish: what was acknowledged is there, and nothing else was (P11). */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, open, readFile, rename, stat, truncate, unlink } from "node:fs/promises";
+import { copyFile, readFile, rename, stat, truncate, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -11,9 +11,20 @@ import { verifyTrail } from "../../../../src/actors/vault/trail/verify.ts";
 import { kill } from "../../../support/home.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
 import { rejection, until } from "../../../support/wait.ts";
-import { copyOf, createTrail, entryOf, filesOf, linesOf, openTrail, rewrite, seed, trailFolder } from "./trails.ts";
+import { breakFiles, handlePrototype } from "./broken-files.ts";
+import {
+  copyOf,
+  createTrail,
+  entryOf,
+  FIRST,
+  filesOf,
+  linesOf,
+  openTrail,
+  rewrite,
+  seed,
+  trailFolder,
+} from "./trails.ts";
 
-const FIRST = "00000001.jsonl";
 const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
 const APPENDER = fileURLToPath(new URL("fixtures/appender.ts", import.meta.url));
 
@@ -26,32 +37,6 @@ function startAppender(dir: string, writers: number, limitKiB?: number): ChildPr
   const child = spawn(file, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
   onTestFinished(() => kill(child));
   return child;
-}
-
-/** The methods of every file handle. */
-async function handlePrototype(path: string): Promise<Record<string, (...args: never[]) => Promise<unknown>>> {
-  const handle = await open(path, "r");
-  await handle.close();
-  return Object.getPrototypeOf(handle);
-}
-
-/** Lets `method` of every file handle fail with `code` until it is mended, and counts how often it was struck. */
-async function breakFiles(dir: string, method: string, code: string) {
-  const prototype = await handlePrototype(join(dir, "trail.key"));
-  const original = prototype[method];
-  if (original === undefined) throw new Error(`no ${method}`);
-  const fault = {
-    struck: 0,
-    mend: () => {
-      prototype[method] = original;
-    },
-  };
-  prototype[method] = async () => {
-    fault.struck++;
-    throw Object.assign(new Error(`${code}: injected, ${method}`), { code });
-  };
-  onTestFinished(fault.mend);
-  return fault;
 }
 
 describe("after a crash in a write", () => {
@@ -305,18 +290,27 @@ describe("a trail that cannot be written", () => {
     });
   });
 
-  test("is opened all the same, says so, and goes on by itself", async () => {
+  test.each([
+    ["write", "ENOSPC"],
+    ["datasync", "ENOSPC"],
+  ])("is opened all the same if %s fails, says so, and goes on by itself", async (method, code) => {
     const dir = await trailFolder();
     const first = await createTrail(dir);
     await first.trail.append(entryOf(1));
     await first.trail.close();
     await truncate(join(dir, FIRST), (await stat(join(dir, FIRST))).size - 1);
     const clock = new ManualClock();
-    const fault = await breakFiles(dir, "write", "ENOSPC");
+    const fault = await breakFiles(dir, method, code);
     const told = await openTrail(dir, { clock });
     expect(fault.struck).toBeGreaterThan(0);
     expect(told.troubles).toHaveLength(1);
-    expect(await rejection(told.trail.append(entryOf(2)))).toMatchObject({ code: "AUDIT_FAILED" });
+    for (let probes = 0; probes < 2; probes++) {
+      expect(await rejection(told.trail.append(entryOf(2)))).toMatchObject({ code: "AUDIT_FAILED" });
+      await until(() => clock.armed === 1);
+      await clock.advance(1_000);
+    }
+    expect([told.troubles.length, told.healthy]).toEqual([1, 0]);
+    await until(() => clock.armed === 1);
     fault.mend();
     await clock.advance(1_000);
     await until(() => told.healthy === 1);
@@ -348,6 +342,24 @@ describe("a trail that cannot be written", () => {
       ["resumed", 1],
       ["lease", 1],
     ]);
+    expect(await verifyTrail({ trail, seed: seed(), checkpoints: [] })).toMatchObject({ ok: true });
+  });
+
+  test("takes away what it left also where the disk has lost a part of it", async () => {
+    const clock = new ManualClock();
+    const told = await createTrail(await trailFolder(), { clock });
+    const { trail } = told;
+    const { size } = trail.position;
+    const faults = [await breakFiles(trail.dir, "datasync", "EIO"), await breakFiles(trail.dir, "truncate", "EIO")];
+    expect(await rejection(trail.append(entryOf(1)))).toMatchObject({ code: "AUDIT_FAILED" });
+    for (const fault of faults) fault.mend();
+    const left = await readFile(join(trail.dir, FIRST));
+    expect(left.length).toBeGreaterThan(size + 20);
+    await rewrite(trail.dir, FIRST, left.fill(0, size + 10, size + 20));
+    await until(() => clock.armed === 1);
+    await clock.advance(1_000);
+    await until(() => told.healthy === 1);
+    await trail.append(entryOf(2));
     expect(await verifyTrail({ trail, seed: seed(), checkpoints: [] })).toMatchObject({ ok: true });
   });
 

@@ -3,6 +3,7 @@ import { cp, readFile, rename, rm, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { createUser } from "@nats-io/nkeys";
 import { describe, expect, test } from "vitest";
+import { readCheckpoint } from "../../../../src/actors/vault/trail/checkpoint.ts";
 import type { StoredCheckpoint } from "../../../../src/actors/vault/trail/checkpoints.ts";
 import type { Trail, TrailHead } from "../../../../src/actors/vault/trail/trail.ts";
 import { verifyTrail } from "../../../../src/actors/vault/trail/verify.ts";
@@ -19,8 +20,10 @@ import {
   openTrail,
   rewrite,
   seed,
+  signer,
   type TrailFile,
   trailFolder,
+  VAULT_ID,
 } from "./trails.ts";
 
 const limits = { segmentBytes: 2_500, epochRecords: 6 };
@@ -241,21 +244,25 @@ describe("the verification", () => {
     expect(await rejection((await forge(sealedOff - 1)).thief())).toMatchObject({ code: "VAULT_DAMAGED" });
   });
 
-  test("believes no checkpoint that another has signed, or that is none", async () => {
-    const { dir, head, checkpoints } = await original();
+  test("counts the messages that the node has not signed, and holds none against the trail; its own it does", async () => {
+    const { dir, head, checkpoints, count } = await original();
     const other = signerOf("other", createUser().getSeed());
-    const forged = checkpointOf({ seq: 2, mac: "x".repeat(43) }, other, 9);
-    expect(await verify(dir, [...checkpoints, forged])).toMatchObject({
-      ok: false,
-      checkpoints: 1,
-      problem: expect.stringMatching(/message 9 .* signed by U/),
-    });
+    const foreign = [
+      checkpointOf({ seq: 2, mac: "x".repeat(43) }, other, 9),
+      checkpointOf({ seq: count + 10, mac: "x".repeat(43) }, other, 10),
+      { sequence: 11, checkpoint: readCheckpoint(Buffer.from("junk"), VAULT_ID, signer.publicKey) },
+    ];
+    const good = { ok: true, records: count, unknown: 3, unknownAt: 9 };
+    expect(await verify(dir, [...foreign, ...checkpoints])).toEqual({ ...good, checkpoints: 1 });
+    // They vouch for nothing either.
+    expect(await verify(dir, foreign)).toEqual({ ...good, checkpoints: 0 });
     const early = checkpointOf({ seq: 2, mac: "x".repeat(43) });
-    expect(await verify(dir, [early, checkpointOf(head)])).toMatchObject({
+    expect(await verify(dir, [...foreign, early, checkpointOf(head)])).toMatchObject({
       ok: false,
       at: 2,
       records: 1,
       checkpoints: 0,
+      unknown: 3,
     });
   });
 

@@ -15,6 +15,8 @@ import { temporaryDirectory } from "../../../support/home.ts";
 import { RecordingLogger } from "../../../support/recording-logger.ts";
 
 export const VAULT_ID = "v1";
+/** Name of the first segment. */
+export const FIRST = "00000001.jsonl";
 export const SEED_BYTES = Buffer.alloc(32, 7);
 export const seed = (): Secret => new Secret(Buffer.from(SEED_BYTES));
 export const signer: Signer = signerOf("system", createUser().getSeed());
@@ -111,5 +113,5 @@ export async function rewrite(dir: string, name: string, text: string | Uint8Arr
 /** As it is read from the stream when it was sent at that head. */
 export function checkpointOf(head: TrailHead, by = signer, sequence = 1): StoredCheckpoint {
   const bytes = signCheckpoint({ vaultId: VAULT_ID, ...head, at: 0 }, by);
-  return { sequence, checkpoint: readCheckpoint(bytes, VAULT_ID, (key) => key === signer.publicKey) };
+  return { sequence, checkpoint: readCheckpoint(bytes, VAULT_ID, signer.publicKey) };
 }
