@@ -5,7 +5,7 @@
  * 2. The first signal drains, also when it comes while the node starts; the second ends the process at once (interrupt.ts).
  */
 import type { Config } from "../config.ts";
-import { type HostOptions, startHost } from "../host.ts";
+import type { HostOptions } from "../host.ts";
 import type { Cli } from "./cli.ts";
 import { createLogger } from "./logging.ts";
 
@@ -32,6 +32,8 @@ export async function runInForeground(
   const tellStart = (): void =>
     say(`${interrupt.received}: stops as soon as it has started; the next signal ends it at once`);
   interrupt.signal.addEventListener("abort", tellStart, { once: true });
+  // Only here: most commands start no node, and loading one would take them longer than all they do.
+  const { startHost } = await import("../host.ts");
   const host = await startHost({ config, connection, vaultPassphrase, logger });
   interrupt.signal.removeEventListener("abort", tellStart);
   const { url, http, hostId } = host;

@@ -9,7 +9,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Config } from "../config.ts";
-import { type Host, startHost } from "../host.ts";
+import type { Host } from "../host.ts";
 import type { Logger } from "../protocols/logger.ts";
 
 /** The nats-server may still be writing when the exit handler removes its store. */
@@ -30,6 +30,8 @@ export async function startPrivateSwarm(config: Config, logger: Logger): Promise
   let host: Host;
   try {
     const own = { home, natsPort: 0, httpPort: 0, roles: ["dispatcher" as const, "agents" as const], replicas: 1 };
+    // Only here, as in foreground.ts: a swarm that runs is the usual case.
+    const { startHost } = await import("../host.ts");
     host = await startHost({ config: { ...config, ...own }, logger });
   } catch (error) {
     process.off("exit", removeAtExit);
