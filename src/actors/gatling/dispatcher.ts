@@ -191,7 +191,8 @@ export class Dispatcher {
     this.#stopListening?.();
     await Promise.all([...this.#lanes.values()].map((lane) => lane.stop()));
     const lanes = [...this.#lanes.values()];
-    while (!this.#requeue.idle || !lanes.every((lane) => lane.settled)) {
+    // What a receipt refuses comes back to hand, and is to be given back like the rest.
+    while (this.#bursts.open > 0 || !this.#requeue.idle || !lanes.every((lane) => lane.settled)) {
       await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, 5));
     }
     // A NAK that does not leave costs its task the rest of ack_wait.

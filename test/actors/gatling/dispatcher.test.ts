@@ -1,0 +1,64 @@
+/** A dispatcher against a host that the test plays, on a real nats-server. */
+import { expect, onTestFinished, test } from "vitest";
+import { Dispatcher } from "../../../src/actors/gatling/dispatcher.ts";
+import { dispatcherMachine } from "../../../src/actors/gatling/machine.ts";
+import { AttemptsLog } from "../../../src/bus/attempts.ts";
+import type { BusMessage } from "../../../src/bus/bus.ts";
+import { decode, encode } from "../../../src/bus/codec/codec.ts";
+import { KvBucket } from "../../../src/bus/kv.ts";
+import { Publisher } from "../../../src/bus/publisher.ts";
+import { ResultStore } from "../../../src/bus/results.ts";
+import { systemClock } from "../../../src/protocols/clock.ts";
+import type { Burst, Heartbeat } from "../../../src/protocols/host-messages.ts";
+import { ActorHost } from "../../support/actor-host.ts";
+import { useNats } from "../../support/nats.ts";
+import { eventually } from "../../support/wait.ts";
+
+const nats = useNats();
+const HOST = "played";
+const SLOTS = 4;
+
+const heartbeat: Heartbeat = {
+  ...{ v: 1, host: HOST, run: "r1", seq: 1, at: 0, pid: 1, machine: "m", roles: ["agents"], lagMs: 0 },
+  ...{ stalled: false, draining: false, running: [0], started: 0, finished: 0, failed: 0 },
+  groups: [{ pool: "default", kinds: ["slow"], first: 0, count: 1, slots: SLOTS }],
+};
+
+test("P8: a stop gives back what a receipt refuses that comes only then", async () => {
+  const { system, bus, names, logger } = await ActorHost.start(nats, "dealing");
+  const publisher = new Publisher(bus);
+  const clock = systemClock;
+  const results = new ResultStore({ bus, publisher, names, clock, logger });
+  const attempts = new AttemptsLog(new KvBucket(bus, publisher, names.buckets.attempts), names);
+  const rotation = new KvBucket(bus, publisher, names.buckets.rotation);
+  const dispatcher = new Dispatcher({
+    ...{ dispatcherId: "d1", bus, publisher, results, attempts, rotation, names, clock, logger },
+    random: Math.random,
+    spawn: (effects) => system.spawnLocal("gatling", dispatcherMachine, effects),
+  });
+  onTestFinished(async () => {
+    await dispatcher.stop(0);
+    results.close();
+    await system.stop();
+  });
+  await dispatcher.start();
+  let burst: { readonly message: BusMessage; readonly body: Burst } | undefined;
+  await bus.subscribe(names.host(HOST, "burst"), (message) => {
+    burst ??= { message, body: decode(message.data) as Burst };
+  });
+  const beating = setInterval(() => bus.publish(names.heartbeat(HOST), encode(heartbeat)), 200);
+  onTestFinished(() => clearInterval(beating));
+  for (let i = 0; i < SLOTS; i++)
+    await publisher.publish(names.task("default", "slow"), encode({ input: i, maxAttempts: 1 }));
+  const { message, body } = await eventually(async () => burst, "a burst for the host");
+  const stopped = dispatcher.stop(5_000);
+  // Everything that the stop does without waiting for the receipt is done now.
+  await bus.flush();
+  const refused = body.items.map(([n]) => n);
+  bus.respond(message, encode({ v: 1, burst: body.burst, refused, free: [0, 0] }));
+  await stopped;
+  const ids = body.items.map((item) => item[4]);
+  expect(ids.length).toBeGreaterThan(0);
+  // Without the record a later delivery would have to count this one as an execution.
+  for (const id of ids) expect(await attempts.read("default", id)).toMatchObject({ attempts: 0, ended: true });
+});
