@@ -114,8 +114,13 @@ async function compose(
 
   // First of all: a port that is taken is found before a broker is started for nothing, and probes see that the node starts.
   let started: Bus | undefined;
+  let stopping: Promise<void> | undefined;
   const http = config.roles.includes("http")
-    ? await startHttp({ port: config.httpPort, state: () => started?.state ?? "starting", logger })
+    ? await startHttp({
+        port: config.httpPort,
+        state: () => (stopping ? "stopping" : (started?.state ?? "starting")),
+        logger,
+      })
     : undefined;
   if (http) stops.push(() => http.stop());
 
@@ -239,7 +244,6 @@ async function compose(
     if (status.type === "closed" && status.error)
       fail(new VgasError("NO_SWARM", `the connection ended for good: ${status.error.message}`));
   });
-  let stopping: Promise<void> | undefined;
   const stop = (graceMs = config.graceMs): Promise<void> => {
     stopping ??= stopAll(stops, graceMs, logger);
     return stopping;

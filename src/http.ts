@@ -8,8 +8,8 @@ import type { Logger } from "./protocols/logger.ts";
 export interface HttpOptions {
   /** 0 picks a free one. */
   readonly port: number;
-  /** State of the node's connection; `starting` until the node takes tasks. */
-  readonly state: () => BusState | "starting";
+  /** State of the node's connection while the node takes tasks; `starting` before, `stopping` after. */
+  readonly state: () => BusState | "starting" | "stopping";
   readonly logger: Logger;
 }
 

@@ -4,7 +4,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { until } from "../support/wait.ts";
+import { eventually, until } from "../support/wait.ts";
 import { FIXTURES, type Running, start, temporary, vgas } from "./support.ts";
 
 interface Ready {
@@ -105,6 +105,23 @@ test("a port that is taken and a module that cannot be loaded end up with 78 and
   const module = await up(home, "--module", join(home, "none.ts")).end;
   expect(module.err).toContain("there is no such file");
   expect(module.code).toBe(78);
+});
+
+test("a node that stops is not ready any more", async () => {
+  const home = temporary();
+  const [begun, go] = [join(home, "started"), join(home, "go")];
+  const node = up(home, "--json", "--module", join(FIXTURES, "agents.ts"));
+  const { http } = JSON.parse(await node.line(0)) as Ready;
+  await vgas(["submit", "hold", JSON.stringify({ started: begun, go }), "--home", home]);
+  await until(() => existsSync(begun));
+  node.child.kill("SIGTERM");
+  const stopping = await eventually(async () => {
+    const answer = await fetch(`${http}/readyz`);
+    return answer.status === 503 ? ((await answer.json()) as object) : undefined;
+  }, "the node to be not ready");
+  expect(stopping).toMatchObject({ bus: "stopping" });
+  writeFileSync(go, "");
+  expect((await node.end).code).toBe(0);
 });
 
 test("two behaviours for one kind are refused by the names of both", async () => {

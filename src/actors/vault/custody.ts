@@ -59,9 +59,16 @@ export const TRAIL_SEED = "trail";
 export class Custody {
   readonly #options: CustodyOptions;
   #last: Promise<unknown> = Promise.resolve();
+  #stopped = false;
 
   constructor(options: CustodyOptions) {
     this.#options = options;
+  }
+
+  /** Begins nothing more; resolves when what has begun is done and written down. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#last;
   }
 
   init(asked: Asked<"init">): Promise<Standing> {
@@ -94,11 +101,11 @@ export class Custody {
   unlock(passphrase: Secret, who: Who, acceptRollback = false): Promise<Standing> {
     const { store, journal, clock, tellState } = this.#options;
     return this.#inTurn(async () => {
-      if (store.state === "absent")
-        throw new VgasError("VAULT_UNINITIALISED", "there is no vault yet: `vgas vault init` makes it");
       try {
         await store.unseal(passphrase, async (opening) => {
           await this.#checkWitness(opening, acceptRollback);
+          // It may have been put back since.
+          if (journal.trail === undefined) await journal.open();
           if (journal.trail === undefined) await this.#newTrail(opening, acceptRollback);
           await journal.trail?.advance();
           await journal.write({ op: "unseal", outcome: "ok", who, detail: standingOf(opening) });
@@ -121,7 +128,8 @@ export class Custody {
     store.seal();
     tellState();
     await aborted;
-    await journal.note({ op: "seal", outcome: "ok", who: asked.who });
+    if (journal.trail !== undefined && !(await journal.owe({ op: "seal", outcome: "ok", who: asked.who })))
+      throw new VgasError("AUDIT_FAILED", "the vault was sealed, and the audit trail cannot be written now");
     await journal.trail?.advance();
     await checkpoints.flush();
     return {};
@@ -276,7 +284,10 @@ export class Custody {
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(work);
+    const turn = this.#last.then(() => {
+      if (this.#stopped) throw new VgasError("SHUTTING_DOWN", "the vault is stopping");
+      return work();
+    });
     this.#last = turn.catch(() => undefined);
     return turn;
   }

@@ -34,7 +34,8 @@ interface Debt {
 
 export class Journal {
   readonly #options: JournalOptions;
-  #debts: Debt[] = [];
+  readonly #debts: Debt[] = [];
+  #paying: Promise<void> = Promise.resolve();
   #trail: Trail | undefined;
 
   constructor(options: JournalOptions) {
@@ -98,24 +99,27 @@ export class Journal {
   }
 
   async close(): Promise<void> {
+    await this.#paying;
     await this.#options.checkpoints.close();
     await this.#trail?.close();
     this.#trail = undefined;
   }
 
-  /** The trail can be written again. */
+  /** The trail can be written again. What cannot be paid stays owed. */
   async #payDebts(): Promise<void> {
-    const debts = this.#debts;
-    this.#debts = [];
-    for (const { entry, written } of debts) await this.owe(entry, written);
+    for (let debt = this.#debts[0]; debt !== undefined; debt = this.#debts[0]) {
+      await this.write(debt.entry);
+      this.#debts.shift();
+      debt.written();
+    }
   }
 
   #trailOptions() {
     const { dir, clock, logger, ledger, onChange } = this.#options;
     const onHealthy = (): void => {
       onChange();
-      this.#payDebts().catch((error: unknown) => {
-        logger.error({ err: error }, "what the vault owed to its audit trail could not be written");
+      this.#paying = this.#payDebts().catch((error: unknown) => {
+        logger.warn({ err: error }, "what the vault owes to its audit trail could not be written yet");
       });
     };
     return { dir, clock, logger, snapshot: () => ledger.snapshot(), onTrouble: onChange, onHealthy };

@@ -77,8 +77,9 @@ export class KeyUse {
       );
     const { record, reservation } = this.#choose(leases, LEASE);
     // In the same tick: the key may have another version after the next.
-    const sealed = store.withKey(provider, record.name, (key) => sealBox(publicKey, key, asked.digest));
+    let sealed: Uint8Array;
     try {
+      sealed = store.withKey(provider, record.name, (key) => sealBox(publicKey, key, asked.digest));
       await journal.write({ ...this.#entry(asked, grant, record), usage: { leases: 1 } });
     } finally {
       budgets.settle(reservation);

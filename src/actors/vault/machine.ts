@@ -7,10 +7,10 @@
  * - `sealed`: the file is there and its keys are not in memory; left by `unseal`.
  * - `unsealed`: keys can be used; left by `seal`.
  * - `failed`: the trail cannot be written, or the file or the trail is not what was written; nothing is given out. Left when the
- *   trail can be written again, to where the vault was.
+ *   trail can be written again, or an operator comes after the files were mended, to where the vault was.
  *
  * The machine may stop in any state, without a word: then its name went to another host, or the node stops. `life` ends with
- * it, and what it opened is closed and wiped.
+ * it; the store stays as it was for the next life of this process.
  */
 import { assign, fromCallback, setup } from "xstate";
 import type { VAULT_PROTOCOL, VaultState } from "../../protocols/vault/messages.ts";
@@ -69,7 +69,7 @@ export const vaultMachine = setup({
     failed: {
       entry: "rememberWhy",
       exit: "forgetWhy",
-      on: { ABSENT: "uninitialised", SEALED: "sealed", UNSEALED: "unsealed" },
+      on: { ABSENT: "uninitialised", SEALED: "sealed", UNSEALED: "unsealed", TROUBLE: { actions: "rememberWhy" } },
     },
   },
 });

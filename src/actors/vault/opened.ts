@@ -117,7 +117,7 @@ export class Opened {
 
   /** Gives nothing out any more, and closes the trail. */
   async close(): Promise<void> {
-    await this.#calls.stop();
+    await Promise.all([this.#calls.stop(), this.custody.stop()]);
     await this.journal.note({ op: "stop", outcome: "ok" }).catch(() => undefined);
     await this.journal.close();
   }

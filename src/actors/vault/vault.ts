@@ -30,6 +30,7 @@ const MAILBOX_LIMIT = 4_096;
 
 /** Requests of one node under way: each of its 64 calls may be read and written, and others ask for leases. */
 const MAX_BUSY = 512;
+const BY_AGENTS: readonly OperationName[] = ["lease", "call"];
 const OPERATORS: readonly string[] = ["system", "admin"];
 
 const NEVER = new Promise<never>(() => undefined);
@@ -101,7 +102,10 @@ export class Vault implements VaultEffects {
       if (this.#life === life) this.#life = undefined;
       refusals.stop();
       this.#closed = life.opened.then(
-        (all) => all.close(),
+        (all) =>
+          all
+            .close()
+            .catch((error: unknown) => this.#options.logger.error({ err: error }, "the vault did not close cleanly")),
         () => undefined,
       );
     };
@@ -111,7 +115,8 @@ export class Vault implements VaultEffects {
     const { boot, boxKeys, tell } = life;
     life.broken = false;
     life.opened = after.then(async () => {
-      this.#store ??= await VaultStore.open(this.#options);
+      if (this.#store === undefined || this.#store.state === "absent")
+        this.#store = await VaultStore.open(this.#options);
       return await Opened.open(this.#store, { ...this.#options, boot, boxKeys, tell });
     });
     life.opened.catch((error: unknown) => {
@@ -164,10 +169,11 @@ export class Vault implements VaultEffects {
     let leave = (): void => undefined;
     try {
       leave = this.#enter(admitted.who);
+      if (this.#life !== life) throw new VgasError("UNDELIVERABLE", "this life of the vault has ended");
       // Whatever else is wrong with this life.
       if (admitted.op === "seal") this.#store?.seal();
       // An operator who comes may have mended what was wrong.
-      if (life.broken && OPERATORS.includes(admitted.who.role)) this.#open(life, Promise.resolve());
+      if (life.broken && !BY_AGENTS.includes(admitted.op)) this.#open(life, Promise.resolve());
       await life.opened.catch(() => undefined);
       checkState(admitted.op, look());
       return await (await life.opened).perform(admitted);
@@ -204,7 +210,9 @@ const WHILE_SEALED: readonly OperationName[] = ["unseal", "seal"];
 function checkState(op: OperationName, { state, why }: ReturnType<Look>): void {
   if (state === "unsealed" || state === "starting") return;
   if (state === "uninitialised") {
-    if (op !== "init") throw new VgasError("VAULT_UNINITIALISED", "there is no vault yet: `vgas vault init` makes it");
+    // A file may have been put back.
+    if (op !== "init" && op !== "unseal")
+      throw new VgasError("VAULT_UNINITIALISED", "there is no vault yet: `vgas vault init` makes it");
   } else if (state === "sealed") {
     if (!WHILE_SEALED.includes(op))
       throw new VgasError("VAULT_SEALED", "the vault is sealed: `vgas vault unseal` opens it");

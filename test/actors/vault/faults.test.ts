@@ -1,5 +1,5 @@
 /** What goes wrong around the vault: a full disk, a bucket that does not answer, files that are gone, a name that is lost. */
-import { copyFileSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -182,10 +182,15 @@ describe("P11: a trail that cannot be written", () => {
     await vault.store("openai", KEY);
     const empty = await fillDisk();
     expect(await rejection(lease(vault, "full"))).toMatchObject({ code: "AUDIT_FAILED" });
-    await rejection(vault.caller("admin").call("seal", {}, TIMEOUT));
+    expect(await rejection(vault.caller("admin").call("seal", {}, TIMEOUT))).toMatchObject({
+      code: "AUDIT_FAILED",
+      message: expect.stringContaining("was sealed"),
+    });
     expect((await hello(vault)).state).toBe("failed");
     empty();
     await becomes(vault, "sealed");
+    await unseal(vault);
+    expect((await records(vault)).map(({ op }) => op)).toContain("seal");
   });
 });
 
@@ -251,6 +256,7 @@ describe("operators", () => {
     const second = await started(first.dir);
     expect(await hello(second)).toMatchObject({ state: "failed", why: expect.stringContaining("trail") });
     expect(await rejection(second.init())).toMatchObject({ code: "VAULT_DAMAGED" });
+    expect(await rejection(unseal(second))).toMatchObject({ code: "VAULT_DAMAGED" });
     // What was mended is seen by whoever asks next, without another start.
     renameSync(join(first.dir, "trail"), join(first.dir, "trail.old"));
     expect(await rejection(second.init())).toMatchObject({ code: "VAULT_ROLLED_BACK" });
@@ -259,6 +265,53 @@ describe("operators", () => {
       .caller("admin")
       .call("init", (seal) => ({ sealed: seal(Secret.fromUtf8(PASSPHRASE)), acceptRollback: true }), TIMEOUT);
     expect(await verdict(second)).toMatchObject({ ok: true });
+  });
+
+  test("a file that was put back is opened without another start, with its trail or before it", async () => {
+    const first = await startVault(nats);
+    await first.init();
+    await first.store("openai", KEY);
+    await first.stop();
+    const [file, previous, trail] = ["vault.bin", "vault.prev.bin", "trail"].map((name) => join(first.dir, name)) as [
+      string,
+      string,
+      string,
+    ];
+    const away = (path: string): void => renameSync(path, `${path}.away`);
+    const back = (path: string): void => renameSync(`${path}.away`, path);
+    away(file);
+    away(previous);
+    const second = await started(first.dir);
+    expect(await rejection(unseal(second))).toMatchObject({ code: "VAULT_DAMAGED" });
+    back(previous);
+    back(file);
+    await unseal(second);
+    expect((await lease(second, "back")).key).toBe(KEY);
+    await second.stop();
+    for (const path of [file, previous, trail]) away(path);
+    const third = await started(first.dir);
+    expect(await rejection(unseal(third))).toMatchObject({ code: "VAULT_UNINITIALISED" });
+    back(previous);
+    back(file);
+    expect(await rejection(unseal(third))).toMatchObject({ code: "VAULT_ROLLED_BACK" });
+    back(trail);
+    await unseal(third);
+    expect((await lease(third, "again")).key).toBe(KEY);
+    expect(await verdict(third)).toMatchObject({ ok: true });
+  });
+
+  test("what is wrong now is told, not what was wrong before", async () => {
+    const first = await startVault(nats);
+    await first.init();
+    await first.stop();
+    const file = join(first.dir, "vault.bin");
+    writeFileSync(file, readFileSync(file).subarray(0, -1));
+    chmodSync(file, 0o644);
+    const second = await started(first.dir);
+    expect(await rejection(unseal(second))).toMatchObject({ code: "CONFIG" });
+    chmodSync(file, 0o600);
+    expect(await rejection(unseal(second))).toMatchObject({ code: "VAULT_DAMAGED" });
+    expect((await hello(second)).why).toContain("VAULT_DAMAGED");
   });
 
   test("a damaged file that was put right is opened without another start", async () => {

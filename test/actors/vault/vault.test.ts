@@ -291,6 +291,14 @@ describe("grants", () => {
     expect(await rejection(lease("node-a", grant, "none"))).toMatchObject({ code: "NOT_FOUND" });
   });
 
+  test("a lease that cannot be sealed leaves its room in the budget", async () => {
+    await vault.store("roomy", KEY, { budgets: [{ unit: "calls", per: "day", limit: 1 }] });
+    const grant = vault.grant({ task: "roomy", providers: ["roomy"] });
+    // A point of low order, for which every shared secret is zero.
+    expect(await rejection(lease("node-a", grant, "roomy", new Uint8Array(32)))).toMatchObject({ code: "INVALID" });
+    expect((await lease("node-a", grant, "roomy")).reply.key).toBe("default");
+  });
+
   test("keys of a provider take turns, and a budget is never passed by a burst", async () => {
     for (const name of ["k1", "k2"])
       await vault.store("many", `${KEY}-${name}`, { budgets: [{ unit: "calls", per: "day", limit: 10 }] }, name);

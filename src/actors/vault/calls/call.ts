@@ -229,7 +229,7 @@ export class Call {
     this.#bytesSent = bytes;
     await exchange.write(data);
     if (!more) exchange.end();
-    if (this.#status === undefined) this.#expect(limits.headMs, "answering");
+    if (this.#status === undefined && this.#settled === undefined) this.#expect(limits.headMs, "answering");
     return {};
   }
 
