@@ -118,7 +118,7 @@ async function compose(
   const http = config.roles.includes("http")
     ? await startHttp({
         port: config.httpPort,
-        state: () => (stopping ? "stopping" : (started?.state ?? "starting")),
+        state: () => (stopping === undefined ? (started?.state ?? "starting") : "stopping"),
         logger,
       })
     : undefined;
