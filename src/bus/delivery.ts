@@ -1,5 +1,6 @@
 /** What JetStream says about a delivery, in the subject that acknowledges it. */
 import { VgasError } from "../protocols/errors.ts";
+import { ACK_PREFIX } from "../protocols/subjects.ts";
 
 export interface Delivery {
   /** Sequence in the stream. */
@@ -14,7 +15,6 @@ export interface Delivery {
   readonly pending: number;
 }
 
-const ACK_PREFIX = "$JS.ACK.";
 /** `$JS.ACK.<stream>.<consumer>.` and five numbers. */
 const SHORT_TOKENS = 9;
 const SHORT_FIRST_NUMBER = 4;

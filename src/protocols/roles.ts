@@ -19,7 +19,7 @@
  * And the vault has one: nobody but the node that owns the broker hears what is said to it, or can take its name. Only that node
  * and admins write its witness and its checkpoints.
  */
-import { inboxPrefix, jsApi, kvStream, kvSubject, type Names } from "./subjects.ts";
+import { ACK_PREFIX, inboxPrefix, jsApi, kvStream, kvSubject, type Names } from "./subjects.ts";
 import { VAULT } from "./vault/messages.ts";
 
 /** Roles with one credential that all their users share; the user has the role's name. */
@@ -80,7 +80,7 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
     publish: [
       `${names.prefix}.>`,
       `${API}.>`,
-      "$JS.ACK.>",
+      `${ACK_PREFIX}>`,
       "$JS.FC.>",
       ...SERVICES,
       ...buckets(names).map((bucket) => kvSubject(bucket, ">")),
@@ -249,5 +249,5 @@ function inspectConsumers(stream: string): readonly string[] {
 
 /** Both forms of an ack subject: the second carries domain and account, and is what servers from 2.15 on can send. */
 function acks(stream: string): readonly string[] {
-  return [`$JS.ACK.${stream}.>`, `$JS.ACK.*.*.${stream}.>`];
+  return [`${ACK_PREFIX}${stream}.>`, `${ACK_PREFIX}*.*.${stream}.>`];
 }

@@ -172,6 +172,9 @@ export const jsApi = {
   next: (stream: string, consumer: string): string => `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
 } as const;
 
+/** Every subject that acknowledges a delivery begins so; what follows is JetStream's business (bus/delivery.ts). */
+export const ACK_PREFIX = "$JS.ACK.";
+
 /** An inbox prefix of its own per credential, so that no credential reads another's answers. */
 export function inboxPrefix(user: string): string {
   return `_INBOX.${user}`;

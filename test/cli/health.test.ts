@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { judge, type Observations } from "../../src/cli/health.ts";
 import { type NodeView, nodeViews } from "../../src/cli/nodes.ts";
-import type { Heartbeat } from "../../src/protocols/host-messages.ts";
 import { Names } from "../../src/protocols/subjects.ts";
+import { heartbeatOf } from "../support/heartbeat.ts";
 
 const names = new Names();
 const node: NodeView = { host: "a", state: "up", agents: 2, running: 1, slots: 4, lagMs: 3, lanes: ["default.echo"] };
@@ -107,24 +107,12 @@ test("a vault that is sealed, or not made yet, is no trouble, and is told", () =
 });
 
 test("a node that a roster names and nobody hears is silent, with what the roster knows of it", () => {
-  const beat: Heartbeat = {
-    v: 1,
+  const beat = heartbeatOf({
     host: "b",
-    run: "r",
-    seq: 1,
-    at: 0,
-    pid: 7,
-    machine: "m",
-    roles: ["agents"],
-    lagMs: 0,
-    stalled: false,
     draining: true,
     groups: [{ pool: "default", kinds: ["x", "y"], first: 0, count: 3, slots: 2 }],
     running: [1, 0, 2],
-    started: 5,
-    finished: 1,
-    failed: 1,
-  };
+  });
   const sleep = { ...echo, kind: "sleep" };
   expect(nodeViews(new Map([["b", beat]]), [echo, sleep])).toMatchObject([
     { host: "a", state: "silent", agents: 2, slots: 4, lanes: ["default.echo", "default.sleep"] },

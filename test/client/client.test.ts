@@ -5,6 +5,7 @@ import type { ClientOptions } from "../../src/client/connect-to-swarm.ts";
 import { type Client, connect, PartialSubmitError, type SubmitOptions } from "../../src/client.ts";
 import { MAX_TASK_BYTES } from "../../src/protocols/limits.ts";
 import type { TaskResult } from "../../src/protocols/result.ts";
+import { heartbeatOf } from "../support/heartbeat.ts";
 import { startBroker, temporaryDirectory, temporaryHome } from "../support/home.ts";
 import { freePort, useNats } from "../support/nats.ts";
 import { TcpProxy } from "../support/proxy.ts";
@@ -302,23 +303,10 @@ test("a kind is offered when the roster names an agent, or a host that is new sa
   expect(await user.offered("default", "known")).toBe(true);
   expect(await user.offered("default", "empty")).toBe(false);
   expect(await user.offered("other", "known")).toBe(false);
-  const heartbeat = {
-    ...{
-      v: 1,
-      host: "h2",
-      run: "r",
-      seq: 1,
-      at: 0,
-      pid: 1,
-      machine: "m",
-      roles: [],
-      lagMs: 0,
-      stalled: false,
-      draining: false,
-    },
-    ...{ running: [], started: 0, finished: 0, failed: 0 },
+  const heartbeat = heartbeatOf({
+    host: "h2",
     groups: [{ pool: "default", kinds: ["new"], first: 0, count: 1, slots: 1 }],
-  };
+  });
   const beat = setInterval(() => fake.bus.publish(fake.names.heartbeat("h2"), encode(heartbeat)), 20);
   onTestFinished(() => clearInterval(beat));
   expect(await user.offered("default", "new")).toBe(true);

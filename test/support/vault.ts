@@ -13,6 +13,7 @@ import { encode } from "../../src/bus/codec/codec.ts";
 import { KvBucket } from "../../src/bus/kv.ts";
 import { Publisher } from "../../src/bus/publisher.ts";
 import { ResultStore } from "../../src/bus/results.ts";
+import { generateBoxKeys, openBox } from "../../src/bus/sealed/sealed-box.ts";
 import { Secret } from "../../src/bus/sealed/secret.ts";
 import { type Signer, signerOf } from "../../src/bus/sealed/signing.ts";
 import { VaultCaller } from "../../src/bus/sealed/vault-caller.ts";
@@ -49,6 +50,8 @@ export interface TestVault {
   ask(message: { readonly type: string } & Record<string, unknown>): Promise<unknown>;
   /** A grant for a task that runs on node-a, signed by `dealer`, unless told otherwise. */
   grant(fields?: Partial<Grant>, signer?: string): Uint8Array;
+  /** A lease of openai's key for a running task of node-a: what it says, and the key. */
+  lease(task: string): Promise<{ readonly version: number; readonly key: string }>;
   init(): Promise<void>;
   store(provider: string, key: string, settings?: object, name?: string): Promise<void>;
   /** Stops the actor and whatever it has open. */
@@ -98,17 +101,24 @@ export async function startVault(
       vaultKey: signer("system").publicKey,
     });
   const admin = caller("admin");
+  const grant: TestVault["grant"] = (fields = {}, by = "dealer") => {
+    const grant: Grant = {
+      ...{ v: 1, pool: "default", kind: "chat", task: "t1", attempt: 1, host: "node-a", agent: "node-a.0" },
+      ...{ providers: ["openai"], expiresAt: Date.now() + 60_000 },
+      ...fields,
+    };
+    const body = encode(grant);
+    const signature = signer(by).sign(Buffer.concat([Buffer.from(GRANT_DOMAIN), body]));
+    return encode({ user: by, body, signature });
+  };
   return {
     ...{ dir, vault, host, publisher, attempts, results, signers, caller, ask },
-    grant: (fields = {}, by = "dealer") => {
-      const grant: Grant = {
-        ...{ v: 1, pool: "default", kind: "chat", task: "t1", attempt: 1, host: "node-a", agent: "node-a.0" },
-        ...{ providers: ["openai"], expiresAt: Date.now() + 60_000 },
-        ...fields,
-      };
-      const body = encode(grant);
-      const signature = signer(by).sign(Buffer.concat([Buffer.from(GRANT_DOMAIN), body]));
-      return encode({ user: by, body, signature });
+    grant,
+    lease: async (task) => {
+      const keys = generateBoxKeys();
+      const args = { provider: "openai", grant: grant({ task }), publicKey: keys.publicKey };
+      const { reply, digest } = await caller("node-a").call("lease", args, { timeoutMs: 20_000 });
+      return { version: reply.version, key: openBox(keys, reply.sealed, digest).toString() };
     },
     init: async () => {
       await admin.call("init", (seal) => ({ sealed: seal(Secret.fromUtf8(PASSPHRASE)) }), { timeoutMs: 20_000 });

@@ -9,8 +9,9 @@ import { KvBucket } from "../../../src/bus/kv.ts";
 import { Publisher } from "../../../src/bus/publisher.ts";
 import { ResultStore } from "../../../src/bus/results.ts";
 import { systemClock } from "../../../src/protocols/clock.ts";
-import type { Burst, Heartbeat } from "../../../src/protocols/host-messages.ts";
+import type { Burst } from "../../../src/protocols/host-messages.ts";
 import { ActorHost } from "../../support/actor-host.ts";
+import { heartbeatOf } from "../../support/heartbeat.ts";
 import { useNats } from "../../support/nats.ts";
 import { eventually } from "../../support/wait.ts";
 
@@ -18,11 +19,10 @@ const nats = useNats();
 const HOST = "played";
 const SLOTS = 4;
 
-const heartbeat: Heartbeat = {
-  ...{ v: 1, host: HOST, run: "r1", seq: 1, at: 0, pid: 1, machine: "m", roles: ["agents"], lagMs: 0 },
-  ...{ stalled: false, draining: false, running: [0], started: 0, finished: 0, failed: 0 },
+const heartbeat = heartbeatOf({
+  host: HOST,
   groups: [{ pool: "default", kinds: ["slow"], first: 0, count: 1, slots: SLOTS }],
-};
+});
 
 test("P8: a stop gives back what a receipt refuses that comes only then", async () => {
   const { system, bus, names, logger } = await ActorHost.start(nats, "dealing");

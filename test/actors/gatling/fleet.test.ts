@@ -1,27 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { HostView, RosterSeats } from "../../../src/actors/gatling/fleet.ts";
-import type { Heartbeat } from "../../../src/protocols/host-messages.ts";
+import { heartbeatOf } from "../../support/heartbeat.ts";
 
 function host(agents: number, slots: number, running: number[] = new Array<number>(agents).fill(0)): HostView {
-  const heartbeat: Heartbeat = {
-    v: 1,
-    host: "h",
-    run: "r",
-    seq: 0,
-    at: 0,
-    pid: 1,
-    machine: "m",
-    roles: [],
-    lagMs: 0,
-    stalled: false,
-    draining: false,
-    groups: [{ pool: "default", kinds: ["a", "b"], first: 0, count: agents, slots }],
-    running,
-    started: 0,
-    finished: 0,
-    failed: 0,
-  };
-  return new HostView(heartbeat, 0);
+  const groups = [{ pool: "default", kinds: ["a", "b"], first: 0, count: agents, slots }];
+  return new HostView(heartbeatOf({ groups, running }), 0);
 }
 
 function seats(view: HostView, onFree = (): void => undefined): RosterSeats {

@@ -12,6 +12,7 @@ import { type AgentGroup, type Burst, burst as burstSchema } from "../../../src/
 import { MAX_BURST_BYTES } from "../../../src/protocols/limits.ts";
 import { Names } from "../../../src/protocols/subjects.ts";
 import { GRANT_DOMAIN, type Grant, grant, signedGrant } from "../../../src/protocols/vault/messages.ts";
+import { heartbeatOf } from "../../support/heartbeat.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 
 const LANE = { pool: "default", kind: "ask" };
@@ -19,9 +20,7 @@ const PLAIN: AgentGroup = { pool: "default", kinds: ["ask"], first: 0, count: 2,
 const WITH_KEYS: AgentGroup = { ...PLAIN, first: 2, providers: ["openai", "anthropic"] };
 
 function hostOf(groups: readonly AgentGroup[]): HostView {
-  const about = { v: 1, host: "nodeone", run: "r", seq: 0, at: 0, pid: 1, machine: "m", roles: [] } as const;
-  const load = { running: [], started: 0, finished: 0, failed: 0, lagMs: 0, stalled: false, draining: false };
-  return new HostView({ ...about, ...load, roles: [], groups: [...groups] }, 0);
+  return new HostView(heartbeatOf({ host: "nodeone", groups: [...groups], running: [] }), 0);
 }
 
 function task(id: string, attempt = 1, body: Uint8Array = new Uint8Array([0x80])): TaskInHand {

@@ -8,6 +8,7 @@ import { VgasError } from "../../../src/protocols/errors.ts";
 import type { Heartbeat } from "../../../src/protocols/host-messages.ts";
 import { silentLogger } from "../../../src/protocols/logger.ts";
 import { Names } from "../../../src/protocols/subjects.ts";
+import { heartbeatOf } from "../../support/heartbeat.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 
 class Setup {
@@ -54,25 +55,7 @@ class Setup {
   }
 
   beat(host: string, more: Partial<Heartbeat> = {}): void {
-    const heartbeat: Heartbeat = {
-      v: 1,
-      host,
-      run: "r",
-      seq: 0,
-      at: 0,
-      pid: 1,
-      machine: "m",
-      roles: [],
-      lagMs: 0,
-      stalled: false,
-      draining: false,
-      groups: [{ pool: "default", kinds: ["echo"], first: 0, count: 1, slots: 1 }],
-      running: [0],
-      started: 0,
-      finished: 0,
-      failed: 0,
-      ...more,
-    };
+    const heartbeat = heartbeatOf({ host, ...more });
     this.#hear({ data: encode(heartbeat) } as BusMessage);
   }
 

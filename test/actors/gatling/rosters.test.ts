@@ -1,32 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { HostView } from "../../../src/actors/gatling/fleet.ts";
 import { lanesOf, wantedRanges } from "../../../src/actors/gatling/rosters.ts";
-import type { AgentGroup, Heartbeat } from "../../../src/protocols/host-messages.ts";
+import type { AgentGroup } from "../../../src/protocols/host-messages.ts";
 import type { RosterRange } from "../../../src/protocols/rotation.ts";
+import { heartbeatOf } from "../../support/heartbeat.ts";
 
 const LANE = { pool: "default", kind: "echo" };
 const GROUP: AgentGroup = { pool: "default", kinds: ["echo", "sleep"], first: 0, count: 2, slots: 4 };
 
 function host(id: string, run = "r1", groups: readonly AgentGroup[] = [GROUP]): HostView {
-  const heartbeat: Heartbeat = {
-    v: 1,
-    host: id,
-    run,
-    seq: 0,
-    at: 0,
-    pid: 1,
-    machine: "m",
-    roles: ["agents"],
-    lagMs: 0,
-    stalled: false,
-    draining: false,
-    groups: [...groups],
-    running: groups.flatMap(({ count }) => new Array<number>(count).fill(0)),
-    started: 0,
-    finished: 0,
-    failed: 0,
-  };
-  return new HostView(heartbeat, 0);
+  const running = groups.flatMap(({ count }) => new Array<number>(count).fill(0));
+  return new HostView(heartbeatOf({ host: id, run, groups: [...groups], running }), 0);
 }
 
 function fleet(...hosts: readonly HostView[]): ReadonlyMap<string, HostView> {

@@ -5,7 +5,6 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { KvBucket } from "../../../src/bus/kv.ts";
-import { generateBoxKeys, openBox } from "../../../src/bus/sealed/sealed-box.ts";
 import { Secret } from "../../../src/bus/sealed/secret.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";
 import type { KeyView } from "../../../src/protocols/vault/keys.ts";
@@ -48,13 +47,6 @@ function unseal(vault: TestVault, passphrase = PASSPHRASE, acceptRollback = fals
   return vault
     .caller("admin")
     .call("unseal", (seal) => ({ sealed: seal(Secret.fromUtf8(passphrase)), acceptRollback }), TIMEOUT);
-}
-
-async function lease(vault: TestVault, task: string) {
-  const keys = generateBoxKeys();
-  const args = { provider: "openai", grant: vault.grant({ task }), publicKey: keys.publicKey };
-  const { reply, digest } = await vault.caller("node-a").call("lease", args, TIMEOUT);
-  return { version: reply.version, key: openBox(keys, reply.sealed, digest).toString() };
 }
 
 async function records(vault: TestVault): Promise<readonly Record<string, unknown>[]> {
@@ -181,7 +173,7 @@ describe("P11: a trail that cannot be written", () => {
     const vault = await fresh();
     await vault.store("openai", KEY);
     const empty = await fillDisk();
-    expect(await rejection(lease(vault, "full"))).toMatchObject({ code: "AUDIT_FAILED" });
+    expect(await rejection(vault.lease("full"))).toMatchObject({ code: "AUDIT_FAILED" });
     expect(await rejection(vault.caller("admin").call("seal", {}, TIMEOUT))).toMatchObject({
       code: "AUDIT_FAILED",
       message: expect.stringContaining("was sealed"),
@@ -210,7 +202,7 @@ describe("the version that is written down", () => {
       done = true;
     });
     const given: { version: number; key: string }[] = [];
-    for (let i = 0; !done; i++) given.push(...(await Promise.all([lease(vault, `a${i}`), lease(vault, `b${i}`)])));
+    for (let i = 0; !done; i++) given.push(...(await Promise.all([vault.lease(`a${i}`), vault.lease(`b${i}`)])));
     await rotations;
     expect(new Set(given.map(({ version }) => version)).size).toBeGreaterThan(1);
     for (const { version, key } of given) expect(key).toBe(`${KEY}-${version}`);
@@ -233,7 +225,7 @@ describe("operators", () => {
     expect(stores).toMatchObject([{ detail: { intended: true } }, { outcome: "ok", version: 1 }]);
     await vault.caller("admin").call("seal", {}, TIMEOUT);
     await unseal(vault);
-    expect((await lease(vault, "after")).key).toBe(KEY);
+    expect((await vault.lease("after")).key).toBe(KEY);
   });
 
   test("unsealing what is open takes the right passphrase all the same, and is written down", async () => {
@@ -286,7 +278,7 @@ describe("operators", () => {
     back(previous);
     back(file);
     await unseal(second);
-    expect((await lease(second, "back")).key).toBe(KEY);
+    expect((await second.lease("back")).key).toBe(KEY);
     await second.stop();
     for (const path of [file, previous, trail]) away(path);
     const third = await started(first.dir);
@@ -296,7 +288,7 @@ describe("operators", () => {
     expect(await rejection(unseal(third))).toMatchObject({ code: "VAULT_ROLLED_BACK" });
     back(trail);
     await unseal(third);
-    expect((await lease(third, "again")).key).toBe(KEY);
+    expect((await third.lease("again")).key).toBe(KEY);
     expect(await verdict(third)).toMatchObject({ ok: true });
   });
 
@@ -328,7 +320,7 @@ describe("operators", () => {
     expect(await rejection(unseal(second))).toMatchObject({ code: "VAULT_ROLLED_BACK" });
     writeFileSync(file, whole);
     await unseal(second);
-    expect((await lease(second, "mended")).key).toBe(KEY);
+    expect((await second.lease("mended")).key).toBe(KEY);
   });
 
   test("a trail that is gone is not begun anew without a word, and the new one can be verified", async () => {
@@ -344,7 +336,7 @@ describe("operators", () => {
       message: expect.stringContaining("trail"),
     });
     await unseal(second, PASSPHRASE, true);
-    await lease(second, "anew");
+    await second.lease("anew");
     const found = await verdict(second);
     expect(found).toMatchObject({ ok: true });
     expect(found?.earlier).toBeGreaterThan(0);
@@ -360,7 +352,7 @@ describe("operators", () => {
     const second = await started(first.dir);
     expect(await rejection(unseal(second))).toMatchObject({ code: "VAULT_ROLLED_BACK" });
     await unseal(second, PASSPHRASE, true);
-    expect((await lease(second, "accepted")).key).toBe(KEY);
+    expect((await second.lease("accepted")).key).toBe(KEY);
   });
 });
 
@@ -382,7 +374,7 @@ describe("a file that was put back", () => {
     });
     let tries = 0;
     while (!refused) {
-      expect(await rejection(lease(second, `t${tries++}`))).toMatchObject({ code: "VAULT_SEALED" });
+      expect(await rejection(second.lease(`t${tries++}`))).toMatchObject({ code: "VAULT_SEALED" });
       // In one process nothing of this waits for anything: the others must get their turn.
       await new Promise((resolve) => setImmediate(resolve));
     }

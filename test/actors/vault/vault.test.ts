@@ -318,23 +318,15 @@ describe("sealed, unsealed, and again", () => {
   test("a sealed vault gives nothing, says so as retryable, and goes on when it is unsealed", async () => {
     const vault = await fresh();
     await vault.store("openai", KEY);
-    const lease = (task: string) =>
-      vault
-        .caller("node-a")
-        .call(
-          "lease",
-          { provider: "openai", grant: vault.grant({ task }), publicKey: generateBoxKeys().publicKey },
-          TIMEOUT,
-        );
-    await lease("before");
+    await vault.lease("before");
     await vault.caller("admin").call("seal", {}, TIMEOUT);
-    expect(await rejection(lease("sealed"))).toMatchObject({ code: "VAULT_SEALED", retryable: true });
+    expect(await rejection(vault.lease("sealed"))).toMatchObject({ code: "VAULT_SEALED", retryable: true });
     const wrong = vault
       .caller("admin")
       .call("unseal", (seal) => ({ sealed: seal(Secret.fromUtf8("wrong passphrase")) }), TIMEOUT);
     expect(await rejection(wrong)).toMatchObject({ code: "WRONG_PASSPHRASE" });
     await vault.caller("admin").call("unseal", (seal) => ({ sealed: seal(Secret.fromUtf8(PASSPHRASE)) }), TIMEOUT);
-    await lease("after");
+    await vault.lease("after");
   });
 
   test("while it is sealed nothing but sealing and unsealing is done, not even reading", async () => {
@@ -426,26 +418,18 @@ describe("the trail", () => {
   test("P11: without it no key is given, status says so, and the vault goes on by itself when it can be written", async () => {
     const vault = await fresh();
     await vault.store("openai", KEY);
-    const lease = (task: string) =>
-      vault
-        .caller("node-a")
-        .call(
-          "lease",
-          { provider: "openai", grant: vault.grant({ task }), publicKey: generateBoxKeys().publicKey },
-          TIMEOUT,
-        );
     const segment = join(vault.dir, "trail", "00000001.jsonl");
     renameSync(segment, `${segment}.away`);
-    expect(await rejection(lease("failed"))).toMatchObject({ code: "AUDIT_FAILED", retryable: true });
+    expect(await rejection(vault.lease("failed"))).toMatchObject({ code: "AUDIT_FAILED", retryable: true });
     const hello = (await vault.ask({ type: "hello" })) as Hello;
     expect(hello).toMatchObject({ state: "failed", why: expect.stringContaining("AUDIT_FAILED") });
-    expect(await rejection(lease("still failed"))).toMatchObject({ code: "AUDIT_FAILED" });
+    expect(await rejection(vault.lease("still failed"))).toMatchObject({ code: "AUDIT_FAILED" });
     renameSync(`${segment}.away`, segment);
     await eventually(
       async () => (((await vault.ask({ type: "hello" })) as Hello).state === "unsealed" ? true : undefined),
       "the trail to be written again",
     );
-    await lease("after");
+    await vault.lease("after");
     const { reply } = await vault.caller("admin").call("audit", { action: "verify" }, TIMEOUT);
     expect(reply.verdict).toMatchObject({ ok: true });
     const { reply: shown } = await vault.caller("admin").call("show", { provider: "openai", name: "default" }, TIMEOUT);

@@ -18,7 +18,7 @@ import { VgasError } from "../../../protocols/errors.ts";
 import { associated, openBlob, type RandomBytes, sealBlob } from "./blob.ts";
 import { damaged } from "./container.ts";
 
-const DOMAIN = "vgas.vault.v1 ";
+export const DOMAIN = "vgas.vault.v1 ";
 
 /** What a root key gives. */
 export interface RootKeys {

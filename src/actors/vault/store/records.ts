@@ -11,7 +11,7 @@ import type { KeySettings, ResolvedKeySettings } from "../../../protocols/vault/
 import { MAX_SECRET_BYTES } from "../../../protocols/vault/operations.ts";
 import { associated, openBlob, type RandomBytes, sealBlob } from "./blob.ts";
 import { damaged } from "./container.ts";
-import type { Keyring } from "./keyring.ts";
+import { DOMAIN, type Keyring } from "./keyring.ts";
 import { resolveSettings } from "./provider-defaults.ts";
 
 /** From this length on the last four characters leave at least sixteen unknown. */
@@ -137,5 +137,5 @@ function binding(
   { vaultId }: Keyring,
   { provider, name, version, term }: KeyIdentity,
 ): Buffer {
-  return associated(`vgas.vault.v1 ${what}`, vaultId, provider, name, version, term);
+  return associated(`${DOMAIN}${what}`, vaultId, provider, name, version, term);
 }
