@@ -110,11 +110,6 @@ export class Opened {
     return opened;
   }
 
-  /** Does what was asked for and has written it down when it resolves. */
-  perform(admitted: Admitted): Promise<unknown> {
-    return this.#perform(admitted);
-  }
-
   /** Gives nothing out any more, and closes the trail. */
   async close(): Promise<void> {
     await Promise.all([this.#calls.stop(), this.custody.stop()]);
@@ -122,7 +117,8 @@ export class Opened {
     await this.journal.close();
   }
 
-  #perform(asked: Admitted): Promise<unknown> {
+  /** Does what was asked for and has written it down when it resolves. */
+  perform(asked: Admitted): Promise<unknown> {
     switch (asked.op) {
       case "init":
         return this.custody.init(asked);
