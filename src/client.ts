@@ -11,8 +11,10 @@ import { ARRAY_HEADER_BYTES, packArray } from "./bus/codec/array.ts";
 import { KvBucket } from "./bus/kv.ts";
 import { type PubAck, Publisher } from "./bus/publisher.ts";
 import { type ClientOptions, connectToSwarm } from "./client/connect-to-swarm.ts";
+import { GUEST_WINDOW, Guest, readOneByOne } from "./client/guest.ts";
 import { TaskHandle } from "./client/handle.ts";
 import { isOffered } from "./client/offers.ts";
+import { OwnResults } from "./client/own-results.ts";
 import type { PendingResult } from "./client/pending-result.ts";
 import { resultFeed } from "./client/result-feed.ts";
 import { checkLane, checkMessageId, encodeTask, MAX_BODY_BYTES, type TaskOptions } from "./client/task-message.ts";
@@ -80,8 +82,8 @@ const CLOSE_TIMEOUT_MS = 5_000;
  */
 export async function connect(options: ClientOptions = {}): Promise<Client> {
   const { logger = silentLogger } = options;
-  const { bus, prefix, pool } = await connectToSwarm(options);
-  const client = new Client(bus, new Names(prefix), pool, logger);
+  const { bus, prefix, pool, role } = await connectToSwarm(options);
+  const client = new Client(bus, new Names(prefix), pool, logger, role);
   try {
     await client.start();
     return client;
@@ -101,20 +103,24 @@ export class Client {
   readonly #publisher: Publisher;
   readonly #rotation: KvBucket;
   readonly #waiting: WaitingResults;
+  /** Undefined for every other role. */
+  readonly #guest: Guest | undefined;
   /** Begins the message ids of this client. */
   readonly #run = randomBytes(9).toString("base64url");
   #submitted = 0;
   #closing: Promise<void> | undefined;
 
   /** Takes over the connection; use `connect`. */
-  constructor(bus: Bus, names: Names, pool: string, logger: Logger) {
+  constructor(bus: Bus, names: Names, pool: string, logger: Logger, role?: string) {
     this.pool = pool;
     this.#bus = bus;
     this.#names = names;
     this.#logger = logger;
-    this.#publisher = new Publisher(bus);
+    this.#guest = role === "guest" ? new Guest(bus.user) : undefined;
+    this.#publisher = new Publisher(bus, this.#guest && GUEST_WINDOW);
     this.#rotation = new KvBucket(bus, this.#publisher, names.buckets.rotation);
-    this.#waiting = new WaitingResults({ bus, names, logger });
+    const asGuest = this.#guest && { read: readOneByOne, announcements: new OwnResults(bus, names) };
+    this.#waiting = new WaitingResults({ bus, names, logger, ...asGuest });
   }
 
   /** For `connect`. */
@@ -135,10 +141,11 @@ export class Client {
     options: SubmitOptions = {},
   ): Promise<TaskHandle<Output>> {
     const lane = this.#lane(kind, options.pool);
-    const expected = options.track === false ? undefined : this.#waiting.expect(lane.pool, options.id);
+    const own = this.#withId(options);
+    const expected = own.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
     try {
-      const ack = await this.#store(lane, encodeTask(lane, input, options, expected?.replyTo), options);
-      return this.#handle(lane, options.id, automaticId(ack.sequence), ack, expected?.pending);
+      const ack = await this.#store(lane, encodeTask(lane, input, own, expected?.replyTo), own);
+      return this.#handle(lane, own.id, automaticId(ack.sequence), ack, expected?.pending);
     } catch (error) {
       if (expected !== undefined) this.#waiting.forget(expected.pending);
       throw error;
@@ -185,7 +192,7 @@ export class Client {
   /**
    * A handle for a task that was submitted earlier, by anybody. Whether there is such a task cannot be known.
    *
-   * @throws VgasError INVALID if either is no token
+   * @throws VgasError INVALID if either is no token, or for a guest if the id is not its own
    */
   handle<Output = unknown>(pool: string, id: string): TaskHandle<Output> {
     for (const [field, value] of [
@@ -195,15 +202,17 @@ export class Client {
       if (!isToken(value))
         throw new VgasError("INVALID", `${field} must be a token [A-Za-z0-9_-]{1,64}, got ${JSON.stringify(value)}`);
     }
+    this.#guest?.ownId(id);
     return new TaskHandle(this.#waiting, { id, pool, kind: undefined });
   }
 
   /**
    * Stored results, oldest first, then with `follow` those to come. Each result comes once. Slow readers are fine.
    *
-   * @throws VgasError INVALID; while iterating NO_SWARM, PERMISSION_DENIED, ABORTED, SHUTTING_DOWN
+   * @throws VgasError INVALID, PERMISSION_DENIED for a guest; while iterating NO_SWARM, PERMISSION_DENIED, ABORTED, SHUTTING_DOWN
    */
   results(options: ResultsOptions = {}): AsyncIterable<TaskResult> {
+    if (this.#guest !== undefined) throw this.#guest.refusal("read a list of results");
     const { pool = "*", follow = false, signal } = options;
     if (options.pool !== undefined) checkLane({ pool, kind: "any" });
     const { streams } = this.#names;
@@ -217,6 +226,7 @@ export class Client {
    * @throws VgasError INVALID, NO_SWARM, PERMISSION_DENIED, TIMEOUT, ABORTED
    */
   async offered(pool: string, kind: string, options: { readonly signal?: AbortSignal } = {}): Promise<boolean> {
+    if (this.#guest !== undefined) throw this.#guest.refusal("see who offers a kind");
     const parts = { bus: this.#bus, names: this.#names, rotation: this.#rotation };
     return await isOffered(parts, checkLane({ pool, kind }), options.signal);
   }
@@ -239,28 +249,44 @@ export class Client {
 
   async #store(lane: LaneName, body: Uint8Array, { msgId, signal }: SubmitOptions): Promise<PubAck> {
     const subject = this.#names.task(lane.pool, lane.kind);
-    if (msgId !== undefined) checkMessageId(msgId);
+    if (msgId !== undefined) {
+      checkMessageId(msgId);
+      this.#guest?.checkMessageId(msgId);
+    }
     if (signal !== undefined) setMaxListeners(0, signal);
     const id = msgId ?? `${this.#run}-${(this.#submitted++).toString(36)}`;
     try {
       return await this.#publisher.publish(subject, body, { msgId: id, ...(signal && { signal }) });
     } catch (error) {
+      if (this.#guest !== undefined && error instanceof VgasError) throw this.#guest.meaningOf(error);
       if (!(error instanceof VgasError) || error.code !== "UNDELIVERABLE") throw error;
       throw new VgasError("NO_SWARM", `no stream takes ${subject}: no swarm runs with this prefix`, { cause: error });
     }
   }
 
   #encode<Input>(lane: LaneName, input: Input, index: number, options: SubmitManyOptions<Input>): Encoded {
-    const own = { ...options, ...options.task?.(input, index) };
+    const own = this.#ownOf(input, index, options);
     const expected = options.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
     try {
       return { id: own.id, bytes: encodeTask(lane, input, own, expected?.replyTo), pending: expected?.pending };
     } catch (error) {
       if (expected !== undefined) this.#waiting.forget(expected.pending);
-      throw error instanceof VgasError
-        ? new VgasError(error.code, `task ${index}: ${error.message}`, { cause: error })
-        : error;
+      throw error instanceof VgasError ? ofTask(index, error) : error;
     }
+  }
+
+  /** What one of many has of all, and of its own. */
+  #ownOf<Input>(input: Input, index: number, options: SubmitManyOptions<Input>): SubmitOptions {
+    try {
+      return this.#withId({ ...options, ...options.task?.(input, index) });
+    } catch (error) {
+      throw error instanceof VgasError ? ofTask(index, error) : error;
+    }
+  }
+
+  /** A guest's task has an id of the guest's own: the swarm gives it none. @throws VgasError INVALID naming the rule */
+  #withId<Options extends SubmitOptions>(options: Options): Options {
+    return this.#guest === undefined ? options : { ...options, id: this.#guest.newId(options.id, options.msgId) };
   }
 
   #handle<Output>(
@@ -286,6 +312,10 @@ interface Encoded {
   readonly id: string | undefined;
   readonly bytes: Uint8Array;
   readonly pending: PendingResult | undefined;
+}
+
+function ofTask(index: number, error: VgasError): VgasError {
+  return new VgasError(error.code, `task ${index}: ${error.message}`, { cause: error });
 }
 
 function tasksPerMessage(array: boolean | number | undefined): number {

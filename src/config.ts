@@ -6,7 +6,7 @@ import { z } from "zod";
 import { VgasError } from "./protocols/errors.ts";
 import { isToken } from "./protocols/tokens.ts";
 
-export const ROLES = ["dispatcher", "agents", "vault", "http"] as const;
+export const ROLES = ["dispatcher", "agents", "vault", "discovery", "http"] as const;
 /** What a node does. */
 export type NodeTask = (typeof ROLES)[number];
 
@@ -21,12 +21,27 @@ const url = z
 
 const UNLOCK = /^(?:prompt|stdin|file:.+|env:[A-Za-z_][A-Za-z0-9_]*|systemd(?::[A-Za-z0-9._-]+)?|keyring)$/;
 
+/** `host:port`, `[v6]:port`. */
+const PEER = /^(?:[^\s:[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$/;
+
 const schema = z.strictObject({
   home: z.string().min(1),
   prefix: token,
   natsUrl: url.optional(),
+  /** nkey seed for an external NATS system. */
+  natsSeedFile: z.string().min(1).optional(),
+  /** Certificate authority of an external NATS system. */
+  natsCaFile: z.string().min(1).optional(),
   natsPort: port,
   httpPort: port,
+  /** Listen beyond loopback, over TLS, and announce the node. */
+  lan: z.boolean(),
+  /** Announce and browse by mDNS, where `lan` or joining asks for it. */
+  mdns: z.boolean(),
+  /** Network interfaces to announce and browse on, by name or address; none: all but those of containers and tunnels. */
+  interfaces: z.array(z.string().min(1)),
+  /** HTTP doors of masters to ask without mDNS. */
+  peers: z.array(z.string().regex(PEER, "must be HOST:PORT")),
   pool: token,
   agents: z.number().int().min(0).max(10_000),
   slots: z.number().int().min(1).max(10_000),
@@ -51,6 +66,10 @@ const DEFAULTS = {
   prefix: "vgas",
   natsPort: 4222,
   httpPort: 8080,
+  lan: false,
+  mdns: true,
+  interfaces: [],
+  peers: [],
   pool: "default",
   agents: 4,
   slots: 16,
@@ -61,15 +80,21 @@ const DEFAULTS = {
   resultsTtlMs: 24 * 3_600_000,
   graceMs: 30_000,
   logLevel: "info",
-} satisfies Omit<ConfigInput, "home" | "natsUrl" | "vaultUnlock">;
+} satisfies Omit<ConfigInput, "home" | "natsUrl" | "natsSeedFile" | "natsCaFile" | "vaultUnlock">;
 
 /** Environment variable of each field. Lists are separated by commas. */
 export const ENVIRONMENT: Readonly<Record<keyof Config, string>> = {
   home: "VGAS_HOME",
   prefix: "VGAS_PREFIX",
   natsUrl: "VGAS_NATS_URL",
+  natsSeedFile: "VGAS_NATS_SEED_FILE",
+  natsCaFile: "VGAS_NATS_CA_FILE",
   natsPort: "VGAS_NATS_PORT",
   httpPort: "VGAS_HTTP_PORT",
+  lan: "VGAS_LAN",
+  mdns: "VGAS_MDNS",
+  interfaces: "VGAS_INTERFACES",
+  peers: "VGAS_PEERS",
   pool: "VGAS_POOL",
   agents: "VGAS_AGENTS",
   slots: "VGAS_SLOTS",
@@ -92,7 +117,13 @@ const NUMBERS: ReadonlySet<keyof Config> = new Set([
   "resultsTtlMs",
   "graceMs",
 ]);
-const LISTS: ReadonlySet<keyof Config> = new Set(["modules", "roles"]);
+const LISTS: ReadonlySet<keyof Config> = new Set(["modules", "roles", "interfaces", "peers"]);
+const SWITCHES: ReadonlySet<keyof Config> = new Set(["lan", "mdns"]);
+
+const SWITCH: Readonly<Record<string, boolean>> = {
+  ...{ 1: true, true: true, yes: true, on: true },
+  ...{ 0: false, false: false, no: false, off: false },
+};
 
 /**
  * Resolves a configuration. `flags` are typed values; `env` is the process's environment; the config file is
@@ -139,6 +170,10 @@ function readEnvironment(env: Readonly<Record<string, string | undefined>>): Con
       if (!Number.isFinite(number))
         throw new VgasError("CONFIG", `${name} must be a number, got ${JSON.stringify(text)}`);
       values[field] = number;
+    } else if (SWITCHES.has(field)) {
+      const on = SWITCH[text.toLowerCase()];
+      if (on === undefined) throw new VgasError("CONFIG", `${name} must be 1 or 0, got ${JSON.stringify(text)}`);
+      values[field] = on;
     } else values[field] = LISTS.has(field) ? text.split(",").map((part) => part.trim()) : text;
   }
   return values;

@@ -7,10 +7,8 @@
  * 3. A part that fails for good ends the node through `done`; the node never goes on half dead.
  */
 import { randomBytes } from "node:crypto";
-import { setTimeout as pause } from "node:timers/promises";
 import { ActorHost } from "./actors/agent/actor-host.ts";
-import { builtinAgents } from "./actors/agent/builtin.ts";
-import { type AgentDefinition, type ResolvedAgent, resolveAgent } from "./actors/agent/definition.ts";
+import type { AgentDefinition } from "./actors/agent/definition.ts";
 import { Heartbeat } from "./actors/agent/heartbeat.ts";
 import { agentMachine } from "./actors/agent/machine.ts";
 import { Dispatcher, type DispatcherStatus } from "./actors/gatling/dispatcher.ts";
@@ -18,13 +16,13 @@ import { dispatcherMachine } from "./actors/gatling/machine.ts";
 import { HOST_INTENSITY, RestartIntensity } from "./actors/runtime/restart-intensity.ts";
 import { ActorSystem } from "./actors/runtime/system.ts";
 import { AttemptsLog } from "./bus/attempts.ts";
-import type { Bus } from "./bus/bus.ts";
-import { type ConnectOptions, connectBus } from "./bus/connection.ts";
+import type { Bus, BusState } from "./bus/bus.ts";
+import { connectBus } from "./bus/connection.ts";
 import type { ResolvedConnection } from "./bus/credentials/connection-file.ts";
-import { type Home, openHome } from "./bus/home/home.ts";
+import { openHome } from "./bus/home/home.ts";
+import type { Membership } from "./bus/home/membership.ts";
 import { KvBucket } from "./bus/kv.ts";
 import { serveDiscovery } from "./bus/micro-service.ts";
-import { startNatsServer } from "./bus/nats-server/server.ts";
 import { Publisher } from "./bus/publisher.ts";
 import { ResultStore } from "./bus/results.ts";
 import type { Secret } from "./bus/sealed/secret.ts";
@@ -32,9 +30,14 @@ import { signerOf } from "./bus/sealed/signing.ts";
 import { VaultCaller } from "./bus/sealed/vault-caller.ts";
 import { ensureTopology } from "./bus/topology.ts";
 import type { Config } from "./config.ts";
+import { resolveAgents } from "./host/agents.ts";
+import { checkCredential } from "./host/check-credential.ts";
+import { Lan } from "./host/lan.ts";
+import { openLink } from "./host/link.ts";
+import { joinNetwork } from "./host/network.ts";
+import { type Stop, stopAll } from "./host/stopping.ts";
 import { hostVault } from "./host/vault.ts";
-import { startHttp } from "./http.ts";
-import { loadAgents } from "./modules.ts";
+import { startHttp } from "./http/server.ts";
 import { systemClock } from "./protocols/clock.ts";
 import { VgasError } from "./protocols/errors.ts";
 import type { HostStats } from "./protocols/host-messages.ts";
@@ -48,6 +51,8 @@ export interface HostOptions {
   readonly config: Config;
   /** Attach to this swarm. Without it the node starts a nats-server of its own, or uses `config.natsUrl`. */
   readonly connection?: ResolvedConnection | undefined;
+  /** The home's membership, whose credential `connection` is: the node follows its master to other addresses. */
+  readonly membership?: Membership | undefined;
   /** Agents besides the built-in ones and those of `config.modules`. */
   readonly agents?: readonly AgentDefinition[];
   readonly logger?: Logger;
@@ -71,12 +76,6 @@ export interface Host {
   readonly done: Promise<VgasError | undefined>;
 }
 
-/** What a part may take beyond the grace to close, ms. */
-const STOP_MARGIN_MS = 3_000;
-
-/** Stops one part; gets what is left of the grace, ms. */
-type Stop = (leftMs: number) => Promise<void> | void;
-
 /**
  * Starts a node and resolves when it takes tasks.
  *
@@ -93,7 +92,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
 }
 
 async function compose(
-  { config, connection, agents: extraAgents = [], logger = silentLogger, vaultPassphrase }: HostOptions,
+  { config, connection, membership, agents: extraAgents = [], logger = silentLogger, vaultPassphrase }: HostOptions,
   stops: Stop[],
 ): Promise<Host> {
   const names = new Names(config.prefix);
@@ -112,22 +111,25 @@ async function compose(
   await home.lock();
   stops.push(() => home.release());
 
+  if (config.lan && (connection ?? config.natsUrl) !== undefined)
+    throw new VgasError("CONFIG", "lan: only a node with a nats-server of its own can let others in; leave --lan out");
+  const lan = config.lan ? await Lan.open({ home, clock, logger }) : undefined;
+
   // First of all: a port that is taken is found before a broker is started for nothing, and probes see that the node starts.
   let started: Bus | undefined;
   let stopping: Promise<void> | undefined;
+  const state = (): BusState | "starting" | "stopping" =>
+    stopping === undefined ? (started?.state ?? "starting") : "stopping";
   const http = config.roles.includes("http")
-    ? await startHttp({
-        port: config.httpPort,
-        state: () => (stopping === undefined ? (started?.state ?? "starting") : "stopping"),
-        logger,
-      })
+    ? await startHttp({ port: config.httpPort, state, logger, lan: lan?.http(() => state() === "connected") })
     : undefined;
   if (http) stops.push(() => http.stop());
 
-  const link = await connectionOf(config, connection, home, logger, fail, stops);
+  const link = await openLink({ config, connection, home, lan, logger, fail }, stops);
   const hostId = link.hostId;
   const bus = await connectBus({ ...link.connection, logger });
   stops.push(() => bus.close());
+  await checkCredential(bus, names, link, logger);
   if (link.ownsTopology)
     await ensureTopology(bus, names, {
       ...TOPOLOGY_DEFAULTS,
@@ -226,6 +228,13 @@ async function compose(
     await dealt;
   });
 
+  const moveTo = (urls: readonly string[]): void => {
+    bus.setServers(urls);
+    heartbeat?.setServers(urls);
+  };
+  const network = { config, home, link, lan, membership, http, publisher, system, fail, moveTo };
+  await joinNetwork({ ...network, bus, names, clock, random, logger }, stops);
+
   const service = await serveDiscovery(
     bus,
     {
@@ -270,110 +279,4 @@ async function compose(
     },
     done,
   };
-}
-
-interface Link {
-  readonly hostId: string;
-  /** The node's credential: it signs what the node asks of the vault, and the grants that it gives. */
-  readonly user: string;
-  readonly seed: Uint8Array;
-  readonly connection: Omit<ConnectOptions, "logger">;
-  /** This node's credential may make streams. */
-  readonly ownsTopology: boolean;
-}
-
-async function connectionOf(
-  config: Config,
-  connection: ResolvedConnection | undefined,
-  home: Home,
-  logger: Logger,
-  fail: (error: VgasError) => void,
-  stops: Stop[],
-): Promise<Link> {
-  if (connection) {
-    const { url, user, seed, inboxPrefix } = connection;
-    if (config.roles.includes("vault")) {
-      const message =
-        "the vault can only be on the node that owns the swarm's credentials (`vgas up`): leave it out of --roles";
-      throw new VgasError("CONFIG", message);
-    }
-    return { hostId: user, user, seed, ownsTopology: false, connection: { url, seed, inboxPrefix, name: user } };
-  }
-  if (config.natsUrl !== undefined) {
-    const { hostId } = home;
-    // The external system knows no users of ours; the node's own credential signs what it asks of the vault.
-    await home.credentials.prepare();
-    const { user, seed } = await home.credentials.read("system");
-    return {
-      ...{ hostId, user, seed },
-      ownsTopology: true,
-      connection: { url: config.natsUrl, seed: undefined, inboxPrefix: `_INBOX.${hostId}`, name: hostId },
-    };
-  }
-  const server = await startNatsServer({
-    home,
-    port: config.natsPort,
-    durability: config.durability,
-    logger,
-    onExit: fail,
-  });
-  stops.push(() => server.stop());
-  const { user, seed, inboxPrefix } = await home.credentials.read("system");
-  return {
-    ...{ hostId: home.hostId, user, seed },
-    ownsTopology: true,
-    connection: { url: server.url, seed, inboxPrefix, name: home.hostId },
-  };
-}
-
-async function resolveAgents(config: Config, extra: readonly AgentDefinition[]): Promise<readonly ResolvedAgent[]> {
-  if (!config.roles.includes("agents")) return [];
-  const builtin = config.agents > 0 ? [resolveAgent(builtinAgents(config.agents), config, "the built-in agents")] : [];
-  const given = extra.map((agent, i) => resolveAgent(agent, config, `agent ${i}`));
-  const agents = [...builtin, ...given, ...(await loadAgents(config.modules, config))];
-  refuseTwice(agents);
-  return agents;
-}
-
-/** Two behaviours for one kind would take its tasks in turns. @throws VgasError CONFIG naming both */
-function refuseTwice(agents: readonly ResolvedAgent[]): void {
-  const seen = new Map<string, string>();
-  for (const { pool, kinds, source } of agents) {
-    for (const kind of kinds) {
-      const other = seen.get(`${pool}.${kind}`);
-      if (other !== undefined)
-        throw new VgasError(
-          "CONFIG",
-          `kind ${kind} in pool ${pool} is offered by ${other} and by ${source}: give one of them another kind or pool`,
-        );
-      seen.set(`${pool}.${kind}`, source);
-    }
-  }
-}
-
-async function stopAll(stops: Stop[], graceMs: number, logger: Logger): Promise<void> {
-  const deadline = performance.now() + graceMs;
-  for (const stop of stops.splice(0).reverse()) {
-    const leftMs = Math.max(0, deadline - performance.now());
-    try {
-      await within(leftMs + STOP_MARGIN_MS, Promise.resolve(stop(leftMs)));
-    } catch (error) {
-      // The rest must be stopped whatever one part does.
-      logger.warn({ error: String(error) }, "a part did not stop cleanly");
-    }
-  }
-}
-
-/** Waits for `work` that long and no longer: with a dead broker there are parts that would wait for ever. */
-async function within(ms: number, work: Promise<void>): Promise<void> {
-  const controller = new AbortController();
-  const late = pause(ms, undefined, { signal: controller.signal }).then(
-    () => Promise.reject(new VgasError("TIMEOUT", `host.stop: a part took longer than ${Math.round(ms)} ms`)),
-    () => undefined,
-  );
-  try {
-    await Promise.race([work, late]);
-  } finally {
-    controller.abort();
-  }
 }

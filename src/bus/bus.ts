@@ -5,14 +5,15 @@
  *
  * Invariants
  * 1. Nothing thrown by a handler or listener reaches nats.js: there it would close the connection for good.
- * 2. Answers go only to inboxes, and only through `respond`: NATS does not check the reply subject that a sender names.
+ * 2. Answers go only to inboxes, and only through `respond`: NATS does not check the reply subject that a sender names. What
+ *    comes from another account is answered through `respondAcrossAccounts`, and only there where the server wants it.
  * 3. What is larger than the server takes is refused before it touches the connection: the server would cut it.
  * 4. A refused subscription is reported, by `subscribe` or as a `denied` status; nobody is deaf and looks alive.
  */
 import { createInbox, type PublishOptions as NativeOptions, type NatsConnection } from "@nats-io/transport-node";
 import { VgasError } from "../protocols/errors.ts";
 import { type Logger, silentLogger } from "../protocols/logger.ts";
-import { isInbox } from "../protocols/tokens.ts";
+import { isInbox, isServiceReply } from "../protocols/tokens.ts";
 import { type EncodedHeaders, encodeHeaders, type HeaderRecord } from "./headers.ts";
 import type { BusMessage } from "./message.ts";
 import { callError, connectionError } from "./nats-errors.ts";
@@ -196,15 +197,18 @@ export class Bus {
    * @returns whether an answer was sent
    */
   respond(message: BusMessage, data: Uint8Array, headers?: HeaderRecord): boolean {
-    const { reply } = message;
-    if (reply === undefined || this.#state === "closed") return false;
-    if (!isInbox(reply)) {
-      this.#refusedAnswers++;
-      this.#logger.warn({ subject: message.subject, reply }, "did not answer to a subject that is no inbox");
-      return false;
-    }
-    this.publish(reply, data, headers && { headers });
-    return true;
+    return this.#answer(message, isInbox, data, headers);
+  }
+
+  /**
+   * Answers `message`, which came through a service import of another account. Its reply subject was made by the server then:
+   * whatever the requester named stays in the requester's account, and the answer is led there. Anything else is refused and
+   * counted, as by `respond`.
+   *
+   * @returns whether an answer was sent
+   */
+  respondAcrossAccounts(message: BusMessage, data: Uint8Array, headers?: HeaderRecord | EncodedHeaders): boolean {
+    return this.#answer(message, isServiceReply, data, headers);
   }
 
   /** A fresh inbox subject below our own prefix. */
@@ -249,6 +253,17 @@ export class Bus {
     return this.#closing;
   }
 
+  /**
+   * Where to connect from the next reconnect on, instead of where it was; the present connection stays. They must prove
+   * themselves as the first ones had to.
+   *
+   * @throws VgasError INVALID without any
+   */
+  setServers(urls: readonly string[]): void {
+    if (urls.length === 0) throw new VgasError("INVALID", "a bus needs at least one server");
+    this.#connection.setServers([...urls]);
+  }
+
   /** Tells `listener` every change of the connection; returns how to stop that. */
   onStatus(listener: (status: BusStatus) => void): () => void {
     return this.#hub.listen(listener);
@@ -276,6 +291,22 @@ export class Bus {
     this.#maxPayload = info.max_payload;
     this.#state = "connected";
     return { type: "reconnected", serverId: this.#serverId, restarted };
+  }
+
+  #answer(
+    { subject, reply }: BusMessage,
+    mayAnswerTo: (subject: string) => boolean,
+    data: Uint8Array,
+    headers: HeaderRecord | EncodedHeaders | undefined,
+  ): boolean {
+    if (reply === undefined || this.#state === "closed") return false;
+    if (!mayAnswerTo(reply)) {
+      this.#refusedAnswers++;
+      this.#logger.warn({ subject, reply }, "did not answer to a subject that is no inbox");
+      return false;
+    }
+    this.publish(reply, data, headers && { headers });
+    return true;
   }
 
   #changed(status: BusStatus): void {

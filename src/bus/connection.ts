@@ -1,22 +1,24 @@
 /** Connects to NATS with the options that a swarm needs. */
+import { setTimeout as pause } from "node:timers/promises";
 import {
   AuthorizationError,
   type ConnectionOptions,
   connect,
+  type NatsConnection,
   nkeyAuthenticator,
   UserAuthenticationExpiredError,
 } from "@nats-io/transport-node";
 import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import { Bus } from "./bus.ts";
+import { isCertificateError, type ServerIdentity, tlsOptions } from "./tls-options.ts";
 
-export interface ConnectOptions {
-  /** `nats://host:port` or `tls://host:port`; several, separated by commas, for a cluster. */
+/** Plain data but for `logger`: it is handed to threads too. */
+export interface ConnectOptions extends ServerIdentity {
+  /** `nats://host:port` or `tls://host:port`; several, separated by commas, for a cluster or a machine's addresses. */
   readonly url: string;
   /** Seed of the nkey credential; undefined only where the server asks for none. */
   readonly seed: Uint8Array | undefined;
-  /** Certificate authority of the server; given, TLS is demanded. */
-  readonly caFile?: string | undefined;
   /** Shown in the server's list of connections. */
   readonly name: string;
   /** `inboxPrefix(user)`: the only inboxes the credential opens. */
@@ -31,22 +33,21 @@ const MAX_PINGS_OUT = 2;
 /** The broker of a node is back within a second of its death; the jitter keeps many nodes from knocking at once. */
 const RECONNECT_WAIT_MS = 200;
 const RECONNECT_JITTER_MS = 300;
-const CONNECT_TIMEOUT_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 8_000;
+/** A reload takes milliseconds, and machines that join one after the other make one after the other. */
+const REFUSED_MS = 2_000;
 
 /**
- * Connects once; after that the bus reconnects by itself, for ever.
+ * Connects once; after that the bus reconnects by itself, for ever. With `ca`, `serverName` or a `tls://` address nothing
+ * is said to a server before it has proven itself.
  *
- * @throws VgasError NO_SWARM if nothing answers at `url`, PERMISSION_DENIED if the credential is refused
+ * @throws VgasError CONFIG if `ca` is none; NO_SWARM if nothing answers at `url`, CERTIFICATE_MISMATCH if what answers is not the server that is
+ *   meant, PERMISSION_DENIED if the credential is refused
  */
 export async function connectBus(options: ConnectOptions): Promise<Bus> {
   const { url, seed, inboxPrefix } = options;
   const servers = url.split(",").map((part) => part.trim());
-  const tls =
-    options.caFile !== undefined
-      ? { caFile: options.caFile }
-      : servers.some((server) => server.startsWith("tls://"))
-        ? {}
-        : undefined;
+  const tls = tlsOptions(servers, options);
   const settings: ConnectionOptions = {
     servers,
     name: options.name,
@@ -65,24 +66,48 @@ export async function connectBus(options: ConnectOptions): Promise<Bus> {
     ...(tls !== undefined && { tls }),
     ...(seed !== undefined && { authenticator: nkeyAuthenticator(seed) }),
   };
-  try {
-    return new Bus(await connect(settings), {
-      inboxPrefix,
-      ...(options.logger !== undefined && { logger: options.logger }),
-    });
-  } catch (cause) {
-    if (cause instanceof AuthorizationError || cause instanceof UserAuthenticationExpiredError) {
-      throw new VgasError(
-        "PERMISSION_DENIED",
-        `NATS at ${url} refused the credential: use one that this swarm issued (\`vgas connection\`)`,
-        { cause },
-      );
+  const connection = await connectPatiently(settings).catch((cause: unknown) => {
+    throw failure(url, cause);
+  });
+  return new Bus(connection, { inboxPrefix, ...(options.logger !== undefined && { logger: options.logger }) });
+}
+
+/** A server that reads its users again refuses whoever comes in that moment, so the first refusal is not the last word. */
+async function connectPatiently(settings: ConnectionOptions): Promise<NatsConnection> {
+  const giveUpAt = performance.now() + REFUSED_MS;
+  for (;;) {
+    try {
+      return await connect(settings);
+    } catch (error) {
+      if (!isRefusal(error) || performance.now() >= giveUpAt) throw error;
+      await pause(RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS);
     }
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new VgasError(
-      "NO_SWARM",
-      `no NATS server answered at ${url} (${reason}): start a swarm with \`vgas up\`, or give the right address`,
+  }
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof AuthorizationError || error instanceof UserAuthenticationExpiredError;
+}
+
+function failure(url: string, cause: unknown): VgasError {
+  if (isRefusal(cause)) {
+    return new VgasError(
+      "PERMISSION_DENIED",
+      `NATS at ${url} refused the credential: use one that this swarm issued (\`vgas connection\`)`,
       { cause },
     );
   }
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  if (isCertificateError(cause)) {
+    return new VgasError(
+      "CERTIFICATE_MISMATCH",
+      `what answers at ${url} is not the server that is meant (${reason}): check the address, and that the authority (caFile, ca) is this swarm's; if both are right, somebody is between you and the swarm`,
+      { cause },
+    );
+  }
+  return new VgasError(
+    "NO_SWARM",
+    `no NATS server answered at ${url} (${reason}): start a swarm with \`vgas up\`, or give the right address`,
+    { cause },
+  );
 }

@@ -37,3 +37,12 @@ export function encodeHeaders(headers: HeaderRecord | EncodedHeaders): EncodedHe
   }
   return encoded;
 }
+
+/**
+ * Headers that begin with a NATS status, as the server answers a read that finds nothing.
+ *
+ * @param description not empty: without one the status would be left out
+ */
+export function statusHeaders(status: number, description: string): EncodedHeaders {
+  return new EncodedHeaders(status, description);
+}

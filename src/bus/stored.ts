@@ -25,7 +25,11 @@ const HEADER = {
   pending: "Nats-Num-Pending",
 } as const;
 
+/** Headers that the server puts on a message that is read, for whoever hands it on. */
+export const STORED_HEADERS: readonly string[] = ["Nats-Stream", HEADER.subject, HEADER.sequence, HEADER.time];
+
 const encoder = new TextEncoder();
+const NOTHING = new Uint8Array();
 
 /**
  * The newest message of `subject`, or undefined if there is none.
@@ -39,6 +43,22 @@ export async function lastBySubject(
   timeoutMs = TIMEOUT_MS,
 ): Promise<StoredMessage | undefined> {
   return one(bus, stream, { last_by_subj: subject }, timeoutMs);
+}
+
+/**
+ * As `lastBySubject`, by the form of the request that names the subject in its own: a credential can be limited to some subjects
+ * by it.
+ */
+export async function lastByNamedSubject(
+  bus: Bus,
+  stream: string,
+  subject: string,
+  timeoutMs = TIMEOUT_MS,
+): Promise<StoredMessage | undefined> {
+  return storedOf(
+    stream,
+    await bus.request(`reading ${subject}`, jsApi.directGetOf(stream, subject), NOTHING, { timeoutMs }),
+  );
 }
 
 /** The message at `sequence`, or undefined if it is gone or was never there. Fails as `lastBySubject`. */
@@ -104,6 +124,10 @@ async function one(bus: Bus, stream: string, request: object, timeoutMs: number)
     encoder.encode(JSON.stringify(request)),
     { timeoutMs },
   );
+  return storedOf(stream, message);
+}
+
+function storedOf(stream: string, message: BusMessage): StoredMessage | undefined {
   if (message.status === NOT_FOUND) return undefined;
   if (message.status !== 0) throw unexpected(stream, message);
   return new DirectMessage(message);

@@ -12,6 +12,7 @@ import { createLogger } from "./logging.ts";
 export interface ForegroundOptions {
   readonly config: Config;
   readonly connection?: HostOptions["connection"];
+  readonly membership?: HostOptions["membership"];
   readonly vaultPassphrase?: HostOptions["vaultPassphrase"];
   readonly json: boolean;
 }
@@ -19,7 +20,7 @@ export interface ForegroundOptions {
 /** @throws VgasError what `startHost` throws, or what ended the node */
 export async function runInForeground(
   cli: Cli,
-  { config, connection, vaultPassphrase, json }: ForegroundOptions,
+  { config, connection, membership, vaultPassphrase, json }: ForegroundOptions,
 ): Promise<void> {
   const { terminal, interrupt } = cli;
   const logger = createLogger(terminal, config.logLevel, "auto");
@@ -34,7 +35,7 @@ export async function runInForeground(
   interrupt.signal.addEventListener("abort", tellStart, { once: true });
   // Only here: most commands start no node, and loading one would take them longer than all they do.
   const { startHost } = await import("../host.ts");
-  const host = await startHost({ config, connection, vaultPassphrase, logger });
+  const host = await startHost({ config, connection, membership, vaultPassphrase, logger });
   interrupt.signal.removeEventListener("abort", tellStart);
   const { url, http, hostId } = host;
   if (json) terminal.data(JSON.stringify({ event: "ready", url, http, hostId }));

@@ -1,11 +1,13 @@
 /** The flags that commands share. None has a default here: what is not given is left to the environment and the config file. */
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Config, type ConfigInput, ENVIRONMENT, type NodeTask, ROLES } from "../config.ts";
 
 /** Flags of every command that talks to a swarm, as commander gives them. */
 export interface SwarmFlags {
   readonly home?: string;
   readonly nats?: string;
+  readonly natsSeed?: string;
+  readonly natsCa?: string;
   readonly connection?: string;
   readonly prefix?: string;
   readonly pool?: string;
@@ -26,6 +28,11 @@ export interface NodeFlags extends SwarmFlags {
   readonly resultsTtl?: number;
   readonly grace?: number;
   readonly vaultUnlock?: string;
+  readonly lan?: boolean;
+  /** False for `--no-mdns`; commander makes it true where the flag is not given. */
+  readonly mdns?: boolean;
+  readonly interface?: readonly string[];
+  readonly peer?: readonly string[];
 }
 
 const PLAIN_JSON = "data and errors as JSON";
@@ -45,10 +52,12 @@ export function addPoolOption(command: Command): Command {
 /** Adds the flags of a node; `connects` for one that attaches to a swarm that exists. */
 export function addNodeOptions(command: Command, { connects }: { readonly connects: boolean }): Command {
   addCommonOptions(command);
-  if (connects)
+  if (connects) {
     command.option("--connection <file>", "what `vgas connection --role worker` printed; - reads it from stdin");
-  else {
+    addPeerOption(command);
+  } else {
     command
+      .option("--lan", withVariable("listen beyond loopback, over TLS, and announce the node by mDNS", "lan"))
       .option(
         "--nats-port <n>",
         withVariable("port of the embedded nats-server, 0 picks one (default: 4222)", "natsPort"),
@@ -72,21 +81,34 @@ export function addNodeOptions(command: Command, { connects }: { readonly connec
         ),
       );
   }
-  addPoolOption(command)
+  command
+    .addOption(new Option("--mode <mode>", "what the node is").choices([connects ? "slave" : "master"]))
+    .option("--no-mdns", withVariable("do not announce the node, nor look for others, by mDNS", "mdns"))
     .option(
-      "--http-port <n>",
-      withVariable("port of /healthz and /readyz, 0 picks one (default: 8080)", "httpPort"),
-      integer,
-    )
+      "--interface <name>",
+      withVariable("announce and look only there; a name or an address; repeatable", "interfaces"),
+      collect,
+    );
+  addPoolOption(command)
+    .option("--http-port <n>", withVariable("port of HTTP, 0 picks one (default: 8080)", "httpPort"), integer)
     .option("--agents <n>", withVariable("built-in agents: echo and sleep (default: 4)", "agents"), integer)
     .option("--slots <n>", withVariable("tasks at once per agent (default: 16)", "slots"), integer)
     .option(
       "--roles <list>",
-      withVariable(`of ${ROLES.join(", ")} (default: ${connects ? "agents" : "all"})`, "roles"),
+      withVariable(`of ${ROLES.join(", ")} (default: ${connects ? "agents and discovery" : "all"})`, "roles"),
       list,
     )
     .option("--grace <time>", withVariable("how long a stop waits for what runs (default: 30s)", "graceMs"), duration);
   return addModuleOption(command).option("--json", "the ready line and errors as JSON");
+}
+
+/** Adds `--peer`. */
+export function addPeerOption(command: Command): Command {
+  return command.option(
+    "--peer <host:port>",
+    withVariable("HTTP port of a swarm's master, asked besides those that mDNS finds; repeatable", "peers"),
+    collect,
+  );
 }
 
 export function addModuleOption(command: Command): Command {
@@ -121,6 +143,13 @@ export function configInput(flags: NodeFlags): ConfigInput {
     resultsTtlMs: flags.resultsTtl,
     graceMs: flags.grace,
     vaultUnlock: flags.vaultUnlock,
+    natsSeedFile: flags.natsSeed,
+    natsCaFile: flags.natsCa,
+    lan: flags.lan,
+    // Commander sets it where no flag was given; only the flag itself may beat the environment.
+    mdns: flags.mdns === false ? false : undefined,
+    interfaces: flags.interface && [...flags.interface],
+    peers: flags.peer && [...flags.peer],
   };
 }
 
@@ -146,6 +175,8 @@ export function addHomeOption(command: Command): Command {
 function addCommonOptions(command: Command): Command {
   return addHomeOption(command)
     .option("--nats <url>", withVariable("an external NATS system", "natsUrl"))
+    .option("--nats-seed <file>", withVariable("nkey seed for it", "natsSeedFile"))
+    .option("--nats-ca <file>", withVariable("certificate authority of it, PEM", "natsCaFile"))
     .option("--prefix <prefix>", withVariable("first token of all subjects (default: vgas)", "prefix"))
     .option("--log-level <level>", withVariable("debug, info, warn, error or silent", "logLevel"));
 }

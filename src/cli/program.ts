@@ -2,14 +2,20 @@
 import { Command } from "commander";
 import { packageVersion } from "../version.ts";
 import type { Cli } from "./cli.ts";
+import { addApprove } from "./commands/approve.ts";
+import { addConnect } from "./commands/connect.ts";
 import { addConnection } from "./commands/connection.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addFairness } from "./commands/fairness.ts";
 import { addJoin } from "./commands/join.ts";
 import { addNodes } from "./commands/nodes.ts";
+import { addPermissions } from "./commands/permissions.ts";
 import { addResults } from "./commands/results.ts";
+import { addRevoke } from "./commands/revoke.ts";
 import { addRun } from "./commands/run.ts";
 import { addStatus } from "./commands/status.ts";
 import { addSubmit } from "./commands/submit.ts";
+import { addToken } from "./commands/token.ts";
 import { addUp } from "./commands/up.ts";
 import { addVault } from "./commands/vault/vault.ts";
 
@@ -19,6 +25,8 @@ Examples:
   vgas submit echo '{"hello":1}' --wait   run one task and print its result
   vgas run tasks.jsonl                    run every line of a file
   vgas status                             see how the swarm is doing
+  vgas up --lan                           let machines of the network join
+  vgas token create > token               there: vgas join --token-file token
 
 Flags beat the environment, which beats config.json in the home, which beats
 the defaults. vgas COMMAND --help tells more.`;
@@ -59,7 +67,9 @@ export function createProgram(cli: Cli): Command {
     });
   addUp(program, cli);
   addJoin(program, cli);
-  for (const add of [addRun, addSubmit, addResults, addStatus, addNodes, addFairness, addConnection]) add(program, cli);
+  for (const add of [addRun, addSubmit, addResults, addStatus, addNodes, addFairness]) add(program, cli);
+  for (const add of [addToken, addApprove, addRevoke, addConnect, addConnection]) add(program, cli);
   addVault(program, cli);
+  for (const add of [addDoctor, addPermissions]) add(program, cli);
   return program;
 }

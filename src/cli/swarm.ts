@@ -2,15 +2,17 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import type { Bus } from "../bus/bus.ts";
-import { connectBus } from "../bus/connection.ts";
+import { type ConnectOptions, connectBus } from "../bus/connection.ts";
 import { type ConnectionDescription, parseConnection, resolveConnection } from "../bus/credentials/connection-file.ts";
+import type { ClientOptions } from "../client/connect-to-swarm.ts";
+import { externalConnection } from "../client/external-connection.ts";
 import { connectionOfHome } from "../client/home-connection.ts";
 import { type Client, connect } from "../client.ts";
 import { type Config, resolveConfig } from "../config.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import type { SharedRole } from "../protocols/roles.ts";
-import { inboxPrefix, Names } from "../protocols/subjects.ts";
+import { Names } from "../protocols/subjects.ts";
 import type { Cli } from "./cli.ts";
 import { createLogger } from "./logging.ts";
 import { configInput, type NodeFlags, type SwarmFlags } from "./options.ts";
@@ -31,7 +33,7 @@ export interface Swarm {
 /**
  * Runs `use` with a connection in `role`, and closes it.
  *
- * @throws VgasError NO_SWARM, PERMISSION_DENIED, CONFIG, and what `use` throws
+ * @throws VgasError NO_SWARM, CERTIFICATE_MISMATCH, PERMISSION_DENIED, CONFIG, and what `use` throws
  */
 export async function withSwarm<T>(
   cli: Cli,
@@ -60,7 +62,7 @@ export async function withClient<T>(cli: Cli, flags: SwarmFlags, use: (client: C
   }
 }
 
-/** @throws VgasError NO_SWARM, PERMISSION_DENIED, CONFIG, ABORTED on a signal */
+/** @throws VgasError NO_SWARM, CERTIFICATE_MISMATCH, PERMISSION_DENIED, CONFIG, ABORTED on a signal */
 export async function connectClient(cli: Cli, flags: SwarmFlags): Promise<Client> {
   const config = commandConfig(cli, flags);
   const prefix = flags.prefix ?? cli.env["VGAS_PREFIX"];
@@ -71,7 +73,7 @@ export async function connectClient(cli: Cli, flags: SwarmFlags): Promise<Client
     signal: cli.interrupt.signal,
     ...(prefix && { prefix }),
     ...(flags.connection === undefined
-      ? config.natsUrl !== undefined && { url: config.natsUrl }
+      ? config.natsUrl !== undefined && external(config.natsUrl, config)
       : { connection: await readConnection(flags.connection) }),
   });
 }
@@ -96,34 +98,33 @@ export async function readConnection(file: string): Promise<ConnectionDescriptio
   return parseConnection(file === STDIN ? await text(process.stdin) : await readDescription(file));
 }
 
-interface Target {
-  readonly url: string;
-  readonly seed: Uint8Array | undefined;
-  readonly inboxPrefix: string;
-  readonly caFile: string | undefined;
+function external(url: string, { natsSeedFile, natsCaFile }: Config): ClientOptions {
+  return {
+    url,
+    ...(natsSeedFile !== undefined && { seedFile: natsSeedFile }),
+    ...(natsCaFile !== undefined && { caFile: natsCaFile }),
+  };
+}
+
+interface Target extends Pick<ConnectOptions, "url" | "seed" | "inboxPrefix" | "ca" | "serverName"> {
   readonly vaultKey?: string | undefined;
   readonly prefix: string;
 }
 
 async function findSwarm(cli: Cli, flags: SwarmFlags, config: Config, role: SharedRole): Promise<Target> {
   if (flags.connection !== undefined) {
-    const description = await readConnection(flags.connection);
-    const caFile = "caFile" in description ? description.caFile : undefined;
-    return { ...(await resolveConnection(description)), caFile, prefix: config.prefix };
+    const { url, seed, inboxPrefix, ca, serverName, vaultKey } = await resolveConnection(
+      await readConnection(flags.connection),
+    );
+    return { url, seed, inboxPrefix, ca, serverName, vaultKey, prefix: config.prefix };
   }
   if (config.natsUrl !== undefined) {
-    const { natsUrl: url, prefix } = config;
-    return { url, seed: undefined, inboxPrefix: inboxPrefix(role), caFile: undefined, prefix };
+    return { ...(await externalConnection(config.natsUrl, config, role)), prefix: config.prefix };
   }
-  const { url, prefix, credential } = await connectionOfHome(config.home, role);
+  const { url, prefix, credential, ca, serverName, vaultKey } = await connectionOfHome(config.home, role);
+  const { seed, inboxPrefix } = credential;
   const wanted = flags.prefix ?? cli.env["VGAS_PREFIX"];
-  return {
-    url,
-    seed: credential.seed,
-    inboxPrefix: credential.inboxPrefix,
-    caFile: undefined,
-    prefix: wanted || prefix,
-  };
+  return { url, seed, inboxPrefix, ca, serverName, vaultKey, prefix: wanted || prefix };
 }
 
 async function readDescription(file: string): Promise<string> {

@@ -5,7 +5,8 @@ import { type ConnectionDescription, parseConnection, resolveConnection } from "
 import { resolveConfig } from "../config.ts";
 import { VgasError } from "../protocols/errors.ts";
 import { type Logger, silentLogger } from "../protocols/logger.ts";
-import { inboxPrefix } from "../protocols/subjects.ts";
+import type { UserRole } from "../protocols/roles.ts";
+import { externalConnection } from "./external-connection.ts";
 import { connectionOfHome } from "./home-connection.ts";
 
 export interface ClientOptions {
@@ -13,8 +14,12 @@ export interface ClientOptions {
   readonly home?: string;
   /** What `vgas connection` printed, as text or parsed: reaches a swarm from anywhere. */
   readonly connection?: string | ConnectionDescription;
-  /** A NATS system that asks for no credential, `nats://host:port`. Default: `VGAS_NATS_URL`, else the home's broker. */
+  /** An external NATS system, `nats://host:port` or `tls://host:port`. Default: `VGAS_NATS_URL`, else the home's swarm. */
   readonly url?: string;
+  /** nkey seed for `url`. Default: `VGAS_NATS_SEED_FILE`, else no credential. */
+  readonly seedFile?: string;
+  /** PEM file of the certificate authority of `url`. Default: `VGAS_NATS_CA_FILE`, else the system's list. */
+  readonly caFile?: string;
   /** Prefix of the swarm's subjects. Default: the home's own, `VGAS_PREFIX`, else `vgas`. */
   readonly prefix?: string;
   /** Pool of tasks that name none. Default: `VGAS_POOL`, else `default`. */
@@ -27,40 +32,42 @@ export interface ClientOptions {
   readonly logger?: Logger;
 }
 
-type Target = Pick<BusConnectOptions, "url" | "seed" | "inboxPrefix" | "caFile"> & {
+type Target = Pick<BusConnectOptions, "url" | "seed" | "inboxPrefix" | "ca" | "serverName"> & SwarmNames;
+
+interface SwarmNames {
   readonly prefix: string;
   readonly pool: string;
-};
+  /** What the credential is for, where that is known. */
+  readonly role: UserRole | undefined;
+}
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** @throws VgasError NO_SWARM, PERMISSION_DENIED, CONFIG, TIMEOUT, ABORTED */
-export async function connectToSwarm(
-  options: ClientOptions,
-): Promise<{ readonly bus: Bus; readonly prefix: string; readonly pool: string }> {
+/** @throws VgasError NO_SWARM, CERTIFICATE_MISMATCH, PERMISSION_DENIED, CONFIG, TIMEOUT, ABORTED */
+export async function connectToSwarm(options: ClientOptions): Promise<{ readonly bus: Bus } & SwarmNames> {
   const { logger = silentLogger, signal, timeoutMs = CONNECT_TIMEOUT_MS } = options;
-  const { prefix, pool, ...target } = await findSwarm(options);
+  const { prefix, pool, role, ...target } = await findSwarm(options);
   const bus = await within(connectBus({ ...target, name: "vgas client", logger }), timeoutMs, signal);
-  return { bus, prefix, pool };
+  return { bus, prefix, pool, role };
 }
 
-async function findSwarm({ home, connection, url, prefix, pool }: ClientOptions): Promise<Target> {
+async function findSwarm({ home, connection, url, seedFile, caFile, prefix, pool }: ClientOptions): Promise<Target> {
   // A home that the caller names is meant, whatever the environment says.
   const env = home === undefined ? process.env : { ...process.env, VGAS_NATS_URL: undefined };
-  const config = resolveConfig({ home, prefix, pool, natsUrl: url }, env);
+  const config = resolveConfig({ home, prefix, pool, natsUrl: url, natsSeedFile: seedFile, natsCaFile: caFile }, env);
   const common = { prefix: config.prefix, pool: config.pool };
   if (connection !== undefined) {
     const description = typeof connection === "string" ? parseConnection(connection) : connection;
-    const resolved = await resolveConnection(description);
-    const caFile = "caFile" in description ? description.caFile : undefined;
-    return { ...common, url: url ?? resolved.url, seed: resolved.seed, inboxPrefix: resolved.inboxPrefix, caFile };
+    const { url: described, seed, inboxPrefix, ca, serverName, role } = await resolveConnection(description);
+    return { ...common, url: url ?? described, seed, inboxPrefix, ca, serverName, role };
   }
   if (config.natsUrl !== undefined) {
-    return { ...common, url: config.natsUrl, seed: undefined, inboxPrefix: inboxPrefix("client") };
+    return { ...common, ...(await externalConnection(config.natsUrl, config, "client")), role: undefined };
   }
   const found = await connectionOfHome(config.home);
-  const { seed, inboxPrefix: inbox } = found.credential;
-  return { ...common, prefix: prefix ?? found.prefix, url: found.url, seed, inboxPrefix: inbox };
+  const { seed, inboxPrefix, role } = found.credential;
+  const { url: address, ca, serverName } = found;
+  return { ...common, prefix: prefix ?? found.prefix, url: address, seed, inboxPrefix, ca, serverName, role };
 }
 
 /** A connection that comes too late is closed. */

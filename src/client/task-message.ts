@@ -8,7 +8,10 @@ import { isToken } from "../protocols/tokens.ts";
 
 /** What goes with the input of one task. */
 export interface TaskOptions {
-  /** Token, unique in its pool; the form `s<digits>` is reserved. Default: `s<stream sequence>`. */
+  /**
+   * Token, unique in its pool; the form `s<digits>` is reserved. Default: `s<stream sequence>`. A guest's begins with the guest's
+   * name and a dash, also by default.
+   */
   readonly id?: string;
   /** Context snapshot that is bound to the task. */
   readonly context?: unknown;

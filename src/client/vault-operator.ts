@@ -1,14 +1,13 @@
 /** An operator's way to the vault of a swarm: questions and operations over one connection. */
-import { readReply, writeMessage } from "../actors/runtime/wire.ts";
 import type { Bus } from "../bus/bus.ts";
 import { signerOf } from "../bus/sealed/signing.ts";
 import { type Ask, type CallOptions, type OperationInput, type Seal, VaultCaller } from "../bus/sealed/vault-caller.ts";
-import { ACTOR_HEADERS } from "../protocols/actor-messages.ts";
 import { type Clock, systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { Names } from "../protocols/subjects.ts";
 import { type Hello, hello, VAULT } from "../protocols/vault/messages.ts";
 import type { OperationName, OperationReply } from "../protocols/vault/operations.ts";
+import { askActor } from "./ask-actor.ts";
 
 export interface VaultOperatorOptions {
   readonly bus: Bus;
@@ -71,17 +70,9 @@ export async function askHello(bus: Bus, names: Names, { timeoutMs, signal }: Ca
 }
 
 function askVault(bus: Bus, names: Names): Ask {
-  return async (message, { timeoutMs, signal }) => {
-    const headers = { [ACTOR_HEADERS.timeoutMs]: String(Math.ceil(timeoutMs)) };
-    const options = { timeoutMs, headers, ...(signal && { signal }) };
+  return async (message, options) => {
     try {
-      const { data } = await bus.request(
-        `${VAULT}.${message.type}`,
-        names.actor(VAULT),
-        writeMessage(message),
-        options,
-      );
-      return readReply(data);
+      return await askActor(bus, names, { name: VAULT }, message, options);
     } catch (cause) {
       if (!(cause instanceof VgasError) || cause.code !== "UNDELIVERABLE") throw cause;
       throw new VgasError(

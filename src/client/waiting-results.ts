@@ -1,7 +1,7 @@
 /**
  * The results that a client waits for.
  *
- * Owns one subscription for all answers to `replyTo`, a subscription per result that is waited for without one, and a
+ * Owns one subscription for all answers to `replyTo`, what listens for each result that is waited for without one, and a
  * timer for look-ups.
  *
  * Invariants
@@ -27,7 +27,23 @@ export interface WaitingResultsOptions {
   readonly names: Names;
   readonly logger: Logger;
   readonly clock?: Clock;
+  /** Reads the newest message of each of these subjects that has one. Default: many in one request. */
+  readonly read?: ReadStored;
+  /** Default: a subscription for each result. */
+  readonly announcements?: Announcements;
 }
+
+/** Calls `onResult` when a result of that task passes by on its subject. */
+export interface Announcements {
+  listen(pool: string, id: string, onResult: () => void): { unsubscribe(): void };
+}
+
+/** As `lastBySubjects` of src/bus/stored.ts. */
+export type ReadStored = (
+  bus: Bus,
+  stream: string,
+  subjects: readonly string[],
+) => Promise<ReadonlyMap<string, { readonly data: Uint8Array }>>;
 
 /** Answers are hardly ever lost, and a look-up costs the server more than an answer: 5 s, 10 s, 20 s, … 60 s. */
 const FIRST_LOOK_UP_MS = 5_000;
@@ -40,7 +56,7 @@ const BATCH = 1_024;
 
 interface Entry {
   readonly pending: PendingResult;
-  readonly subscription: Subscription | undefined;
+  readonly subscription: { unsubscribe(): void } | undefined;
 }
 
 export class WaitingResults {
@@ -48,6 +64,8 @@ export class WaitingResults {
   readonly #names: Names;
   readonly #logger: Logger;
   readonly #clock: Clock;
+  readonly #read: ReadStored;
+  readonly #announcements: Announcements;
   readonly #inbox: string;
   readonly #entries = new Map<string, Entry>();
   #next = 0;
@@ -57,11 +75,16 @@ export class WaitingResults {
   #lookingUp = false;
   #closed = false;
 
-  constructor({ bus, names, logger, clock = systemClock }: WaitingResultsOptions) {
+  constructor(options: WaitingResultsOptions) {
+    const { bus, names, logger, clock = systemClock, read = lastBySubjects } = options;
     this.#bus = bus;
     this.#names = names;
     this.#logger = logger;
     this.#clock = clock;
+    this.#read = read;
+    this.#announcements = options.announcements ?? {
+      listen: (pool, id, onResult) => bus.subscribeNow(names.result(pool, id), onResult),
+    };
     this.#inbox = bus.inbox();
   }
 
@@ -132,13 +155,13 @@ export class WaitingResults {
     return (this.#next++).toString(36);
   }
 
-  #add(pending: PendingResult, subscription: Subscription | undefined): void {
+  #add(pending: PendingResult, subscription: Entry["subscription"]): void {
     this.#entries.set(pending.token, { pending, subscription });
     this.#sweeper ??= this.#clock.setInterval(() => void this.#lookUp(), SWEEP_MS);
   }
 
-  #subscribe({ pool, token }: PendingResult, id: string): Subscription {
-    return this.#bus.subscribeNow(this.#names.result(pool, id), () => this.#announced(token));
+  #subscribe({ pool, token }: PendingResult, id: string): Entry["subscription"] {
+    return this.#announcements.listen(pool, id, () => this.#announced(token));
   }
 
   /** A result passed by on its subject. It may be a second one that the server refuses, so the stored one is read. */
@@ -181,7 +204,7 @@ export class WaitingResults {
       while (this.#bus.state === "connected") {
         const due = this.#due();
         if (due.size === 0) return;
-        const found = await lastBySubjects(this.#bus, this.#names.streams.results, [...due.keys()]);
+        const found = await this.#read(this.#bus, this.#names.streams.results, [...due.keys()]);
         for (const [subject, tokens] of due) {
           const data = found.get(subject)?.data;
           for (const token of tokens) {

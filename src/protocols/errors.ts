@@ -44,6 +44,12 @@ export const ERRORS = {
     false,
     77,
   ),
+  CERTIFICATE_MISMATCH: entry(
+    "The machine that answered does not show the certificate of the swarm that is meant.",
+    "Check the address and the token. If both are right, somebody is between you and the swarm: do not go on.",
+    false,
+    77,
+  ),
   CONFIG: entry(
     "A flag, variable, file or configuration value is not usable.",
     "Correct what the message names.",
@@ -80,6 +86,12 @@ export const ERRORS = {
     false,
     77,
   ),
+  HOME_COPIED: entry(
+    "Two nodes run with the same id and credential: one home is a copy of the other.",
+    "Stop one of them, give it an empty --home and let it join anew.",
+    false,
+    78,
+  ),
   HOME_IN_USE: entry("Another node owns this home.", "Stop that node, or give this one its own --home.", false, 78),
   INTERNAL: entry("A defect of vgas itself.", "Report it with the log and what led to it.", false, 70),
   INTERRUPTED: entry(
@@ -112,11 +124,18 @@ export const ERRORS = {
     true,
     1,
   ),
-  NO_SWARM: entry(
-    "No swarm answered at that address.",
-    "Start one with `vgas up`, or point --home, --nats or --connection at a running one.",
-    true,
-    69,
+  NODE_EXISTS: entry("Another node has that node id.", "Give the node an empty --home: it makes a new id.", false, 77),
+  NODE_REVOKED: entry(
+    "The node was revoked; its id and credential are never let in again.",
+    "If it is to come back, give it an empty --home and a new token.",
+    false,
+    77,
+  ),
+  NOT_ADMITTED: entry(
+    "The swarm's operator did not let the node in.",
+    "Ask the operator, who sees it in `vgas nodes`: `vgas approve NODE`, or a token.",
+    false,
+    77,
   ),
   NOT_FOUND: entry(
     "There is nothing under that name.",
@@ -124,9 +143,21 @@ export const ERRORS = {
     false,
     4,
   ),
+  NO_SWARM: entry(
+    "No swarm answered at that address.",
+    "Start one with `vgas up`, or point --home, --nats or --connection at a running one.",
+    true,
+    69,
+  ),
   PERMISSION_DENIED: entry(
     "The credential does not open that subject, or its role may not do that.",
     "Use a credential of a role that may do it: `vgas connection --role R`.",
+    false,
+    77,
+  ),
+  PROOF_REFUSED: entry(
+    "The proof of a token is wrong, or belongs to another request.",
+    "Try again; if it stays, make a new token with `vgas token create`.",
     false,
     77,
   ),
@@ -137,8 +168,8 @@ export const ERRORS = {
     77,
   ),
   RESOURCE_LIMIT: entry(
-    "No agent of that kind is free now.",
-    "Submit it as a task that waits, or add agents.",
+    "No agent of that kind is free now, or a door takes no more at once.",
+    "Submit it as a task that waits, or add agents; at a door, try again with less at once.",
     true,
     1,
   ),
@@ -159,6 +190,31 @@ export const ERRORS = {
     "Allow more time, or look at why it is slow.",
     true,
     5,
+  ),
+  TOKEN_EXPIRED: entry(
+    "The token's time is over.",
+    "Make a new one with `vgas token create`; --ttl says how long it lasts.",
+    false,
+    77,
+  ),
+  TOKEN_INVALID: entry(
+    "That is no token, or not all of one.",
+    "Copy the whole line that `vgas token create` printed.",
+    false,
+    77,
+  ),
+  TOKEN_REVOKED: entry("The token was revoked.", "Ask the swarm's operator for a new one.", false, 77),
+  TOKEN_UNKNOWN: entry(
+    "The swarm did not issue that token, or has removed it.",
+    "Check that it is for this swarm; make a new one with `vgas token create`.",
+    false,
+    77,
+  ),
+  TOKEN_USED_UP: entry(
+    "The token has let in as many as it may.",
+    "Make a new one with `vgas token create`; --uses says how many it lets in.",
+    false,
+    77,
   ),
   TOO_LARGE: entry(
     "The message is larger than the server takes.",

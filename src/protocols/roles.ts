@@ -7,22 +7,33 @@
  * | system | the node that owns the broker | everything; its seed never leaves the home |
  * | admin | operators | everything of this swarm, and the JetStream API |
  * | client | submitters | tasks, cancel, actors; reads results and events, and the rotation to see who offers a kind |
- * | observer | dashboards | reads everything that is stored or broadcast, asks the vault what it may, changes nothing |
+ * | observer | dashboards | reads everything that is stored or broadcast, asks the vault and discovery what it may, changes nothing |
  * | worker | one node with agents | takes what is addressed to its host id, writes results, acknowledges tasks |
  * | dispatcher | one node that also deals tasks | a worker that pulls tasks and writes the rotation |
+ * | guest | who is not trusted with the queue | submits and reads its own results, from an account of its own (guest-account.ts) |
+ *
+ * Every role may ask the server what it may do: a node checks itself against this table when it starts.
  *
  * What these lists cannot do: NATS does not check the reply subject that a client names, nor the deliver subject of a
- * consumer it makes, and an acknowledgement names any task. So all these roles are trusted with the queue and the results.
+ * consumer it makes, and an acknowledgement names any task. So all these roles are trusted with the queue and the results,
+ * except a guest: in its account there is nothing that such a subject could reach.
  *
  * The work queue has one more rule: a consumer on it can remove tasks, so only dispatchers and admins may make one.
  *
  * And the vault has one: nobody but the node that owns the broker hears what is said to it, or can take its name. Only that node
  * and admins write its witness and its checkpoints.
  */
+import { covers } from "./subject-sets.ts";
 import { ACK_PREFIX, inboxPrefix, jsApi, kvStream, kvSubject, type Names } from "./subjects.ts";
 import { VAULT } from "./vault/messages.ts";
 
-/** Roles with one credential that all their users share; the user has the role's name. */
+/** Name of the actor that every node finds others with. */
+const DISCOVERY = "discovery";
+
+/**
+ * Roles with one credential that all who use this home share; that user has the role's name. Clients and observers that
+ * join from elsewhere are users of their own besides.
+ */
 export const SHARED_ROLES = ["admin", "client", "observer"] as const;
 export type SharedRole = (typeof SHARED_ROLES)[number];
 
@@ -31,8 +42,12 @@ export const NODE_ROLES = ["worker", "dispatcher"] as const;
 export type NodeRole = (typeof NODE_ROLES)[number];
 
 /** Roles that `vgas connection --role` gives out. */
-export const ROLES = [...SHARED_ROLES, ...NODE_ROLES] as const;
+export const ROLES = [...SHARED_ROLES, ...NODE_ROLES, "guest"] as const;
 export type Role = (typeof ROLES)[number];
+
+/** Roles that a token lets somebody in with: each user has a key of its own, made where it is used. */
+export const ADMISSION_ROLES = ["worker", "dispatcher", "observer", "client", "guest"] as const;
+export type AdmissionRole = (typeof ADMISSION_ROLES)[number];
 
 /** Every role that a user of the broker can have. */
 export type UserRole = Role | "system";
@@ -45,24 +60,39 @@ export interface Permissions {
   readonly deny?: { readonly publish: readonly string[]; readonly subscribe: readonly string[] };
 }
 
-/** The permissions of `user`. For a node role `user` is the host id it is bound to. Pure. */
+/**
+ * The permissions of `user`. For a node role `user` is the host id it is bound to, for a guest its name. A guest's are those
+ * of its own account. Pure.
+ */
 export function permissionsOf(role: UserRole, user: string, names: Names): Permissions {
   const { publish, subscribe, deny } = TABLE[role](names, user);
   const unique = (subjects: readonly string[]): readonly string[] => [...new Set(subjects)].sort();
   return {
-    publish: unique(publish),
+    publish: unique([...publish, USER_INFO]),
     subscribe: unique([...subscribe, `${inboxPrefix(user)}.>`]),
     ...(deny && { deny }),
   };
+}
+
+/** Whether that user may ask for the settings and state of `stream`. */
+export function mayInspect(role: UserRole, user: string, names: Names, stream: string): boolean {
+  return permissionsOf(role, user, names).publish.some((open) => covers(open, info(stream)));
 }
 
 export function isNodeRole(role: string): role is NodeRole {
   return (NODE_ROLES as readonly string[]).includes(role);
 }
 
+export function isAdmissionRole(role: string): role is AdmissionRole {
+  return (ADMISSION_ROLES as readonly string[]).includes(role);
+}
+
 export function isSharedRole(role: string): role is SharedRole {
   return (SHARED_ROLES as readonly string[]).includes(role);
 }
+
+/** Request, in any account: the server answers who the asker is and what it may do. */
+export const USER_INFO = "$SYS.REQ.USER.INFO";
 
 const ANY = "*";
 const ANY_INBOX = "_INBOX.>";
@@ -116,6 +146,7 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
     publish: [
       names.host(ANY, "stats"),
       names.actor(VAULT),
+      names.actor(DISCOVERY, ANY),
       ...SERVICES,
       ...API_BASICS,
       `${API}.STREAM.LIST`,
@@ -133,6 +164,11 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
       names.heartbeat(ANY),
       ...buckets(names).map((bucket) => kvSubject(bucket, ">")),
     ],
+  }),
+
+  guest: (names) => ({
+    publish: [names.task(ANY, ANY), guestRead(names)],
+    subscribe: [names.result(ANY, ANY)],
   }),
 
   worker,
@@ -177,6 +213,8 @@ function worker(names: Names, hostId: string): Permissions {
       names.event(ANY, ANY),
       names.dead(ANY, ANY),
       names.heartbeat(hostId),
+      // Who else answers under its id: so it notices a copied home.
+      names.host(hostId, "stats"),
       names.settled(ANY),
       ...mailboxes(names),
       // Receipts, the answers of actors, and `replyTo` of a task.
@@ -194,6 +232,11 @@ function worker(names: Names, hostId: string): Permissions {
     subscribe: [names.host(hostId, ANY), names.actor(ANY), names.actor(ANY, hostId), ...SERVICES],
     deny: asTheVault(names),
   };
+}
+
+/** What a guest asks for one stored result, as any client library does. */
+export function guestRead(names: Names): string {
+  return `${jsApi.directGet(names.streams.results)}.${names.result(ANY, ANY)}`;
 }
 
 /** What whoever does that could pass for the vault by, or overhear it. */

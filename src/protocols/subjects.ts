@@ -12,6 +12,9 @@
  * <prefix>.heartbeats.<hostId>          host -> swarm        once a second
  * <prefix>.hosts.<hostId>.burst|recall|owned|running|stats   swarm -> host   requests
  * <prefix>.settled.<dispatcherId>       host -> dispatcher   what ended, and free slots
+ * <prefix>.guests.<guest>.tasks.<pool>.<kind>      what a guest publishes as <prefix>.tasks.<pool>.<kind> in its own account
+ * <prefix>.guests.<guest>.read.<pool>.<taskId>    what it reads as a direct get of <prefix>.results.<pool>.<taskId>
+ * <prefix>.guests.<guest>.results.<pool>.<taskId> its results, imported there as <prefix>.results.<pool>.<taskId>
  * <prefix>.audit.<vaultId>              vault -> auditor     checkpoints of the vault's trail, stored in <PREFIX>_AUDIT
  * ```
  *
@@ -117,6 +120,11 @@ export class Names {
     return `${this.prefix}.settled.${dispatcherId}`;
   }
 
+  /** A subject of one guest on the swarm's side of its account; `guest` `*` for all. */
+  guest(guest: string, operation: GuestOperation, pool: string, name: string): string {
+    return `${this.prefix}.guests.${guest}.${operation}.${pool}.${name}`;
+  }
+
   /** Checkpoints of that vault's audit trail. */
   audit(vaultId: string): string {
     return `${this.prefix}.audit.${vaultId}`;
@@ -154,6 +162,9 @@ export class Names {
 export const HOST_OPERATIONS = ["burst", "recall", "owned", "running", "stats"] as const;
 export type HostOperation = (typeof HOST_OPERATIONS)[number];
 
+/** `tasks`: `name` is a kind; `read` and `results`: a task id. */
+export type GuestOperation = "tasks" | "read" | "results";
+
 /** Subject under which JetStream keeps `key` of `bucket`. */
 export function kvSubject(bucket: string, key: string): string {
   return `$KV.${bucket}.${key}`;
@@ -168,6 +179,8 @@ export function kvStream(bucket: string): string {
 export const jsApi = {
   /** Direct read of the newest message of one subject, or of several with `multi_last`. */
   directGet: (stream: string): string => `$JS.API.DIRECT.GET.${stream}`,
+  /** The same for one subject, which the server's permissions can tell from others then. */
+  directGetOf: (stream: string, subject: string): string => `$JS.API.DIRECT.GET.${stream}.${subject}`,
   messageGet: (stream: string): string => `$JS.API.STREAM.MSG.GET.${stream}`,
   next: (stream: string, consumer: string): string => `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
 } as const;

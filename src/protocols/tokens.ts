@@ -14,6 +14,9 @@ const AUTOMATIC_ID = /^s\d+(?:-\d+)?$/;
 /** A publishable inbox subject: `_INBOX.` and at least one further token, no wildcard. */
 const INBOX = /^_INBOX(?:\.[A-Za-z0-9_$=+/-]{1,128}){1,8}$/;
 
+/** Where the server wants the answer to a request that came through a service import: `_R_.` and tokens of its own making. */
+const SERVICE_REPLY = /^_R_(?:\.[A-Za-z0-9_-]{1,128}){1,8}$/;
+
 /** True if `value` is a token. */
 export function isToken(value: unknown): value is string {
   return typeof value === "string" && TOKEN.test(value);
@@ -27,6 +30,11 @@ export function isAutomaticId(id: string): boolean {
 /** True if answers may be published to `subject`. Anything else could be made to land on a stream or an API subject. */
 export function isInbox(subject: unknown): subject is string {
   return typeof subject === "string" && subject.length <= 512 && INBOX.test(subject);
+}
+
+/** True if the server made `subject` for the answer to a request from another account. */
+export function isServiceReply(subject: string): boolean {
+  return SERVICE_REPLY.test(subject);
 }
 
 /** The automatic id of the message at `sequence` of the task stream, or of its `element` if it was an array. */

@@ -1,8 +1,14 @@
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
 import { createUser } from "@nats-io/nkeys";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { connectBus } from "../../src/bus/connection.ts";
 import type { BusStatus } from "../../src/bus/status.ts";
-import { freePort, useNats } from "../support/nats.ts";
+import { makeCertificates } from "../support/certificates.ts";
+import { temporaryDirectory } from "../support/home.ts";
+import { freePort, TestNats, useNats } from "../support/nats.ts";
 import { rejection } from "../support/wait.ts";
 
 const known = createUser();
@@ -62,5 +68,100 @@ describe("connectBus", () => {
     await nats.reload(users(known, revoked));
     await back;
     expect(bus.state).toBe("connected");
+  });
+
+  test("goes to the servers that it is told of when it loses the one it has, and not before", async () => {
+    const first = new TestNats({ config: users(known) });
+    onTestFinished(() => first.close());
+    await first.start();
+    const bus = await connectBus({ ...options, url: first.url, seed: known.getSeed() });
+    onTestFinished(() => bus.close());
+    const before = bus.serverId;
+    expect(() => bus.setServers([])).toThrow(expect.objectContaining({ code: "INVALID" }));
+    bus.setServers([`nats://127.0.0.1:${await freePort()}`, nats.url]);
+    await bus.flush();
+    expect(bus.serverId).toBe(before);
+    const back = new Promise<BusStatus>((resolve) => {
+      bus.onStatus((status) => {
+        if (status.type === "reconnected") resolve(status);
+      });
+    });
+    await first.kill();
+    expect(await back).toMatchObject({ restarted: true });
+    const other = await nats.bus({ seed: known.getSeed(), user: "someone" });
+    expect(bus.serverId).toBe(other.serverId);
+  });
+});
+
+describe("connectBus with a certificate authority", () => {
+  /** A server that says what it likes, and what it was told. */
+  async function fakeServer(info: object): Promise<{ url: string; heard: () => string }> {
+    const heard: Buffer[] = [];
+    const server = createServer((socket) => {
+      // It refuses whatever it is told.
+      socket.on("data", (chunk) => {
+        heard.push(chunk);
+        socket.end("-ERR 'Authorization Violation'\r\n");
+      });
+      socket.on("error", () => socket.destroy());
+      const usual = { server_id: "N", version: "2.15.1", max_payload: 1024, proto: 1, headers: true };
+      socket.write(`INFO ${JSON.stringify({ ...usual, ...info })}\r\n`);
+    }).listen(0, "127.0.0.1");
+    onTestFinished(() => void server.close());
+    await once(server, "listening");
+    const address = server.address();
+    if (address === null || typeof address === "string") throw new Error("no port");
+    return { url: `nats://127.0.0.1:${address.port}`, heard: () => Buffer.concat(heard).toString("latin1") };
+  }
+
+  test.each([
+    ["a nonce", { nonce: "aaaaaaaa", auth_required: true }],
+    ["tls_available: false", { nonce: "aaaaaaaa", tls_available: false, tls_required: false }],
+  ])("says nothing to a server that offers no TLS but %s", async (_, info) => {
+    const { ca } = await makeCertificates(["DNS:a.test"]);
+    const server = await fakeServer(info);
+    for (const identity of [{ ca }, { serverName: "a.test" }, { url: server.url.replace("nats:", "tls:") }]) {
+      const error = await rejection(connectBus({ ...options, url: server.url, ...identity, seed: known.getSeed() }));
+      expect(error).toMatchObject({ code: "CERTIFICATE_MISMATCH", message: expect.stringContaining("127.0.0.1") });
+    }
+    expect(server.heard()).toBe("");
+    // Without any of these plain text is what is wanted, and this server is told who we are.
+    const plain = await rejection(connectBus({ ...options, url: server.url, seed: known.getSeed() }));
+    expect(plain).toMatchObject({ code: "PERMISSION_DENIED" });
+    expect(server.heard()).toMatch(/^CONNECT /);
+  });
+
+  test("says nothing but a handshake to a server that asks for TLS and then speaks none", async () => {
+    const { ca } = await makeCertificates(["DNS:a.test"]);
+    const server = await fakeServer({ tls_required: true, nonce: "aaaaaaaa" });
+    const error = await rejection(connectBus({ ...options, url: server.url, ca, seed: known.getSeed() }));
+    expect(error).toMatchObject({ code: "CERTIFICATE_MISMATCH" });
+    expect(server.heard().charCodeAt(0)).toBe(0x16);
+    expect(server.heard()).not.toMatch(/CONNECT|nkey/);
+  });
+
+  test("verifies whatever NODE_TLS_REJECT_UNAUTHORIZED says", async () => {
+    const [own, foreign] = await Promise.all([1, 2].map(() => makeCertificates(["DNS:a.test", "IP:127.0.0.1"])));
+    if (own === undefined || foreign === undefined) throw new Error("no certificates");
+    const dir = await temporaryDirectory();
+    for (const name of ["cert", "key"] as const) writeFileSync(join(dir, name), own[name]);
+    const tls = `tls { cert_file: "${join(dir, "cert")}", key_file: "${join(dir, "key")}" }`;
+    const server = new TestNats({ config: `${users(known)}\n${tls}` });
+    onTestFinished(() => server.close());
+    await server.start();
+    const { url } = server;
+    process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0";
+    onTestFinished(() => {
+      delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"];
+    });
+    const seed = known.getSeed();
+    for (const wrong of [{ ca: foreign.ca }, { ca: own.ca, serverName: "b.test" }, { serverName: "a.test" }]) {
+      expect(await rejection(connectBus({ ...options, url, seed, ...wrong }))).toMatchObject({
+        code: "CERTIFICATE_MISMATCH",
+      });
+    }
+    for (const right of [{ ca: own.ca }, { ca: own.ca, serverName: "a.test" }]) {
+      await (await connectBus({ ...options, url, seed, ...right })).close();
+    }
   });
 });

@@ -12,7 +12,7 @@ test.each([
   { args: ["up", "--grace", "soon"], message: "a time such as 30s", hint: "vgas up --help" },
   { args: ["submit"], message: "missing required argument 'kind'", hint: "vgas submit --help" },
   { args: ["connection", "--role", "king"], message: "argument 'king' is invalid", hint: "client, observer" },
-  { args: ["join"], message: "give --connection FILE", hint: "vgas connection --role worker" },
+  { args: ["join", "--no-mdns"], message: "give --connection FILE", hint: "vgas connection --role worker" },
 ])("refuses $args with exit code 2 and a hint", async ({ args, message, hint }) => {
   const { code, out, err } = await vgas(args);
   expect(err).toContain(message);

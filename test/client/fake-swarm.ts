@@ -41,9 +41,12 @@ export class FakeSwarm {
   }
 
   static async start(nats: TestNats, options: FakeSwarmOptions = {}): Promise<FakeSwarm> {
-    const bus = await nats.bus({ user: "swarm" });
-    const names = new Names(options.prefix);
-    await ensureTopology(bus, names, { ...TOPOLOGY_DEFAULTS, ...options.topology });
+    return await FakeSwarm.on(await nats.bus({ user: "swarm" }), new Names(options.prefix), options.topology);
+  }
+
+  /** Takes over the connection. */
+  static async on(bus: Bus, names: Names, topology: Partial<TopologyOptions> = {}): Promise<FakeSwarm> {
+    await ensureTopology(bus, names, { ...TOPOLOGY_DEFAULTS, ...topology });
     onTestFinished(() => bus.close());
     return new FakeSwarm(bus, names);
   }

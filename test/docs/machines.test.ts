@@ -2,6 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { type AnyStateMachine, type AnyStateNode, transition } from "xstate";
 import { agentMachine } from "../../src/actors/agent/machine.ts";
+import { type DiscoveryEvent, discoveryMachine } from "../../src/actors/discovery/machine.ts";
+import { type PeerEvent, peerMachine } from "../../src/actors/discovery/peer-machine.ts";
 import { type DispatcherEvent, dispatcherMachine } from "../../src/actors/gatling/machine.ts";
 import { type VaultEvent, vaultMachine } from "../../src/actors/vault/machine.ts";
 import { blockLines, codeOf, readSource, sectionOf, tableRows } from "./documents.ts";
@@ -31,6 +33,30 @@ const VAULT_LABELS = {
   TROUBLE: { type: "TROUBLE", why: "a test" },
 } satisfies Record<string, VaultEvent>;
 
+const DISCOVERY_LABELS = {
+  OPENED: { type: "OPENED" },
+  CLOSED: { type: "CLOSED", why: "a test" },
+  ANNOUNCED: { type: "ANNOUNCED" },
+  WITHDRAWN: { type: "WITHDRAWN" },
+  CONTESTED: { type: "CONTESTED" },
+  SETTLED: { type: "SETTLED" },
+  FOUND: { type: "FOUND" },
+  ALONE: { type: "ALONE" },
+} satisfies Record<DiscoveryEvent["type"], DiscoveryEvent>;
+
+const PEER_LABELS = {
+  SEEN: { type: "SEEN" },
+  DIALING: { type: "DIALING" },
+  JOINING: { type: "JOINING" },
+  JOINED: { type: "JOINED" },
+  REJECTED: { type: "REJECTED" },
+  LOST: { type: "LOST" },
+  ANNOUNCED: { type: "ANNOUNCED" },
+  CHANGED: { type: "CHANGED" },
+  GOODBYE: { type: "GOODBYE" },
+  EXPIRED: { type: "EXPIRED" },
+} satisfies Record<PeerEvent["type"], PeerEvent>;
+
 const NO_EFFECTS = { isReady: () => false, openLanes: () => undefined, closeLanes: () => undefined };
 
 describe.each([
@@ -47,6 +73,7 @@ describe.each([
     labels: VAULT_LABELS as Labels,
     context: { effects: {}, why: "" },
   },
+  { title: "A peer in discovery", machine: peerMachine as AnyStateMachine, labels: PEER_LABELS as Labels, context: {} },
 ])("docs/machines.md on $title", ({ title, machine, labels, context }) => {
   const section = sectionOf(text, title);
   const chart = readChart(blockLines(section, "mermaid"));
@@ -90,6 +117,40 @@ describe.each([
   });
 });
 
+describe("docs/machines.md on Discovery", () => {
+  const section = sectionOf(text, "Discovery");
+  const chart = readChart(blockLines(section, "mermaid"));
+  const context = { effects: { live: () => () => undefined, peers: () => undefined }, why: "" };
+
+  test("describes every state in a row, and no other", () => {
+    expect(stateNames(section)).toEqual(
+      statesBelow(discoveryMachine.root)
+        .map(({ key }) => key)
+        .sort(),
+    );
+  });
+
+  test("draws every transition, and no other", () => {
+    // All pairs of what goes on at once; an arrow that leaves both is drawn once, from `on`.
+    const pairs = (["silent", "announced", "contested"] as const).flatMap((advertising) =>
+      (["searching", "watching"] as const).map((browsing) => ({ on: { advertising, browsing } })),
+    );
+    const real = (["off", ...pairs] as const).flatMap((value) =>
+      Object.entries(DISCOVERY_LABELS).flatMap(([label, event]) => {
+        const [after] = transition(discoveryMachine, discoveryMachine.resolveState({ value, context }), event);
+        const [from, to] = [regionsOf(value), regionsOf(after.value)];
+        if (from.length !== to.length)
+          return [`${from.length > 1 ? "on" : from[0]} --${label}--> ${to.length > 1 ? "on" : to[0]}`];
+        return from.flatMap((name, i) => (name === to[i] ? [] : [`${name} --${label}--> ${to[i]}`]));
+      }),
+    );
+    const drawn = chart.arrows
+      .filter(({ from }) => from !== "[*]")
+      .map(({ from, to, label }) => `${from} --${label}--> ${to}`);
+    expect(drawn.sort()).toEqual([...new Set(real)].sort());
+  });
+});
+
 describe.each([
   { title: "A host as a dispatcher sees it", file: "src/actors/gatling/fleet.ts", type: "HostState" },
   { title: "A supervised machine", file: "src/actors/runtime/supervised.ts", type: "SupervisedState" },
@@ -117,6 +178,11 @@ function statesBelow(node: AnyStateNode): AnyStateNode[] {
 function stateValueOf(leaf: AnyStateNode): string | Record<string, string> {
   const { parent } = leaf;
   return parent?.parent === undefined ? leaf.key : { [parent.key]: leaf.key };
+}
+
+/** The states that it is in, one of each region. */
+function regionsOf(value: unknown): readonly string[] {
+  return typeof value === "string" ? [value] : Object.values(value as object).flatMap(regionsOf);
 }
 
 function leafOf(value: unknown): string {

@@ -1,4 +1,7 @@
-/** P1, P2, P6 and P8 when processes really die. */
+/**
+ * P1, P2, P6 and P8 when processes really die. Each swarm has a `describe` of its own, and they run at the same time: most of
+ * this is waiting for leases to end. The tests of one swarm go one after the other.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -22,10 +25,10 @@ function restart(admin: Admin): Promise<void> {
 
 const ids = (sequences: readonly number[]): readonly string[] => sequences.map((sequence) => `s${sequence}`).sort();
 
-describe("kill -9 of a host in mid-task", () => {
+describe.concurrent("kill -9 of a host in mid-task", () => {
   const swarm = new TestSwarm();
 
-  it("P1 P2 P6: its tasks run elsewhere, and each has one result", async () => {
+  it.sequential("P1 P2 P6: its tasks run elsewhere, and each has one result", async () => {
     const up = await swarm.up(...MODULE);
     const worker = await swarm.join("worker", "--roles", "agents", ...MODULE);
     const admin = await swarm.admin();
@@ -50,7 +53,7 @@ describe("kill -9 of a host in mid-task", () => {
     expect(await admin.stored()).toBe(sequences.length);
   });
 
-  it("P1: a task that may run only once is not run again, and says so", async () => {
+  it.sequential("P1: a task that may run only once is not run again, and says so", async () => {
     const worker = await swarm.join("worker", "--roles", "agents", ...MODULE);
     const admin = await swarm.admin();
     await eventually(
@@ -71,10 +74,10 @@ describe("kill -9 of a host in mid-task", () => {
   });
 });
 
-describe("kill -9 of the nats-server under load", () => {
+describe.concurrent("kill -9 of the nats-server under load", () => {
   const swarm = new TestSwarm();
 
-  it("P1 P2: it comes back by itself on the same port, and every acknowledged task has its one result", async () => {
+  it.sequential("P1 P2: it comes back by itself on the same port, and every acknowledged task has its one result", async () => {
     await swarm.up("--slots", "64");
     const admin = await swarm.admin();
     const results = await admin.collect();
@@ -95,10 +98,10 @@ describe("kill -9 of the nats-server under load", () => {
   });
 });
 
-describe("kill -9 of the nats-server while tasks run that may run only once", () => {
+describe.concurrent("kill -9 of the nats-server while tasks run that may run only once", () => {
   const swarm = new TestSwarm();
 
-  it("P1: none of them is run twice, although the broker forgets deliveries", async () => {
+  it.sequential("P1: none of them is run twice, although the broker forgets deliveries", async () => {
     await swarm.up(...MODULE);
     const admin = await swarm.admin();
     const file = join(swarm.dir, "marks");
@@ -121,10 +124,10 @@ describe("kill -9 of the nats-server while tasks run that may run only once", ()
   });
 });
 
-describe("a task that blocks its host past its deadline", () => {
+describe.concurrent("a task that blocks its host past its deadline", () => {
   const swarm = new TestSwarm();
 
-  it("P6: the host leaves the rotation, the task goes on elsewhere, and the late end changes nothing", async () => {
+  it.sequential("P6: the host leaves the rotation, the task goes on elsewhere, and the late end changes nothing", async () => {
     await swarm.up("--roles", "dispatcher");
     const worker = await swarm.join("worker", "--roles", "agents", ...MODULE);
     const admin = await swarm.admin();
@@ -144,7 +147,7 @@ describe("a task that blocks its host past its deadline", () => {
     expect(await admin.stored()).toBe(1);
   });
 
-  it("P1 P6: so does an element of an array", async () => {
+  it.sequential("P1 P6: so does an element of an array", async () => {
     const admin = await swarm.admin();
     const results = await admin.collect();
     const input = { block: 4_000, blockUntilAttempt: 2 };
@@ -155,10 +158,10 @@ describe("a task that blocks its host past its deadline", () => {
   });
 });
 
-describe("kill -9 of a whole node", () => {
+describe.concurrent("kill -9 of a whole node", () => {
   const swarm = new TestSwarm();
 
-  it("P1 P2: started again on the same home it finishes what was acknowledged, with one broker", async () => {
+  it.sequential("P1 P2: started again on the same home it finishes what was acknowledged, with one broker", async () => {
     const first = await swarm.up("--slots", "8");
     const admin = await swarm.admin();
     const results = await admin.collect();
@@ -183,15 +186,13 @@ describe("kill -9 of a whole node", () => {
   });
 });
 
-describe("arrays whose host or dispatcher is killed", () => {
+describe.concurrent("arrays whose host or dispatcher is killed", () => {
   const swarm = new TestSwarm();
 
-  it("P1 P2: every element ends in one result, what was not lost is not run again, and the array is acknowledged", async () => {
+  it.sequential("P1 P2: every element ends in one result, what was not lost is not run again, and the array is acknowledged", async () => {
     await swarm.up("--roles", "http");
-    const workers = [await swarm.join("worker", "--roles", "agents", ...MODULE)];
-    workers.push(await swarm.join("worker", "--roles", "agents", ...MODULE));
-    const dispatchers = [await swarm.join("dispatcher", "--roles", "dispatcher")];
-    dispatchers.push(await swarm.join("dispatcher", "--roles", "dispatcher"));
+    const workers = await swarm.joinAll(2, "worker", "--roles", "agents", ...MODULE);
+    const dispatchers = await swarm.joinAll(2, "dispatcher", "--roles", "dispatcher");
     const admin = await swarm.admin();
     await admin.rosterOf(
       COUNT,
@@ -215,13 +216,12 @@ describe("arrays whose host or dispatcher is killed", () => {
   });
 });
 
-describe("SIGTERM of dispatchers that hold tasks", () => {
+describe.concurrent("SIGTERM of dispatchers that hold tasks", () => {
   const swarm = new TestSwarm();
 
-  it("P8: gives them back as not begun, so that even a task that may run only once is run", async () => {
+  it.sequential("P8: gives them back as not begun, so that even a task that may run only once is run", async () => {
     const up = await swarm.up(...MODULE);
-    const dispatchers = [];
-    for (let i = 0; i < 3; i++) dispatchers.push(await swarm.join("dispatcher", "--roles", "dispatcher"));
+    const dispatchers = await swarm.joinAll(3, "dispatcher", "--roles", "dispatcher");
     const admin = await swarm.admin();
     await admin.rosterOf(COUNT, [up.hostId]);
     const results = await admin.collect();
@@ -241,10 +241,10 @@ describe("SIGTERM of dispatchers that hold tasks", () => {
   });
 });
 
-describe("a kind that nobody offers any more", () => {
+describe.concurrent("a kind that nobody offers any more", () => {
   const swarm = new TestSwarm();
 
-  it("leaves the rotation with the last dispatcher gone too, so that nobody takes it for offered", async () => {
+  it.sequential("leaves the rotation with the last dispatcher gone too, so that nobody takes it for offered", async () => {
     const first = await swarm.up(...MODULE);
     const admin = await swarm.admin();
     await admin.rosterOf(COUNT, [first.hostId]);
@@ -257,10 +257,10 @@ describe("a kind that nobody offers any more", () => {
   });
 });
 
-describe("SIGTERM under load", () => {
+describe.concurrent("SIGTERM under load", () => {
   const swarm = new TestSwarm();
 
-  it("P8: what runs finishes, what waits stays, nothing runs twice, and the exit code is 0", async () => {
+  it.sequential("P8: what runs finishes, what waits stays, nothing runs twice, and the exit code is 0", async () => {
     const first = await swarm.up(...MODULE);
     const admin = await swarm.admin();
     const results = await admin.collect();
@@ -280,7 +280,7 @@ describe("SIGTERM under load", () => {
     expect(all.every(({ attempt, status }) => attempt === 1 && status === "ok")).toBe(true);
   });
 
-  it("P8: what does not finish within the grace is handed back and runs elsewhere", async () => {
+  it.sequential("P8: what does not finish within the grace is handed back and runs elsewhere", async () => {
     const worker = await swarm.join("worker", "--roles", "agents", "--grace", "200", ...MODULE);
     const admin = await swarm.admin();
     await eventually(

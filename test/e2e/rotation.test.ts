@@ -12,10 +12,10 @@ describe("eight dispatchers with room for everything", () => {
 
   it("P3 P4: draw contiguous tickets once each, and each falls to the agent that the rotation names", async () => {
     const up = await swarm.up("--agents", "4", "--slots", "10000");
-    const joined = [await swarm.join("worker", "--roles", "agents", "--agents", "3", "--slots", "9000")];
-    for (let i = 0; i < 7; i++) joined.push(await swarm.join("dispatcher", "--roles", "dispatcher"));
+    const worker = await swarm.join("worker", "--roles", "agents", "--agents", "3", "--slots", "9000");
+    await swarm.joinAll(7, "dispatcher", "--roles", "dispatcher");
     const admin = await swarm.admin();
-    const before = await admin.rosterOf(ECHO, [up.hostId, joined[0]?.hostId ?? ""]);
+    const before = await admin.rosterOf(ECHO, [up.hostId, worker.hostId]);
     const results = await admin.collect();
 
     const tasks = 20_000;
@@ -59,7 +59,7 @@ describe("eight dispatchers whose agents are full", () => {
     const module = ["--agents", "0", "--module", `${FIXTURES}agents.ts`];
     const up = await swarm.up(...module);
     const worker = await swarm.join("worker", "--roles", "agents", ...module);
-    for (let i = 0; i < 7; i++) await swarm.join("dispatcher", "--roles", "dispatcher");
+    await swarm.joinAll(7, "dispatcher", "--roles", "dispatcher");
     const admin = await swarm.admin();
     const { base } = await admin.rosterOf(COUNT, [up.hostId, worker.hostId]);
     const results = await admin.collect();

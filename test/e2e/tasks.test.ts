@@ -1,4 +1,4 @@
-/** What a task can ask for, from the contract's sections 2 to 4. */
+/** What a task can ask for, from the contract's sections 2 to 4. The swarms wait side by side; the tests of one go one after the other. */
 import { beforeAll, describe, expect, it } from "vitest";
 import { encode } from "../../src/bus/codec/codec.ts";
 import { decodeMirrored } from "../../src/bus/codec/task.ts";
@@ -8,7 +8,9 @@ import { LANE_CONSUMER } from "../../src/protocols/streams.ts";
 import { type Admin, FIXTURES, type Results, TestSwarm } from "../support/swarm.ts";
 import { eventually } from "../support/wait.ts";
 
-describe("tasks", () => {
+const LONG_MS = LANE_CONSUMER.ackWaitMs + 2_000;
+
+describe.concurrent("tasks", () => {
   const swarm = new TestSwarm();
   let admin: Admin;
   let results: Results;
@@ -26,12 +28,12 @@ describe("tasks", () => {
     return results.byId.get(id) as (typeof results.all)[number];
   }
 
-  it("hands the context snapshot and unknown fields to the behaviour", async () => {
+  it.sequential("hands the context snapshot and unknown fields to the behaviour", async () => {
     const result = await resultOf("look", { input: 1, context: { user: "ada" }, priority: 7, note: null });
     expect(result.output).toEqual({ context: { user: "ada" }, extra: { priority: 7, note: null }, input: 1 });
   });
 
-  it("P1: repeats a retryable failure with its attempts counted, and says so in an event", async () => {
+  it.sequential("P1: repeats a retryable failure with its attempts counted, and says so in an event", async () => {
     const events: TaskEvent[] = [];
     await admin.bus.subscribe(admin.names.event("default", "flaky"), ({ data }) => {
       events.push(decodeMirrored(data).value as TaskEvent);
@@ -44,7 +46,7 @@ describe("tasks", () => {
     expect(events).toMatchObject([{ type: "retrying", attempt: 1, data: { error: { code: "FLAKY" } } }]);
   });
 
-  it("fails for good after maxAttempts, and at once when a retry cannot help", async () => {
+  it.sequential("fails for good after maxAttempts, and at once when a retry cannot help", async () => {
     const worn = await resultOf("count", {
       id: "worn",
       maxAttempts: 2,
@@ -55,16 +57,16 @@ describe("tasks", () => {
     expect(final).toMatchObject({ status: "failed", attempt: 1, error: { code: "NO" } });
   });
 
-  it("ends an attempt at its timeout", async () => {
+  it.sequential("ends an attempt at its timeout", async () => {
     const result = await resultOf("count", { maxAttempts: 1, timeoutMs: 50, input: { ms: 60_000 } });
     expect(result).toMatchObject({ status: "failed", error: { code: "TIMEOUT" } });
   });
 
-  it("fails an output that cannot be encoded", async () => {
+  it.sequential("fails an output that cannot be encoded", async () => {
     expect(await resultOf("bad-output", {})).toMatchObject({ status: "failed", error: { code: "INVALID_OUTPUT" } });
   });
 
-  it("expires a task that was not started in time", async () => {
+  it.sequential("expires a task that was not started in time", async () => {
     // Two hundred tasks of 100 ms on fifteen slots keep it waiting for longer than it may.
     const blockers = await admin.submit("count", new Array(200).fill({ input: { ms: 100 } }));
     const result = await resultOf("count", { expiresMs: 1, input: null });
@@ -72,7 +74,7 @@ describe("tasks", () => {
     await results.until(() => blockers.every((sequence) => results.byId.has(`s${sequence}`)));
   });
 
-  it("P2: keeps the first result of an id, does not run it again, and sends it to a new replyTo", async () => {
+  it.sequential("P2: keeps the first result of an id, does not run it again, and sends it to a new replyTo", async () => {
     const first = await resultOf("echo", { id: "once", input: "first" });
     expect(first.output).toBe("first");
     const inbox = admin.bus.inbox();
@@ -86,7 +88,7 @@ describe("tasks", () => {
     expect(results.all.filter(({ id }) => id === "once")).toHaveLength(1);
   });
 
-  it("answers JSON in JSON, and msgpack in msgpack", async () => {
+  it.sequential("answers JSON in JSON, and msgpack in msgpack", async () => {
     const inbox = admin.bus.inbox();
     const encodings: string[] = [];
     await admin.bus.subscribe(inbox, ({ data }) => {
@@ -104,7 +106,7 @@ describe("tasks", () => {
     expect(packed.sequence).toBeGreaterThan(json.sequence);
   });
 
-  it("runs each element of an array on its own ticket, and acknowledges the message when all are stored", async () => {
+  it.sequential("runs each element of an array on its own ticket, and acknowledges the message when all are stored", async () => {
     const elements = Array.from({ length: 50 }, (_, i) => ({ input: i }));
     const { sequence } = await admin.publisher.publish(admin.names.task("default", "echo"), encode(elements));
     await results.until(() => elements.every((_, i) => results.byId.has(`s${sequence}-${i}`)));
@@ -116,7 +118,7 @@ describe("tasks", () => {
     await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "the array to be acknowledged");
   });
 
-  it("P1: an element that fails is tried again on its own, the others are not", async () => {
+  it.sequential("P1: an element that fails is tried again on its own, the others are not", async () => {
     const elements = [
       { input: null },
       { input: { fail: { code: "FLAKY", retryable: true, untilAttempt: 2 } } },
@@ -128,7 +130,7 @@ describe("tasks", () => {
     await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "everything to be acknowledged");
   });
 
-  it("a hundred thousand tasks of a kind that nobody offers do not hold up the others", async () => {
+  it.sequential("a hundred thousand tasks of a kind that nobody offers do not hold up the others", async () => {
     const backlog = 100_000;
     await admin.submit("nobody", new Array(backlog).fill({ input: 1 }));
     const sequences = await admin.submit(
@@ -140,7 +142,10 @@ describe("tasks", () => {
   });
 });
 
-describe("a busy host", () => {
+describe.concurrent.each([
+  { loop: "free", input: { ms: LONG_MS } },
+  { loop: "blocked", input: { block: LONG_MS } },
+])("a busy host, its loop $loop", ({ input }) => {
   const swarm = new TestSwarm();
   const deliveredAgain: string[] = [];
 
@@ -153,16 +158,12 @@ describe("a busy host", () => {
     });
   });
 
-  it("P6: a task that runs for longer than ack_wait, its loop blocked or not, is not delivered again", async () => {
+  it.sequential("P6: a task that runs for longer than ack_wait is not delivered again", async () => {
     const admin = await swarm.admin();
     const results = await admin.collect();
-    const long = LANE_CONSUMER.ackWaitMs + 2_000;
-    await admin.submit("count", [{ id: "sleeper", input: { ms: long } }]);
-    await results.until(() => results.byId.has("sleeper"));
-    await admin.submit("count", [{ id: "long-blocker", input: { block: long } }]);
-    await results.until(() => results.byId.has("long-blocker"));
-    for (const id of ["sleeper", "long-blocker"])
-      expect(results.byId.get(id)).toMatchObject({ status: "ok", attempt: 1 });
+    await admin.submit("count", [{ id: "long", input }]);
+    await results.until(() => results.byId.has("long"));
+    expect(results.byId.get("long")).toMatchObject({ status: "ok", attempt: 1 });
     expect(deliveredAgain).toEqual([]);
   });
 });

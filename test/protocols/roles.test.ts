@@ -5,7 +5,9 @@ import { jsApi, kvStream, kvSubject, Names } from "../../src/protocols/subjects.
 const names = new Names();
 const HOST = "nhostaaaaa";
 const OTHER = "notherbbbb";
-const userOf = (role: UserRole): string => (role === "worker" || role === "dispatcher" ? HOST : role);
+const GUEST = "gabcdefghi";
+const userOf = (role: UserRole): string =>
+  role === "worker" || role === "dispatcher" ? HOST : role === "guest" ? GUEST : role;
 
 /** Whether a NATS subject matches a pattern with `*` and `>`. */
 function matches(pattern: string, subject: string): boolean {
@@ -40,7 +42,7 @@ const rotation = names.buckets.rotation;
 
 describe("the table of roles", () => {
   it.each<[string, UserRole[]]>([
-    [names.task("p", "k"), ["system", "admin", "client", "dispatcher"]],
+    [names.task("p", "k"), ["system", "admin", "client", "dispatcher", "guest"]],
     [names.now("p", "k"), ["system", "admin", "client"]],
     [names.cancel("p", "i"), ["system", "admin", "client"]],
     [names.result("p", "i"), ["system", "admin", "worker", "dispatcher"]],
@@ -50,7 +52,11 @@ describe("the table of roles", () => {
     [names.heartbeat(OTHER), ["system", "admin"]],
     [names.host(OTHER, "burst"), ["system", "admin", "dispatcher"]],
     [names.host(OTHER, "stats"), ["system", "admin", "observer", "dispatcher"]],
+    [names.host(HOST, "stats"), ["system", "admin", "observer", "worker", "dispatcher"]],
+    [names.host(HOST, "burst"), ["system", "admin", "dispatcher"]],
+    [names.guest(GUEST, "tasks", "p", "k"), ["system", "admin"]],
     [names.settled("d"), ["system", "admin", "worker", "dispatcher"]],
+    [names.actor("discovery", OTHER), ["system", "admin", "client", "observer", "worker", "dispatcher"]],
     [names.actor("vault"), ["system", "admin", "client", "observer", "worker", "dispatcher"]],
     [names.actor("log"), ["system", "admin", "client", "worker", "dispatcher"]],
     [names.actor("log", OTHER), ["system", "admin", "client", "worker", "dispatcher"]],
@@ -76,7 +82,7 @@ describe("the table of roles", () => {
     [jsApi.directGet(results), ["system", "admin", "client", "observer", "worker", "dispatcher"]],
     [
       `${jsApi.directGet(results)}.${names.result("p", "i")}`,
-      ["system", "admin", "client", "observer", "worker", "dispatcher"],
+      ["system", "admin", "client", "observer", "worker", "dispatcher", "guest"],
     ],
     [jsApi.messageGet(tasks), ["system", "admin", "observer", "dispatcher"]],
     [jsApi.messageGet(dead), ["system", "admin", "observer", "dispatcher"]],
@@ -89,13 +95,14 @@ describe("the table of roles", () => {
     [`$JS.API.STREAM.UPDATE.${tasks}`, ["system", "admin"]],
     ["$SRV.PING", ["system", "admin", "client", "observer", "dispatcher"]],
     ["anything.else", ["system"]],
+    ["$SYS.REQ.USER.INFO", ["system", ...ROLES]],
     ["$SYS.REQ.SERVER.PING", ["system"]],
   ])("lets nobody but the named roles publish to %s", (subject, expected) => {
     expect(publishersOf(subject)).toEqual(expected);
   });
 
   it.each<[string, UserRole[]]>([
-    [names.result("*", "*"), ["system", "admin", "client", "observer"]],
+    [names.result("*", "*"), ["system", "admin", "client", "observer", "guest"]],
     [names.event("*", "*"), ["system", "admin", "client", "observer"]],
     [names.dead("*", "*"), ["system", "admin", "observer"]],
     [names.task("*", "*"), ["system", "admin", "observer"]],
@@ -105,6 +112,7 @@ describe("the table of roles", () => {
     [names.host(HOST, "*"), ["system", "admin", "worker", "dispatcher"]],
     [names.host(OTHER, "*"), ["system", "admin"]],
     [names.settled("d"), ["system", "admin", "dispatcher"]],
+    [names.guest("*", "tasks", "*", "*"), ["system", "admin"]],
     [names.actor("vault"), ["system"]],
     [names.actor("vault", HOST), ["system"]],
     [names.actor("*"), ["system", "admin", "worker", "dispatcher"]],
@@ -133,6 +141,6 @@ describe("the table of roles", () => {
     for (const subject of [other.task("p", "k"), other.result("p", "i"), jsApi.messageGet(other.streams.tasks)]) {
       expect(mayPublish(role, subject)).toBe(false);
     }
-    expect(mayPublish(role, jsApi.directGet(other.streams.results), other)).toBe(true);
+    expect(mayPublish(role, `${jsApi.directGet(other.streams.results)}.${other.result("p", "i")}`, other)).toBe(true);
   });
 });

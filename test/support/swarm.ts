@@ -2,15 +2,13 @@
  * A real swarm for a test file: `bin/vgas` processes with homes of their own in a temporary directory, free ports, and an
  * admin connection to look inside. Everything still running is killed at the end; the directory is kept on failure.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach } from "vitest";
 import type { Bus } from "../../src/bus/bus.ts";
+import { readAuthority } from "../../src/bus/certificates/authority.ts";
 import { decode, encode } from "../../src/bus/codec/codec.ts";
 import { decodeMirrored } from "../../src/bus/codec/task.ts";
 import { connectBus } from "../../src/bus/connection.ts";
@@ -24,33 +22,20 @@ import { type HostStats, hostStats } from "../../src/protocols/host-messages.ts"
 import type { TaskResult } from "../../src/protocols/result.ts";
 import { type Roster, type RotationRecord, roster, rotationRecord } from "../../src/protocols/rotation.ts";
 import { type LaneName, Names } from "../../src/protocols/subjects.ts";
+import { type Launched, launchNode, type Node } from "./node.ts";
 import { eventually } from "./wait.ts";
 
-const BIN = fileURLToPath(new URL("../../bin/vgas", import.meta.url));
+export type { Node } from "./node.ts";
+
 export const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
-
-/** The `ready` line of `up` and `join`. */
-interface Ready {
-  readonly url: string;
-  readonly http: string;
-  readonly hostId: string;
-}
-
-/** A running `vgas up` or `vgas join`. */
-export interface Node extends Ready {
-  readonly child: ChildProcess;
-  readonly home: string;
-  /** Everything it wrote to stderr. */
-  log(): string;
-  /** Sends `signal` and waits for the end; returns the exit code, or the signal's name. */
-  kill(signal?: NodeJS.Signals): Promise<number | string>;
-}
 
 export class TestSwarm {
   readonly dir = mkdtempSync(join(tmpdir(), "vgas-swarm-"));
   readonly home = join(this.dir, "up");
   readonly names = new Names();
-  readonly #nodes = new Set<Node>();
+  /** Also those that never became ready. */
+  readonly #launched: Launched[] = [];
+  readonly #nodes: Node[] = [];
   readonly #closers: (() => Promise<void>)[] = [];
   #joined = 0;
 
@@ -62,7 +47,7 @@ export class TestSwarm {
     });
     afterAll(async () => {
       for (const close of this.#closers) await close().catch(() => undefined);
-      for (const node of this.#nodes) await node.kill("SIGKILL");
+      for (const node of this.#launched) await node.kill("SIGKILL");
       const broker = this.brokerPid();
       if (broker !== undefined) killQuietly(broker);
       if (failed) console.error(`kept for inspection: ${this.dir}`);
@@ -86,10 +71,26 @@ export class TestSwarm {
     return await this.#start(home, ["join", "--connection", file, "--http-port", "0", ...flags]);
   }
 
+  /** Joins with a new home and what the flags say. */
+  async joinBy(...flags: readonly string[]): Promise<Node> {
+    const home = join(this.dir, `join-${this.#joined++}`);
+    mkdirSync(home, { mode: 0o700 });
+    return await this.#start(home, ["join", "--http-port", "0", ...flags]);
+  }
+
+  /** Starts `count` nodes at once. */
+  joinAll(count: number, role: "worker" | "dispatcher", ...flags: readonly string[]): Promise<Node[]> {
+    return Promise.all(Array.from({ length: count }, () => this.join(role, ...flags)));
+  }
+
   /** A connection that may do all that operators do; that of the node itself, `system`, may do everything. */
   async admin(role: "admin" | "system" = "admin"): Promise<Admin> {
-    const { seed, inboxPrefix } = await (await openHome(this.home)).credentials.ensureRole(role);
-    const bus = await connectBus({ url: this.#url, seed, inboxPrefix, name: "test" });
+    const { credentials, layout } = await openHome(this.home);
+    const { seed, inboxPrefix } = await credentials.ensureRole(role);
+    const url = this.#url;
+    const authority = url.startsWith("tls:") ? await readAuthority(layout) : undefined;
+    const { caPem: ca, serverName } = authority ?? {};
+    const bus = await connectBus({ url, seed, inboxPrefix, ca, serverName, name: "test" });
     this.#closers.push(() => bus.close());
     return new Admin(bus, this.names);
   }
@@ -105,42 +106,16 @@ export class TestSwarm {
   }
 
   get #url(): string {
-    const [first] = this.#nodes;
+    const first = this.#nodes.find(({ child }) => child.exitCode === null && child.signalCode === null);
     if (!first) throw new Error("the swarm is not up");
     return first.url;
   }
 
   async #start(home: string, args: readonly string[]): Promise<Node> {
-    const child = spawn(process.execPath, [BIN, ...args, "--home", home, "--json"], {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, NO_COLOR: "1" },
-    });
-    let stderr = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      stderr += text;
-    });
-    const ended = once(child, "exit");
-    const line = await Promise.race([
-      once(createInterface(child.stdout), "line"),
-      ended.then(() => {
-        throw new Error(`vgas ${args.join(" ")} ended before it was ready:\n${stderr}`);
-      }),
-    ]);
-    const node: Node = {
-      ...(JSON.parse(String(line[0])) as Ready),
-      child,
-      home,
-      log: () => stderr,
-      kill: async (signal = "SIGTERM") => {
-        this.#nodes.delete(node);
-        if (child.exitCode === null && child.signalCode === null) {
-          child.kill(signal);
-          await ended;
-        }
-        return child.exitCode ?? child.signalCode ?? "unknown";
-      },
-    };
-    this.#nodes.add(node);
+    const launched = launchNode(args, home);
+    this.#launched.push(launched);
+    const node = await launched.ready;
+    this.#nodes.push(node);
     return node;
   }
 }
@@ -216,6 +191,13 @@ export class Admin {
   async storedOf(ids: readonly string[], pool = "default"): Promise<number> {
     const subjects = ids.map((id) => this.names.result(pool, id));
     return (await lastBySubjects(this.bus, this.names.streams.results, subjects)).size;
+  }
+
+  /** The stored result of a task. */
+  async storedResult(id: string, pool = "default"): Promise<TaskResult | undefined> {
+    const subject = this.names.result(pool, id);
+    const message = (await lastBySubjects(this.bus, this.names.streams.results, [subject])).get(subject);
+    return message && (decodeMirrored(message.data).value as TaskResult);
   }
 
   async stored(): Promise<number> {

@@ -34,6 +34,7 @@ export interface HeartbeatThreadData {
 export type ToHeartbeatThread =
   | { readonly segment: SharedArrayBuffer }
   | { readonly beatNow: true }
+  | { readonly servers: readonly string[] }
   | { readonly stop: true };
 
 const PERIOD_MS = 1_000;
@@ -70,6 +71,7 @@ async function main(data: HeartbeatThreadData): Promise<void> {
   port.on("message", (message: ToHeartbeatThread) => {
     if ("segment" in message) work.addSegment(message.segment);
     else if ("beatNow" in message) beat();
+    else if ("servers" in message) bus.setServers(message.servers);
     else {
       clearInterval(timer);
       void bus.close().finally(() => port.close());

@@ -32,6 +32,7 @@ export class Heartbeat {
   readonly work: WorkTable;
   readonly #options: HeartbeatOptions;
   readonly #segments: SharedArrayBuffer[] = [];
+  #url: string;
   #worker: Worker | undefined;
   #pulse: Timer | undefined;
   #restart: Timer | undefined;
@@ -39,6 +40,7 @@ export class Heartbeat {
 
   constructor(options: HeartbeatOptions) {
     this.#options = options;
+    this.#url = options.connection.url;
     this.board = new LoadBoard(options.agents);
     this.work = new WorkTable((memory) => {
       this.#segments.push(memory);
@@ -56,6 +58,12 @@ export class Heartbeat {
   /** Tells the swarm now what has changed. */
   beatNow(): void {
     this.#send({ beatNow: true });
+  }
+
+  /** The servers are to be found there from now on. */
+  setServers(urls: readonly string[]): void {
+    this.#url = urls.join(",");
+    this.#send({ servers: urls });
   }
 
   async stop(): Promise<void> {
@@ -77,7 +85,7 @@ export class Heartbeat {
   async #startThread(): Promise<void> {
     const { connection, names, hostId, run, roles, groups, clock, logger } = this.#options;
     const workerData: HeartbeatThreadData = {
-      connection,
+      connection: { ...connection, url: this.#url },
       subject: names.heartbeat(hostId),
       host: hostId,
       run,

@@ -2,15 +2,19 @@
  * What `vgas connection` prints and `--connection` reads: everything a client or a node needs to reach a swarm.
  *
  * ```
- * {url, nkeySeedFile, caFile?, inboxPrefix, vaultKey?}     files of this machine
- * {url, nkeySeed, ca?, inboxPrefix, vaultKey?}             --inline: the secret itself, for another machine
+ * {url, nkeySeedFile, caFile?, serverName?, inboxPrefix, role?, vaultKey?}   files of this machine
+ * {url, nkeySeed, ca?, serverName?, inboxPrefix, role?, vaultKey?}           --inline: the secret itself, for another machine
  * ```
  *
- * `vaultKey` is there for an admin: the public nkey by which the vault's node proves itself before a secret is sent to it. The user's name is the inbox prefix behind `_INBOX.`; for a node's credential it is the host id.
+ * `serverName` is the name that the server's certificate holds, whatever address `url` has; who does without it verifies the
+ * address. `role` is there for a guest, which works otherwise than a client. `vaultKey` is there for an admin: the public nkey
+ * by which the vault's node proves itself before a secret is sent to it. The user's name is the inbox prefix behind `_INBOX.`;
+ * for a node's credential it is the host id.
  */
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { VgasError } from "../../protocols/errors.ts";
+import { ROLES, type Role, type UserRole } from "../../protocols/roles.ts";
 import { inboxPrefix } from "../../protocols/subjects.ts";
 import { isToken } from "../../protocols/tokens.ts";
 import { diskError } from "../home/files.ts";
@@ -19,11 +23,15 @@ import { parseSeed, readSeed } from "./user-records.ts";
 /** `nats://host:port` or `tls://host:port`, several separated by commas. */
 const URLS = /^(?:nats|tls):\/\/[^\s,/@]+(?:,(?:nats|tls):\/\/[^\s,/@]+)*$/;
 
+const HOST_NAME = /^[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*$/;
+
 const PUBLIC_NKEY = /^U[A-Z2-7]{55}$/;
 
 const common = {
   url: z.string().regex(URLS, "must be nats://host:port or tls://host:port, several separated by commas"),
   inboxPrefix: z.string().refine((prefix) => userOf(prefix) !== undefined, "must be _INBOX.<user>"),
+  serverName: z.string().regex(HOST_NAME, "must be a host name").optional(),
+  role: z.enum(ROLES).optional(),
   vaultKey: z.string().regex(PUBLIC_NKEY, "must be the public nkey of a user, U…").optional(),
 };
 const byFile = z.object({ ...common, nkeySeedFile: z.string().min(1), caFile: z.string().min(1).optional() });
@@ -44,6 +52,10 @@ export interface ResolvedConnection {
   readonly seed: Uint8Array;
   /** PEM of the authority to trust, if the swarm has one of its own. */
   readonly ca: string | undefined;
+  /** Name that the server's certificate must hold, instead of the address. */
+  readonly serverName?: string | undefined;
+  /** What the credential is for, if the description says it. */
+  readonly role?: Role | undefined;
   /** Public nkey (`U…`) of the node that runs the vault, in the description of an admin. */
   readonly vaultKey?: string | undefined;
 }
@@ -72,23 +84,30 @@ export function parseConnection(text: string): ConnectionDescription {
 
 /** Reads the files that the description names. @throws VgasError CONFIG, or NOT_FOUND if the seed is missing */
 export async function resolveConnection(description: ConnectionDescription): Promise<ResolvedConnection> {
-  const { url, inboxPrefix: prefix, vaultKey } = description;
+  const { url, inboxPrefix: prefix, serverName, role, vaultKey } = description;
   const user = userOf(prefix);
   if (user === undefined) throw new VgasError("CONFIG", `"inboxPrefix" must be _INBOX.<user>, got "${prefix}"`);
+  const shared = { url, user, inboxPrefix: prefix, serverName, role, vaultKey };
   if ("nkeySeed" in description) {
     const seed = parseSeed(description.nkeySeed, 'the connection\'s "nkeySeed"');
-    return { url, user, inboxPrefix: prefix, seed, ca: description.ca, vaultKey };
+    return { ...shared, seed, ca: description.ca };
   }
   const seed = await readSeed(description.nkeySeedFile);
   const ca = description.caFile === undefined ? undefined : await readAuthority(description.caFile);
-  return { url, user, inboxPrefix: prefix, seed, ca, vaultKey };
+  return { ...shared, seed, ca };
 }
 
 /** What to describe: a credential as `Credentials` gives it, and where the broker is reached. */
 export interface DescribeOptions {
   readonly url: string;
-  readonly credential: { readonly user: string; readonly seed: Uint8Array; readonly seedFile: string };
-  readonly caFile?: string;
+  readonly credential: {
+    readonly user: string;
+    readonly seed: Uint8Array;
+    readonly seedFile: string;
+    readonly role?: UserRole;
+  };
+  readonly caFile?: string | undefined;
+  readonly serverName?: string | undefined;
   /** For who seals secrets for the vault: public nkey of the node that runs it. */
   readonly vaultKey?: string | undefined;
   /** Put the secrets themselves in. */
@@ -96,8 +115,14 @@ export interface DescribeOptions {
 }
 
 export async function describeConnection(options: DescribeOptions): Promise<ConnectionDescription> {
-  const { url, credential, caFile, vaultKey } = options;
-  const shared = { url, inboxPrefix: inboxPrefix(credential.user), ...(vaultKey === undefined ? {} : { vaultKey }) };
+  const { url, credential, caFile, serverName, vaultKey } = options;
+  const shared = {
+    url,
+    inboxPrefix: inboxPrefix(credential.user),
+    ...(serverName !== undefined && { serverName }),
+    ...(credential.role === "guest" && { role: credential.role }),
+    ...(vaultKey !== undefined && { vaultKey }),
+  };
   if (options.inline !== true) {
     return { ...shared, nkeySeedFile: credential.seedFile, ...(caFile === undefined ? {} : { caFile }) };
   }

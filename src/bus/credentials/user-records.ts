@@ -1,9 +1,10 @@
 /**
- * The users of a home's broker on disk: `<user>.json` says who they are, `<user>.nk` holds the seed.
+ * The users of a home's broker on disk: `<user>.json` says who they are, `<user>.nk` holds the seed if it was made here.
  *
- * 1. A user exists while its record does; the seed is written first, so a record always has its seed.
+ * 1. A user exists while its record does. Where the seed was made here it is written first, so such a record has its seed.
  * 2. A revoked user's record says so before anything is removed: a revocation that was cut short is finished by the next
  *    call, and never forgotten.
+ * 3. A tombstone is the record of a revoked user that stays for good: neither that name nor that key is let in again.
  */
 import { readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,10 +13,13 @@ import { z } from "zod";
 import { VgasError } from "../../protocols/errors.ts";
 import { ROLES, type UserRole } from "../../protocols/roles.ts";
 import { isToken } from "../../protocols/tokens.ts";
-import { diskError, readIfPresent, readSecret, writeWhole } from "../home/files.ts";
+import { diskError, errnoOf, readIfPresent, readSecret, writeWhole } from "../home/files.ts";
 
 const RECORD = ".json";
 const SEED = ".nk";
+
+/** Name that no user has: its seed file is the canary's (canary.ts). */
+export const CANARY = "canary";
 
 const userRecord = z.object({
   v: z.literal(1),
@@ -26,8 +30,16 @@ const userRecord = z.object({
   /** Milliseconds since the epoch. */
   createdAt: z.number(),
   revokedAt: z.number().optional(),
+  /** The key was made where it is used: there is no seed here. */
+  registered: z.literal(true).optional(),
+  /** What its operator calls it. */
+  name: z.string().max(128).optional(),
+  /** The token that let it in. */
+  tokenId: z.string().max(64).optional(),
+  /** Of a guest: its account has been loaded and loaded again, as the server needs before imports work (credentials.ts). */
+  linked: z.literal(true).optional(),
 });
-export type UserRecord = z.infer<typeof userRecord>;
+export type UserRecord = Readonly<z.infer<typeof userRecord>>;
 
 export function seedFileOf(dir: string, user: string): string {
   return join(dir, `${user}${SEED}`);
@@ -74,8 +86,20 @@ export async function writeUser(dir: string, record: UserRecord): Promise<void> 
 
 /** The seed goes first: what is left after a crash in between is a record that says "revoked". */
 export async function removeUser(dir: string, user: string): Promise<void> {
-  await unlink(seedFileOf(dir, user)).catch(() => undefined);
-  await unlink(join(dir, `${user}${RECORD}`)).catch(() => undefined);
+  await removeSeed(dir, user);
+  await remove(join(dir, `${user}${RECORD}`));
+}
+
+/** Leaves the record. */
+export async function removeSeed(dir: string, user: string): Promise<void> {
+  await remove(seedFileOf(dir, user));
+}
+
+/** @throws VgasError of the disk: a seed or a record that stays would be used again */
+async function remove(path: string): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (errnoOf(error) !== "ENOENT") throw diskError(error, `remove ${path}`);
+  });
 }
 
 /**

@@ -5,12 +5,23 @@ import { readIfPresent, writeWhole } from "../home/files.ts";
 import type { HomeLayout } from "../home/layout.ts";
 import { liveness, processIdentity } from "../home/process-identity.ts";
 
+/** How processes of this machine reach a broker. */
+export interface BrokerAddress {
+  readonly url: string;
+  /** PEM file of the authority that its certificate is of; undefined for a broker without TLS. */
+  readonly caFile?: string | undefined;
+  /** Name that its certificate holds. */
+  readonly serverName?: string | undefined;
+}
+
 const brokerRecord = z.object({
   v: z.literal(1),
   process: processIdentity,
   port: z.number().int().min(1).max(65_535),
-  /** Where processes of this machine reach it. */
+  /** `BrokerAddress`; a record of before TLS has the first only. */
   url: z.string(),
+  caFile: z.string().optional(),
+  serverName: z.string().optional(),
   version: z.string(),
   /** Digest of its configuration without the port. */
   configuration: z.string(),

@@ -29,10 +29,12 @@ export interface ConfigurationOptions {
   readonly hostId: string;
   readonly host: string;
   readonly durability: Durability;
+  /** Name in its certificate; undefined for a broker without TLS. The certificate itself may change under a running broker. */
+  readonly serverName?: string | undefined;
 }
 
 export async function configurationOf(options: ConfigurationOptions): Promise<Configuration> {
-  const { layout, binary, hostId, host, durability } = options;
+  const { layout, binary, hostId, host, durability, serverName = null } = options;
   const path = join(PACKAGE_ROOT, "nats-server.conf");
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     throw diskError(error, `read ${path}`);
@@ -46,7 +48,7 @@ export async function configurationOf(options: ConfigurationOptions): Promise<Co
     VGAS_SYNC_INTERVAL: JSON.stringify(SYNC_INTERVAL[durability]),
   };
   const digest = createHash("sha256")
-    .update(JSON.stringify([text, values, binary]))
+    .update(JSON.stringify([text, values, binary, serverName]))
     .digest("hex");
   return {
     text,
@@ -61,7 +63,7 @@ export async function configurationOf(options: ConfigurationOptions): Promise<Co
   };
 }
 
-/** Puts the configuration into the home, beside the users file that it includes. */
+/** Puts the configuration into the home, beside the files that it includes. */
 export async function installConfiguration(layout: HomeLayout, configuration: Configuration): Promise<void> {
   await writeWhole(layout.nats.config, configuration.text);
 }

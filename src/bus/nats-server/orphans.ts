@@ -10,7 +10,7 @@ import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { HomeLayout } from "../home/layout.ts";
 import { identify, type ProcessIdentity, processesWithArguments } from "../home/process-identity.ts";
-import { type BrokerRecord, readBrokerRecord } from "./broker-record.ts";
+import { type BrokerAddress, type BrokerRecord, readBrokerRecord } from "./broker-record.ts";
 import { probe } from "./probe.ts";
 import { adoptBroker, type BrokerProcess, brokerArguments, stopBroker } from "./process.ts";
 
@@ -20,6 +20,8 @@ export interface Wanted {
   readonly configuration: string;
   /** 0: any port will do. */
   readonly port: number;
+  /** How it proves itself; nothing for one without TLS. */
+  readonly identity: Omit<BrokerAddress, "url">;
   /** Seed of the node's own user. */
   readonly seed: Uint8Array;
   readonly stopGraceMs: number;
@@ -69,7 +71,7 @@ async function reasonAgainst(
   if (!record.ready) return "it had not finished its start";
   if (record.configuration !== wanted.configuration) return "its configuration or version is another";
   if (wanted.port !== 0 && wanted.port !== record.port) return `it listens on port ${record.port}`;
-  const { answer } = await probe(record.url, wanted.seed);
+  const { answer } = await probe({ url: record.url, ...wanted.identity }, wanted.seed);
   return answer === "accepted" ? undefined : `it answers "${answer}" to this node's credential`;
 }
 

@@ -82,6 +82,8 @@ export function adoptBroker(identity: ProcessIdentity, clock: Clock): BrokerProc
 /** Ends a broker: it is asked first, so that it closes its store in order, and made to after `graceMs`. */
 export async function stopBroker(broker: BrokerProcess, graceMs: number, clock: Clock): Promise<void> {
   broker.signal("SIGTERM");
+  // One that was suspended hears the other signal only when it goes on.
+  broker.signal("SIGCONT");
   let grace: Timer | undefined;
   const late = new Promise<"late">((resolve) => {
     grace = clock.setTimeout(() => resolve("late"), graceMs);

@@ -1,13 +1,12 @@
 import { type Clock, systemClock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { HomeLayout } from "../home/layout.ts";
-import { liveBroker } from "./broker-record.ts";
+import { type BrokerRecord, liveBroker } from "./broker-record.ts";
 import { probe } from "./probe.ts";
 
-/** What the broker must answer to a credential once it has loaded the users file. */
-export interface Expected {
-  readonly seed: Uint8Array;
-  readonly answer: "accepted" | "refused";
+export interface Load {
+  /** Seed of the canary in the accounts file that is to be loaded. */
+  readonly canary: Uint8Array;
   /** `try`: nothing changed as far as is known, so ask before reloading. Default `reload`. */
   readonly first?: "reload" | "try";
 }
@@ -19,22 +18,25 @@ const POLL_MS = 20;
 const SIGNAL_PERIOD_MS = 500;
 
 /**
- * Makes the home's running broker load its users file, and waits until it answers as expected. Without a running broker
- * there is nothing to do: the next one reads the file.
+ * Makes the home's running broker load its accounts file, and waits until it accepts that file's canary. False without a
+ * running broker: the next one reads the file.
+ *
+ * The server takes one reload at a time and cuts the users that are gone at the end of each: when the canary of a later
+ * writing is accepted, all that an earlier one asked for has been done.
  *
  * @throws VgasError TIMEOUT naming the operation
  */
-export async function reloadUntil(
+export async function loadAccounts(
   layout: HomeLayout,
-  expected: Expected,
+  { canary, first = "reload" }: Load,
   operation: string,
   clock: Clock = systemClock,
-): Promise<void> {
+): Promise<boolean> {
   const started = clock.monotonic();
-  let signalAt = expected.first === "try" ? started + POLL_MS : started;
+  let signalAt = first === "try" ? started + POLL_MS : started;
   for (;;) {
     const broker = await liveBroker(layout);
-    if (broker === undefined) return;
+    if (broker === undefined) return false;
     const now = clock.monotonic();
     if (now - started > RELOAD_TIMEOUT_MS) {
       throw new VgasError("TIMEOUT", `${operation} timed out after ${RELOAD_TIMEOUT_MS} ms: see ${layout.nats.log}`);
@@ -44,11 +46,14 @@ export async function reloadUntil(
         signal(broker.process.pid);
         signalAt = now + SIGNAL_PERIOD_MS;
       }
-      const { answer } = await probe(broker.url, expected.seed);
-      if (answer === expected.answer) return;
+      if (await accepts(broker, canary)) return true;
     }
     await new Promise<void>((resolve) => clock.setTimeout(resolve, POLL_MS));
   }
+}
+
+async function accepts(broker: BrokerRecord, canary: Uint8Array): Promise<boolean> {
+  return (await probe(broker, canary)).answer === "accepted";
 }
 
 /** SIGHUP: the server reads its configuration again. A process that is gone needs none. */

@@ -13,9 +13,10 @@
 import { type Clock, systemClock, type Timer } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { type Logger, silentLogger } from "../../protocols/logger.ts";
+import type { ServerCertificate } from "../certificates/server-certificate.ts";
 import { readIfPresent } from "../home/files.ts";
 import type { Home } from "../home/home.ts";
-import { removeBrokerRecord, writeBrokerRecord } from "./broker-record.ts";
+import { type BrokerAddress, removeBrokerRecord, writeBrokerRecord } from "./broker-record.ts";
 import { type Configuration, configurationOf, type Durability, installConfiguration } from "./configuration.ts";
 import { brokerFailure, logSize } from "./failure.ts";
 import { locateNatsServer, type NatsServerBinary } from "./locate.ts";
@@ -24,15 +25,19 @@ import { pickPort, requirePort } from "./port.ts";
 import { probe } from "./probe.ts";
 import { type BrokerProcess, spawnBroker, stopBroker } from "./process.ts";
 import { RestartBudget } from "./restart-budget.ts";
+import { migrateStore } from "./store-migration.ts";
+import { type BrokerTls, identityOf, installCertificate, installTls } from "./tls.ts";
 
 export interface NatsServerOptions {
   /** Locked by this process. */
   readonly home: Home;
   /** 0 picks a free one and keeps it. */
   readonly port: number;
-  /** Address to listen on, default 127.0.0.1. */
+  /** Address to listen on, default 127.0.0.1; 0.0.0.0 for all. Another than loopback takes `tls`. */
   readonly host?: string;
   readonly durability: Durability;
+  /** Demands TLS of every client, and proves the broker by this. Without it the broker is for loopback only. */
+  readonly tls?: BrokerTls;
   readonly logger?: Logger;
   readonly clock?: Clock;
   /** Default: found as locate.ts says. */
@@ -61,10 +66,15 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   if (!home.locked) throw new VgasError("INTERNAL", "a broker is started on a home that this process has not locked");
   const binary = options.binary ?? (await locateNatsServer());
   const { layout, hostId } = home;
-  const configuration = await configurationOf({ layout, binary, hostId, host, durability });
+  const { tls } = options;
+  if (tls === undefined && !/^(?:127\.|::1$)/.test(host)) {
+    throw new VgasError("INTERNAL", `a broker is started on ${host} without TLS`);
+  }
+  const serverName = tls?.authority.serverName;
+  const configuration = await configurationOf({ layout, binary, hostId, host, durability, serverName });
   await home.credentials.prepare();
   const { seed } = await home.credentials.read("system");
-  const parts = { layout, binary, configuration, host, seed, clock, logger };
+  const parts = { layout, binary, configuration, host, tls, seed, clock, logger };
   const server = new NatsServer(parts, options.restarts ?? new RestartBudget(), options.onExit);
   await server.start(options.port);
   return server;
@@ -75,6 +85,7 @@ interface Parts {
   readonly binary: NatsServerBinary;
   readonly configuration: Configuration;
   readonly host: string;
+  readonly tls: BrokerTls | undefined;
   readonly seed: Uint8Array;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -85,6 +96,7 @@ export class NatsServer {
   readonly #restarts: RestartBudget;
   readonly #onExit: (error: VgasError) => void;
   readonly #listeners = new Set<() => void>();
+  #tls: BrokerTls | undefined;
   #port = 0;
   #process: BrokerProcess | undefined;
   #adopted = false;
@@ -97,6 +109,7 @@ export class NatsServer {
   /** Use `startNatsServer`. */
   constructor(parts: Parts, restarts: RestartBudget, onExit: (error: VgasError) => void) {
     this.#parts = parts;
+    this.#tls = parts.tls;
     this.#restarts = restarts;
     this.#onExit = onExit;
   }
@@ -105,7 +118,7 @@ export class NatsServer {
   get url(): string {
     const { host } = this.#parts;
     const reachable = host === "0.0.0.0" ? LOOPBACK : host === "::" ? "::1" : host;
-    return `nats://${reachable.includes(":") ? `[${reachable}]` : reachable}:${this.#port}`;
+    return `${this.#tls === undefined ? "nats" : "tls"}://${reachable.includes(":") ? `[${reachable}]` : reachable}:${this.#port}`;
   }
 
   get port(): number {
@@ -132,7 +145,24 @@ export class NatsServer {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Reads the configuration and the users again; connections stay. */
+  /** How processes of this machine reach it and know it. */
+  get #address(): BrokerAddress {
+    return { url: this.url, ...identityOf(this.#parts.layout, this.#tls) };
+  }
+
+  /**
+   * Shows this certificate to whoever connects from now on; connections stay. It is of the same authority as the one before.
+   *
+   * @throws VgasError CONFIG of the disk; INTERNAL for a broker without TLS
+   */
+  async useCertificate(certificate: ServerCertificate): Promise<void> {
+    if (this.#tls === undefined) throw new VgasError("INTERNAL", "a broker without TLS takes no certificate");
+    this.#tls = { ...this.#tls, certificate };
+    await installCertificate(this.#parts.layout, certificate);
+    this.reload();
+  }
+
+  /** Reads the configuration, the users and the certificate again; connections stay. */
   reload(): void {
     this.#process?.signal("SIGHUP");
   }
@@ -171,13 +201,15 @@ export class NatsServer {
 
   async #begin(port: number): Promise<void> {
     const { layout, configuration, host, seed, clock, logger } = this.#parts;
-    const wanted = { layout, configuration: configuration.digest, port, seed, stopGraceMs: STOP_GRACE_MS };
+    const identity = identityOf(layout, this.#tls);
+    const wanted = { layout, configuration: configuration.digest, port, identity, seed, stopGraceMs: STOP_GRACE_MS };
     const adopted = await adoptOrStop(wanted, clock, logger);
     if (adopted !== undefined) {
       this.#port = adopted.record.port;
       this.#process = adopted.process;
       this.#adopted = true;
-      // Its users are those of its own start; ours may differ.
+      // Its users and its certificate are those of its own start; ours may differ.
+      await installTls(layout, this.#tls);
       this.reload();
       this.#watch(adopted.process);
       return;
@@ -201,10 +233,12 @@ export class NatsServer {
 
   /** Starts a process on the port and waits until it answers. On failure nothing of it is left. */
   async #launch(): Promise<void> {
-    const { layout, binary, configuration, host } = this.#parts;
+    const { layout, binary, configuration, host, logger } = this.#parts;
     await requireNoOther(layout);
+    await migrateStore(layout, logger);
     await installConfiguration(layout, configuration);
-    const users = await readIfPresent(layout.nats.users);
+    await installTls(layout, this.#tls);
+    const accounts = await readIfPresent(layout.nats.accounts);
     const run = { host, port: this.#port, logFrom: await logSize(layout) };
     if (this.#stopping) throw stoppedWhileStarting();
     const broker = await spawnBroker({
@@ -221,7 +255,7 @@ export class NatsServer {
         v: 1,
         process: broker.identity,
         port: this.#port,
-        url: this.url,
+        ...this.#address,
         version: binary.version,
         configuration: configuration.digest,
         store: layout.nats.store,
@@ -231,7 +265,7 @@ export class NatsServer {
       if (ended !== undefined) throw await brokerFailure(layout, ended, run);
       await writeBrokerRecord(layout, { ...record, ready: true });
       // A credential issued while it started may have come after its look at the users.
-      if ((await readIfPresent(layout.nats.users)) !== users) this.reload();
+      if ((await readIfPresent(layout.nats.accounts)) !== accounts) this.reload();
     } catch (error) {
       await stopBroker(broker, STOP_GRACE_MS, this.#parts.clock);
       this.#process = undefined;
@@ -249,7 +283,7 @@ export class NatsServer {
       ended = how;
     });
     for (;;) {
-      const reply = await probe(this.url, seed);
+      const reply = await probe(this.#address, seed);
       if (ended !== undefined) return ended;
       if (reply.answer === "accepted") {
         if (reply.info.auth_required === true && reply.info.jetstream === true) return undefined;

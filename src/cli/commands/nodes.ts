@@ -1,27 +1,81 @@
+import { realpath } from "node:fs/promises";
 import type { Command } from "commander";
+import { type HomeLayout, layoutOf } from "../../bus/home/layout.ts";
 import { readRotations } from "../../bus/rotations.ts";
 import type { Cli } from "../cli.ts";
+import { type Neighbour, neighboursOf, type Waiting, waitingAt } from "../neighbours.ts";
 import { type NodeView, nodeViews, rosterHosts } from "../nodes.ts";
 import { addSwarmOptions, type SwarmFlags } from "../options.ts";
 import { rollCall } from "../roll-call.ts";
 import { printable, type Style } from "../style.ts";
-import { withSwarm } from "../swarm.ts";
+import { commandConfig, withSwarm } from "../swarm.ts";
 import { cut, renderTable } from "../table.ts";
 
 export function addNodes(program: Command, cli: Cli): void {
   addSwarmOptions(program.command("nodes"))
-    .summary("the nodes of the swarm and their agents")
-    .description("Listens to the nodes for a moment and shows them; with --json, one object a line for each.")
+    .summary("the nodes of the swarm and their agents, and who waits to be let in")
+    .description(
+      "Listens to the nodes for a moment and shows them; on the master's machine also who waits to be let in, and what discovery " +
+        "has seen. With --json, one object a line for each.",
+    )
     .action(async (flags: SwarmFlags) => {
-      const nodes = await withSwarm(cli, flags, "observer", async ({ bus, names }) => {
+      const layout = await ownHome(cli, flags);
+      const { nodes, neighbours } = await withSwarm(cli, flags, "observer", async ({ bus, names }) => {
         const lanes = await readRotations(bus, names);
-        return nodeViews(await rollCall(bus, names, rosterHosts(lanes)), lanes);
+        const heard = await rollCall(bus, names, rosterHosts(lanes));
+        return {
+          nodes: nodeViews(heard, lanes),
+          neighbours: layout === undefined ? [] : await neighboursOf(bus, names, layout),
+        };
       });
+      const waiting = layout === undefined ? [] : await waitingAt(layout);
+      const others = neighbours.filter(({ host }) => !waiting.some((each) => each.host === host));
       const { terminal } = cli;
-      if (flags.json) for (const node of nodes) terminal.data(JSON.stringify(node));
-      else if (nodes.length === 0) terminal.note("No node with agents was heard.");
+      if (flags.json) {
+        for (const node of [...nodes, ...waiting, ...others]) terminal.data(JSON.stringify(node));
+        return;
+      }
+      if (nodes.length === 0) terminal.note("No node with agents was heard.");
       else terminal.data(nodesText(nodes, cli));
+      if (waiting.length > 0) terminal.data(waitingText(waiting, cli));
+      if (others.length > 0) terminal.data(neighboursText(others, cli));
     });
+}
+
+/** The home, if it is the one that leads the swarm that is meant. */
+async function ownHome(cli: Cli, flags: SwarmFlags): Promise<HomeLayout | undefined> {
+  const config = commandConfig(cli, flags);
+  if (flags.connection !== undefined || config.natsUrl !== undefined) return undefined;
+  return await realpath(config.home).then(layoutOf, () => undefined);
+}
+
+function waitingText(waiting: readonly Waiting[], { terminal }: Cli): string {
+  const table = renderTable(
+    [{ title: "WAITS" }, { title: "FINGERPRINT" }, { title: "ADDRESS" }, { title: "MACHINE" }],
+    waiting.map(({ host, fingerprint, address, machine }) => [host, fingerprint, address, printable(machine)]),
+    { style: terminal.outStyle, width: terminal.outColumns },
+  );
+  return `\n${table}\nIf the machine shows the same fingerprint: vgas approve NODE`;
+}
+
+function neighboursText(neighbours: readonly Neighbour[], { terminal }: Cli): string {
+  const table = renderTable(
+    [
+      { title: "ON THE NETWORK" },
+      { title: "STATE" },
+      { title: "MODE" },
+      { title: "SWARM" },
+      { title: "ADDRESS" },
+      { title: "WHY" },
+    ],
+    neighbours.map(({ host, state, mode, swarm, addresses, port, why }) => [
+      ...[printable(host), state, mode, swarm ?? ""],
+      `${addresses[0] ?? "?"}:${port}`,
+      printable(why ?? ""),
+    ]),
+    { style: terminal.outStyle, width: terminal.outColumns },
+  );
+  return `\n${table}`;
 }
 
 function nodesText(nodes: readonly NodeView[], { terminal }: Cli): string {

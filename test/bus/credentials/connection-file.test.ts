@@ -2,6 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createUser } from "@nats-io/nkeys";
 import { describe, expect, it } from "vitest";
+import { ensureAuthority } from "../../../src/bus/certificates/authority.ts";
 import {
   describeConnection,
   parseConnection,
@@ -47,6 +48,42 @@ describe("the connection that `vgas connection` prints", () => {
     expect(resolved).toMatchObject({ user: "client", ca: "PEM", seed: credential.seed });
   });
 
+  it.each([false, true])(
+    "holds the name in the server's certificate, and says when it is a guest's, inline: %s",
+    async (inline) => {
+      const { credentials, layout } = await temporaryHome();
+      const { caPem, serverName } = await ensureAuthority(layout);
+      const url = "tls://192.0.2.1:4999,tls://192.0.2.2:4999";
+      const { caCertificate: caFile } = layout.authority;
+      for (const role of ["guest", "client"] as const) {
+        const credential = await credentials.issue(role);
+        const described = await describeConnection({ url, credential, caFile, serverName, inline });
+        expect(described).toMatchObject(inline ? { url, serverName, ca: caPem } : { url, serverName, caFile });
+        expect("role" in described).toBe(role === "guest");
+        expect(await resolveConnection(parseConnection(JSON.stringify(described)))).toEqual({
+          url,
+          user: credential.user,
+          inboxPrefix: credential.inboxPrefix,
+          seed: credential.seed,
+          ca: caPem,
+          serverName,
+          role: role === "guest" ? "guest" : undefined,
+          vaultKey: undefined,
+        });
+      }
+    },
+  );
+
+  it("names an authority's file that is not there", async () => {
+    const { credentials } = await temporaryHome();
+    const caFile = join(await temporaryDirectory(), "ca.pem");
+    const described = await describeConnection({ url: URL, credential: await credentials.issue("client"), caFile });
+    await expect(resolveConnection(described)).rejects.toMatchObject({
+      code: "CONFIG",
+      message: expect.stringContaining(caFile),
+    });
+  });
+
   it.each([false, true])("holds the vault's key for who seals secrets for it, inline: %s", async (inline) => {
     const home = await temporaryHome();
     const credential = await home.credentials.ensureRole("admin");
@@ -77,6 +114,16 @@ describe("the connection that `vgas connection` prints", () => {
       "a vault's key that is none",
       JSON.stringify({ url: URL, inboxPrefix: "_INBOX.a", nkeySeed: seed, vaultKey: "UNONE" }),
       /"vaultKey" must be the public nkey/,
+    ],
+    [
+      "a server's name that is none",
+      JSON.stringify({ url: URL, inboxPrefix: "_INBOX.a", nkeySeed: seed, serverName: "a b" }),
+      /"serverName" must be a host name/,
+    ],
+    [
+      "a role that is none",
+      JSON.stringify({ url: URL, inboxPrefix: "_INBOX.a", nkeySeed: seed, role: "king" }),
+      /"role"/,
     ],
     ["null", "null", /exactly one/],
   ])("is refused with %s, and the seed is not quoted", (_, text, message) => {

@@ -13,13 +13,16 @@ describe("credentials", () => {
     await home.credentials.issueNode("worker", "nabc");
     const files = (await readdir(home.layout.credentials)).filter((name) => /\.(nk|json)$/.test(name)).sort();
     expect(files).toEqual(
-      ["admin", "client", "nabc", "observer", "system"].flatMap((user) => [`${user}.json`, `${user}.nk`]),
+      [
+        "canary.nk",
+        ...["admin", "client", "nabc", "observer", "system"].flatMap((user) => [`${user}.json`, `${user}.nk`]),
+      ].sort(),
     );
     for (const name of files) expect((await stat(join(home.layout.credentials, name))).mode & 0o777).toBe(0o600);
     const { seed } = await home.credentials.read("nabc");
     const secret = new TextDecoder().decode(seed);
     expect(secret).toMatch(/^SU[A-Z2-7]{56}$/);
-    for (const file of [home.layout.nats.users, join(home.layout.credentials, "nabc.json")]) {
+    for (const file of [home.layout.nats.accounts, join(home.layout.credentials, "nabc.json")]) {
       expect(await readFile(file, "utf8")).not.toContain(secret);
     }
   });
@@ -46,7 +49,7 @@ describe("credentials", () => {
 
   it("refuses a host id that is no token or the name of a role", async () => {
     const home = await temporaryHome();
-    for (const hostId of ["a.b", "", "*", "system", "client", "worker", "x".repeat(65)]) {
+    for (const hostId of ["a.b", "", "*", "system", "client", "worker", "guest", "canary", "x".repeat(65)]) {
       await expect(home.credentials.issueNode("worker", hostId)).rejects.toMatchObject({ code: "INVALID" });
     }
     await expect(home.credentials.revoke("system")).rejects.toMatchObject({ code: "INVALID" });
@@ -77,7 +80,7 @@ describe("credentials", () => {
     await expect(connectAs(url, before)).rejects.toThrow(/Authorization Violation/);
   });
 
-  it("forgets a node whose revocation was cut short", async () => {
+  it("finishes the revocation of a node that was cut short, and never gives that name out again", async () => {
     const home = await temporaryHome();
     const node = await home.credentials.issueNode("worker", "nabc");
     const record = await readUser(home.layout.credentials, "nabc");
@@ -86,6 +89,7 @@ describe("credentials", () => {
     const { url } = await startBroker(home);
     await expect(connectAs(url, node)).rejects.toThrow(/Authorization Violation/);
     expect(await readdir(home.layout.credentials)).not.toContain("nabc.nk");
+    await expect(home.credentials.issueNode("worker", "nabc")).rejects.toMatchObject({ code: "NODE_REVOKED" });
   });
 
   it("refuses a seed that others can read, or that is none, without quoting it", async () => {
@@ -106,7 +110,7 @@ describe("credentials", () => {
     await home.credentials.prepare();
     const guest = await openHome(home.dir);
     await guest.credentials.issueNode("worker");
-    const users = await readFile(home.layout.nats.users, "utf8");
+    const users = await readFile(home.layout.nats.accounts, "utf8");
     expect(users).toContain('"other.results.*.*"');
     expect(users).not.toContain('"vgas.');
   });

@@ -22,9 +22,10 @@ describe("nats-server.conf", () => {
   it("opens one listener and no other door", async () => {
     const text = await settings();
     expect(text).not.toMatch(
-      /^\s*(http|https|monitor|websocket|mqtt|leafnodes|cluster|gateway|prof_port|profile|accounts|system_account|no_auth_user|resolver|operator)\w*\s*[:={]/m,
+      /^\s*(http|https|monitor|websocket|mqtt|leafnodes|cluster|gateway|prof_port|profile|system_account|no_auth_user|resolver|operator)\w*\s*[:={]/m,
     );
     expect(text.match(/^(host|port|listen)\b.*$/gm)).toEqual(["host: $VGAS_HOST", "port: $VGAS_PORT"]);
+    expect(text.match(/^ *include .*$/gm)).toEqual(['include "accounts.conf"', 'include "tls.conf"']);
   });
 
   it("gets every variable that it names, and no other part of this process's environment but what Go reads", async () => {
@@ -47,6 +48,7 @@ describe("nats-server.conf", () => {
     for (const change of [
       { durability: "power" },
       { host: "0.0.0.0" },
+      { serverName: "aaaaaaaaaa.vgas.internal" },
       { binary: { ...binary, version: "2.16.0" } },
       { hostId: "nother" },
     ]) {

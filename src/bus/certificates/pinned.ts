@@ -1,0 +1,132 @@
+/**
+ * The first contact with a swarm whose certificate authority is not at hand: a TLS handshake and nothing behind it.
+ *
+ * 1. The connection carries no byte of ours but the handshake's own: it is cut as soon as the certificates are there, before
+ *    they are judged. Whoever answers learns nothing but that somebody called.
+ * 2. What counts is the signature: the authority that a chain shows must have signed the certificate that the handshake
+ *    proved, for anybody can append a copy of an authority's certificate.
+ *
+ * Whoever calls it connects anew afterwards, with that authority and OpenSSL's ordinary verification.
+ */
+import { X509Certificate } from "node:crypto";
+import { isIP } from "node:net";
+import { connect, type DetailedPeerCertificate } from "node:tls";
+import { VgasError } from "../../protocols/errors.ts";
+import { pinOf, samePin } from "./pin.ts";
+
+/** The authority behind whoever answered. */
+export interface FirstContact {
+  readonly caPem: string;
+  readonly pin: string;
+}
+
+export interface ContactOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Learns the certificate authority of the TLS server at `to`. With `wanted.pin` it must be that one, with
+ * `wanted.serverName` the server's certificate must hold that name.
+ *
+ * @throws VgasError NO_SWARM if nobody answers in time or what answers speaks no TLS; CERTIFICATE_MISMATCH; ABORTED
+ */
+export async function firstContact(
+  to: { readonly host: string; readonly port: number },
+  wanted: { readonly pin?: string; readonly serverName?: string },
+  options: ContactOptions,
+): Promise<FirstContact> {
+  const where = `${isIP(to.host) === 6 ? `[${to.host}]` : to.host}:${to.port}`;
+  const shown = await handshake(to, where, wanted.serverName, options);
+  return judge(shown, where, wanted);
+}
+
+interface Shown {
+  readonly leaf: X509Certificate;
+  readonly issuer: X509Certificate | undefined;
+}
+
+function handshake(
+  to: { readonly host: string; readonly port: number },
+  where: string,
+  serverName: string | undefined,
+  { timeoutMs, signal }: ContactOptions,
+): Promise<Shown> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) {
+      reject(aborted(where, signal));
+      return;
+    }
+    const socket = connect({
+      ...to,
+      // Judged below, by its pin: nothing is sent before.
+      rejectUnauthorized: false,
+      minVersion: "TLSv1.3",
+      ...(serverName !== undefined && { servername: serverName }),
+    });
+    const fail = (error: VgasError): void => {
+      end();
+      reject(error);
+    };
+    const onAbort = (): void => fail(aborted(where, signal));
+    const timer = setTimeout(() => fail(nobody(where, `no answer within ${timeoutMs} ms`)), timeoutMs);
+    const end = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+      socket.destroy();
+    };
+    signal?.addEventListener("abort", onAbort);
+    // Stays: a destroyed socket may still report an error, and without a listener that would end the process.
+    socket.on("error", (error) => fail(nobody(where, error.message, error)));
+    socket.on("close", () => fail(nobody(where, "it hung up")));
+    socket.once("secureConnect", () => {
+      const certificate = socket.getPeerCertificate(true);
+      end();
+      try {
+        resolve(certificatesOf(certificate));
+      } catch (cause) {
+        reject(mismatch(where, "shows a certificate that cannot be read", cause));
+      }
+    });
+  });
+}
+
+function certificatesOf(certificate: DetailedPeerCertificate): Shown {
+  const issuer = certificate.issuerCertificate as DetailedPeerCertificate | undefined;
+  return { leaf: new X509Certificate(certificate.raw), issuer: issuer && new X509Certificate(issuer.raw) };
+}
+
+function judge({ leaf, issuer }: Shown, where: string, wanted: { pin?: string; serverName?: string }): FirstContact {
+  if (issuer === undefined) throw mismatch(where, "does not show the authority of its certificate");
+  const signed = issuer.ca && leaf.checkIssued(issuer) && leaf.verify(issuer.publicKey);
+  if (!signed) throw mismatch(where, "shows a certificate that the authority behind it did not sign");
+  if (leaf.ca || !issuer.checkIssued(issuer) || !issuer.verify(issuer.publicKey)) {
+    throw mismatch(where, "shows a certificate of no swarm");
+  }
+  const pin = pinOf(issuer);
+  if (wanted.pin !== undefined && !samePin(pin, wanted.pin)) throw mismatch(where, "is of another swarm");
+  if (wanted.serverName !== undefined && leaf.checkHost(wanted.serverName, { subject: "never" }) === undefined) {
+    throw mismatch(where, `shows a certificate that is not for ${wanted.serverName}`);
+  }
+  return { caPem: issuer.toString(), pin };
+}
+
+function mismatch(where: string, what: string, cause?: unknown): VgasError {
+  return new VgasError(
+    "CERTIFICATE_MISMATCH",
+    `what answers at ${where} ${what}: check the address and the token; if both are right, somebody is between you and the swarm`,
+    cause === undefined ? {} : { cause },
+  );
+}
+
+function nobody(where: string, why: string, cause?: unknown): VgasError {
+  return new VgasError(
+    "NO_SWARM",
+    `no swarm answered at ${where} over TLS (${why}): check the address, and that the node there runs with --lan`,
+    cause === undefined ? {} : { cause },
+  );
+}
+
+function aborted(where: string, signal: AbortSignal | undefined): VgasError {
+  return new VgasError("ABORTED", `connecting to ${where} was aborted`, { cause: signal?.reason });
+}

@@ -1,0 +1,38 @@
+/**
+ * The canary: a user of the broker without any right, whose key is new in every writing of accounts.conf. A broker that accepts
+ * it has loaded that writing. Its seed is kept, so that a process that finds the file written by another can tell whether the
+ * broker has loaded it.
+ */
+import { createUser, fromSeed } from "@nats-io/nkeys";
+import { readIfPresent, writeWhole } from "../home/files.ts";
+import { CANARY, parseSeed, seedFileOf } from "./user-records.ts";
+
+export interface Canary {
+  readonly seed: Uint8Array;
+  /** Public nkey, `U…`. */
+  readonly publicKey: string;
+}
+
+/** Of the last writing, or of one that was cut short; undefined if there is none that can be used. */
+export async function readCanary(dir: string): Promise<Canary | undefined> {
+  const path = seedFileOf(dir, CANARY);
+  const text = await readIfPresent(path);
+  if (text === undefined) return undefined;
+  try {
+    const seed = parseSeed(text, path);
+    return { seed, publicKey: fromSeed(seed).getPublicKey() };
+  } catch {
+    // It opens nothing and is made anew.
+    return undefined;
+  }
+}
+
+/** A new one, on disk before it is in the accounts file. */
+export async function hatchCanary(dir: string): Promise<Canary> {
+  const pair = createUser();
+  const seed = Uint8Array.from(pair.getSeed());
+  const publicKey = pair.getPublicKey();
+  pair.clear();
+  await writeWhole(seedFileOf(dir, CANARY), `${new TextDecoder().decode(seed)}\n`);
+  return { seed, publicKey };
+}

@@ -1,0 +1,28 @@
+/** What a NATS server says about itself when one connects. */
+import type { Bus } from "./bus.ts";
+import { jsApiCall } from "./js-api.ts";
+
+export interface ServerFacts {
+  readonly version: string;
+  /** Largest message, bytes. */
+  readonly maxPayload: number;
+  /** The server runs JetStream; whether this account may use it is another question. */
+  readonly jetstream: boolean;
+  /** It asks for a credential. */
+  readonly authenticates: boolean;
+}
+
+export function serverFacts(bus: Bus): ServerFacts {
+  const info = bus.native.info;
+  return {
+    version: info?.version ?? "",
+    maxPayload: info?.max_payload ?? 0,
+    jetstream: info?.jetstream === true,
+    authenticates: info?.auth_required === true,
+  };
+}
+
+/** @throws VgasError CONFIG if this account has no JetStream; PERMISSION_DENIED, TIMEOUT */
+export async function requireJetStream(bus: Bus): Promise<void> {
+  await jsApiCall(bus, "asking whether JetStream is on", (manager) => manager.getAccountInfo());
+}

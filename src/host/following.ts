@@ -1,0 +1,92 @@
+/**
+ * Keeps a member of a swarm in it: follows the master to other addresses, and ends the node when the swarm has cast it out.
+ *
+ * 1. An address is used only after its machine has proved, by the authority's certificate that the home stores, that it is the
+ *    swarm's.
+ * 2. A credential that is refused for `REFUSED_MS` without a connection in between was revoked: the node ends and says so. A
+ *    shorter time can be a server that has not read all of its users yet.
+ */
+import { type CandidateSource, findAgain } from "../admission/enrol.ts";
+import type { Bus, BusStatus } from "../bus/bus.ts";
+import type { HomeLayout } from "../bus/home/layout.ts";
+import { type Membership, updateAddresses } from "../bus/home/membership.ts";
+import type { Clock } from "../protocols/clock.ts";
+import { VgasError } from "../protocols/errors.ts";
+import type { Logger } from "../protocols/logger.ts";
+
+export interface FollowingOptions {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly fail: (error: VgasError) => void;
+}
+
+/** Where the home is a member, and how its master is found again. */
+export interface Trail {
+  readonly layout: HomeLayout;
+  readonly membership: Membership;
+  readonly sources: readonly CandidateSource[];
+  /** The servers are to be found there from now on. */
+  readonly moveTo: (urls: readonly string[]) => void;
+}
+
+/** Cut off for so long, the master may be somewhere else. */
+const CUT_OFF_MS = 3_000;
+/** One search; the next begins at once if nothing was found. */
+const SEARCH_MS = 10_000;
+const MAX_URLS = 8;
+const REFUSED_MS = 10_000;
+
+/** Ends the node when its credential is refused for good. Returns what stops the watch. */
+export function watchCredential({ bus, clock, fail }: FollowingOptions): () => void {
+  let refusedSince: number | undefined;
+  return bus.onStatus((status) => {
+    if (status.type === "reconnected") refusedSince = undefined;
+    if (!isRefusal(status)) return;
+    refusedSince ??= clock.monotonic();
+    if (clock.monotonic() - refusedSince < REFUSED_MS) return;
+    const message = `the swarm refuses the credential of ${bus.user}: the node was revoked`;
+    fail(new VgasError("NODE_REVOKED", `${message}; if it is to come back, give it an empty --home and a new token`));
+  });
+}
+
+/** Looks for the master while the node is cut off. Returns what stops that. */
+export function followMaster({ bus, clock, logger }: FollowingOptions, trail: Trail): () => void {
+  const stopped = new AbortController();
+  let searching = false;
+  const search = async (): Promise<void> => {
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, CUT_OFF_MS));
+    let { membership } = trail;
+    while (bus.state === "disconnected" && !stopped.signal.aborted) {
+      const { urls } = membership;
+      const found = await findAgain(membership, trail.sources, { signal: stopped.signal, timeoutMs: SEARCH_MS });
+      const moved = found?.urls.some((url) => !urls.includes(url)) === true;
+      if (found === undefined || !moved) continue;
+      // The former ones too: the machine may have several addresses, and find its way back to one of them.
+      const moves = { urls: [...new Set([...found.urls, ...urls])].slice(0, MAX_URLS), doors: found.doors };
+      membership = { ...membership, ...moves };
+      logger.warn({ urls: moves.urls }, "the swarm's master has another address");
+      trail.moveTo(moves.urls);
+      await updateAddresses(trail.layout, moves).catch((error: unknown) =>
+        logger.error({ error: String(error) }, "the master's new address could not be stored"),
+      );
+    }
+  };
+  const stopListening = bus.onStatus((status) => {
+    if (status.type !== "disconnected" || searching) return;
+    searching = true;
+    void search()
+      .catch((error: unknown) => logger.error({ error: String(error) }, "looking for the master failed"))
+      .finally(() => {
+        searching = false;
+      });
+  });
+  return () => {
+    stopped.abort();
+    stopListening();
+  };
+}
+
+function isRefusal(status: BusStatus): boolean {
+  return status.type === "error" && status.error instanceof VgasError && status.error.code === "PERMISSION_DENIED";
+}
