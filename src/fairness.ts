@@ -83,20 +83,28 @@ function ticketsOf(
   return counted;
 }
 
+export interface Fairness {
+  /** By pool and kind. */
+  readonly lanes: readonly LaneFairness[];
+  /** What in the rotation's bucket is not of vgas, a sentence each. */
+  readonly warnings: readonly string[];
+}
+
 /**
- * The fairness of every lane, by pool and kind.
+ * The fairness of every lane.
  *
  * @throws VgasError NO_SWARM if there is no rotation under these names, PERMISSION_DENIED (an observer or an admin may), CONFLICT
- *   if rosters change faster than they can be read, INVALID naming a record that cannot be read, TIMEOUT
+ *   if rosters change faster than they can be read, TIMEOUT
  */
-export async function readFairness(bus: Bus, names: Names): Promise<readonly LaneFairness[]> {
+export async function readFairness(bus: Bus, names: Names): Promise<Fairness> {
   let before = await readRotations(bus, names);
   for (let read = 0; read < READS; read++) {
-    const hosts = new Set(before.flatMap(({ ranges }) => ranges.map(({ host }) => host)));
+    const hosts = new Set(before.lanes.flatMap(({ ranges }) => ranges.map(({ host }) => host)));
     const stats = await readStats(bus, names, hosts);
     // Records are read after the counts, so that no agent has more tickets than turns.
     const after = await readRotations(bus, names);
-    if (sameRosters(before, after)) return after.map((lane) => laneFairness(lane, stats));
+    if (sameRosters(before.lanes, after.lanes))
+      return { lanes: after.lanes.map((lane) => laneFairness(lane, stats)), warnings: after.warnings };
     before = after;
   }
   throw new VgasError("CONFLICT", "the rosters changed each time they were read: nodes come and go all the time");

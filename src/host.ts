@@ -32,6 +32,7 @@ import { ensureTopology } from "./bus/topology.ts";
 import type { Config } from "./config.ts";
 import { resolveAgents } from "./host/agents.ts";
 import { checkCredential } from "./host/check-credential.ts";
+import { watchForCopies } from "./host/copies.ts";
 import { Lan } from "./host/lan.ts";
 import { openLink } from "./host/link.ts";
 import { joinNetwork } from "./host/network.ts";
@@ -51,6 +52,8 @@ export interface HostOptions {
   readonly config: Config;
   /** Attach to this swarm. Without it the node starts a nats-server of its own, or uses `config.natsUrl`. */
   readonly connection?: ResolvedConnection | undefined;
+  /** The swarm is there, so the node makes no streams; of itself with `connection`. */
+  readonly joins?: boolean;
   /** The home's membership, whose credential `connection` is: the node follows its master to other addresses. */
   readonly membership?: Membership | undefined;
   /** Agents besides the built-in ones and those of `config.modules`. */
@@ -67,6 +70,8 @@ export interface Host {
   readonly url: string;
   /** Of the HTTP server, if the node has one. */
   readonly http: string | undefined;
+  /** With `lan`: the swarm's id, and where other machines find its door. */
+  readonly lan: { readonly swarmId: string; readonly doors: readonly string[] } | undefined;
   /** Hosts an actor of the user's own. */
   readonly spawn: ActorSystem["spawn"];
   status(): { readonly dispatcher: DispatcherStatus | undefined; readonly agents: HostStats | undefined };
@@ -92,7 +97,15 @@ export async function startHost(options: HostOptions): Promise<Host> {
 }
 
 async function compose(
-  { config, connection, membership, agents: extraAgents = [], logger = silentLogger, vaultPassphrase }: HostOptions,
+  {
+    config,
+    connection,
+    membership,
+    joins = false,
+    agents: extraAgents = [],
+    logger = silentLogger,
+    vaultPassphrase,
+  }: HostOptions,
   stops: Stop[],
 ): Promise<Host> {
   const names = new Names(config.prefix);
@@ -125,11 +138,13 @@ async function compose(
     : undefined;
   if (http) stops.push(() => http.stop());
 
-  const link = await openLink({ config, connection, home, lan, logger, fail }, stops);
+  const link = await openLink({ config, connection, joins, home, lan, logger, fail }, stops);
   const hostId = link.hostId;
   const bus = await connectBus({ ...link.connection, logger });
   stops.push(() => bus.close());
   await checkCredential(bus, names, link, logger);
+  const runsAgents = config.roles.includes("agents") && agents.length > 0;
+  stops.push(await watchForCopies({ bus, names, link, run, beats: runsAgents, clock, logger, fail }));
   if (link.ownsTopology)
     await ensureTopology(bus, names, {
       ...TOPOLOGY_DEFAULTS,
@@ -175,7 +190,6 @@ async function compose(
 
   // Of this life only: a successor on the same home numbers its bursts and assignments from 1 again.
   const dispatcherId = `${hostId}_${run}`;
-  const runsAgents = config.roles.includes("agents") && agents.length > 0;
   const deals = config.roles.includes("dispatcher");
   const shared = { run, bus, publisher, results, attempts, names, clock, random, logger };
   // The two know each other only by what they say: neither imports the other.
@@ -271,6 +285,7 @@ async function compose(
     hostId,
     url: link.connection.url,
     http: http?.url,
+    lan: lan && { swarmId: lan.authority.swarmId, doors: http === undefined ? [] : lan.doors(http.port) },
     spawn: system.spawn.bind(system),
     status: () => ({ dispatcher: dealer?.status(), agents: host?.stats() }),
     stop: async (graceMs) => {

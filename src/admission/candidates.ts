@@ -24,7 +24,8 @@ export function peerSource(peers: readonly string[]): CandidateSource {
   const candidates = [...new Set(peers)].flatMap((peer): readonly Candidate[] => {
     const [, bracketed, plain, port] = PEER.exec(peer) ?? [];
     const host = bracketed ?? plain;
-    return host === undefined ? [] : [{ id: peer, addresses: [host], port: Number(port), source: "peer" }];
+    const valid = host !== undefined && Number(port) >= 1 && Number(port) <= 65_535;
+    return !valid ? [] : [{ id: peer, addresses: [host], port: Number(port), source: "peer" }];
   });
   return {
     watch: (onCandidate) => {

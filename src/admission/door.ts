@@ -6,8 +6,12 @@
  * 1. A challenge is good for one proof. A proof binds the token to the swarm, its certificate, the challenge and who asks.
  * 2. What is wrong with a token is told only to who has proved to hold it.
  * 3. A use of a token is on disk before its credential is registered, and given back if that is refused.
- * 4. The same user with the same key is let in again, whatever was lost on the way; that counts no second use.
- * 5. Admissions are made one after the other, at most `MAX_WAITING` of them wait, and nothing thrown leaves `handle`.
+ * 4. The same user with the same key is let in again by the token that it used, or by the question that was approved, whatever was
+ *    lost on the way; that counts no second use. Without either it is asked for again, however well its key is known.
+ * 5. What lets somebody in is read once more when the credential is registered, under the lock of those who take it back: it was
+ *    seen either by them or here, so nobody is in whom they called refused.
+ * 6. Whether an id is in the swarm, or was revoked, is told only to who has its key or a token.
+ * 7. Admissions are made one after the other, at most `MAX_WAITING` of them wait, and nothing thrown leaves `handle`.
  */
 import type { Authority } from "../bus/certificates/authority.ts";
 import { newGuestName } from "../bus/credentials/credentials.ts";
@@ -38,7 +42,7 @@ import { commitmentTo, fingerprintOf } from "./fingerprint.ts";
 import { type PendingRecord, PendingStore } from "./pending-store.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { publicKeyHash, sameText, verifyProof } from "./token.ts";
-import { refusalOf, type TokenRecord, TokenStore, unknownToken } from "./token-store.ts";
+import { refusalOf, revokedToken, type TokenRecord, TokenStore, unknownToken } from "./token-store.ts";
 
 export interface DoorParts {
   readonly home: Home;
@@ -71,6 +75,15 @@ interface Asker {
 interface Candidate {
   readonly user: string;
   readonly nkey: string;
+}
+
+interface Grant extends Candidate {
+  readonly role: AdmissionRole;
+  /** It was in before. */
+  readonly known: boolean;
+  readonly token?: TokenRecord;
+  /** Reads once more whether this may be, and gives why not. */
+  readonly withdrawn: () => Promise<VgasError | undefined>;
 }
 
 export class AdmissionDoor {
@@ -143,7 +156,7 @@ export class AdmissionDoor {
   #hello(hello: HelloRequest, address: string, asker: Asker): HelloReply {
     know(asker, hello);
     const issued = this.#challenges.issue(hello, address);
-    if (issued === undefined) throw new VgasError("RESOURCE_LIMIT", `too many ask at once from ${address}; try again`);
+    if (issued === undefined) throw new VgasError("RESOURCE_LIMIT", "too many ask at once; try again in a minute");
     return { v: 1, swarmId: this.#parts.authority.swarmId, challenge: issued.challenge };
   }
 
@@ -159,21 +172,28 @@ export class AdmissionDoor {
       throw new VgasError("PROOF_REFUSED", "the signature does not fit this challenge and who asks");
     }
     refuseOtherKind(record, hello);
+    const { user: asked, nkey } = hello;
+    const withdrawn = async (): Promise<VgasError | undefined> =>
+      (await this.#tokens.isRevoked(record.id)) ? revokedToken(record.id) : undefined;
     const known = await this.#admittedBefore(hello);
     if (known !== undefined) {
       const refused = refusalOf(record, this.#parts.clock.now(), true);
       if (refused !== undefined) throw refused;
-      return await this.#admit(hello, hello.user, known, asker, record);
+      return await this.#admit({ user: asked, nkey, role: known, known: true, token: record, withdrawn }, asker);
     }
-    const user = { asked: hello.user, publicKey: hello.nkey };
-    const taken = await this.#tokens.use(record.id, user, () =>
-      record.role === "guest" ? newGuestName() : hello.user,
+    const by = { asked, publicKey: nkey };
+    const { use, isNew } = await this.#tokens.use(record.id, by, () =>
+      record.role === "guest" ? newGuestName() : asked,
     );
+    const { user } = use;
+    // A guest goes by another name than it asks by.
+    const before = isNew ? undefined : await this.#admittedBefore({ user, nkey });
+    const grant = { user, nkey, role: record.role, known: before !== undefined, token: record, withdrawn };
     try {
-      return await this.#admit(hello, taken.user, record.role, asker, record);
+      return await this.#admit(grant, asker);
     } catch (error) {
       const final = error instanceof VgasError && ["NODE_EXISTS", "NODE_REVOKED", "INVALID"].includes(error.code);
-      if (final) await this.#tokens.giveBack(record.id, user);
+      if (final && isNew) await this.#tokens.giveBack(record.id, by);
       throw error;
     }
   }
@@ -189,17 +209,21 @@ export class AdmissionDoor {
     if (hello.role !== "worker") {
       throw new VgasError(
         "NOT_ADMITTED",
-        "only a node can be let in without a token; a client needs one: `vgas token create`",
+        `without a token only a worker can be let in; this takes one: \`vgas token create --role ${hello.role}\``,
       );
     }
     const { user, nkey, machine } = hello;
-    const known = await this.#admittedBefore(hello);
-    if (known !== undefined) return await this.#admit(hello, user, known, asker);
+    await this.#admittedBefore(hello).catch((error: unknown) => {
+      throw unlessOwn(error);
+    });
     const fingerprint = fingerprintOf(this.#facts(hello, challenge, nonce));
     const { address } = asker;
-    const record = await this.#pending.add({ user, nkey, machine, address, fingerprint, challenge, nonce });
+    const asked = { user, nkey, machine, address, fingerprint, challenge, nonce };
+    const record = await this.#pending.add(asked).catch((error: unknown) => {
+      throw unlessOwn(error);
+    });
     if (record.state === "pending") {
-      const text = `a machine asks to be let in: compare the fingerprint with the one that it shows, then vgas approve ${user}`;
+      const text = `a machine asks to be let in; if it shows the same fingerprint: vgas approve ${user} --fingerprint ${fingerprint}`;
       this.#parts.logger.warn({ ...asker, fingerprint }, text);
     }
     return await this.#decided(record, asker);
@@ -210,13 +234,17 @@ export class AdmissionDoor {
       case "pending":
         return { v: 1, state: "pending", fingerprint: record.fingerprint };
       case "refused":
-        throw new VgasError("NOT_ADMITTED", `the swarm's operator refused ${record.user}`);
-      case "approved": {
-        // Known already if the answer was lost before.
-        const role = (await this.#admittedBefore(record)) ?? "worker";
-        const reply = await this.#admit(record, record.user, role, asker);
-        await this.#pending.remove(record);
-        return reply;
+        throw refusedOne(record);
+      case "approved":
+      case "admitted": {
+        const { user, nkey } = record;
+        const before = await this.#admittedBefore(record);
+        const withdrawn = async (): Promise<VgasError | undefined> =>
+          (await this.#pending.admitted(record)) ? undefined : refusedOne(record);
+        return await this.#admit(
+          { user, nkey, role: before ?? "worker", known: before !== undefined, withdrawn },
+          asker,
+        );
       }
     }
   }
@@ -237,25 +265,21 @@ export class AdmissionDoor {
   /**
    * The role in which that user with that key was let in before.
    *
-   * @throws VgasError NODE_EXISTS if the user has another key, NODE_REVOKED
+   * @throws VgasError NODE_EXISTS or NODE_REVOKED if the user has another key, with `OTHER_KEY` as the cause; NODE_REVOKED
    */
   async #admittedBefore({ user, nkey }: Candidate): Promise<AdmissionRole | undefined> {
     const record = await readUser(this.#parts.home.layout.credentials, user);
     if (record === undefined) return undefined;
-    if (record.revokedAt !== undefined) throw new VgasError("NODE_REVOKED", `${user} was revoked`);
-    if (record.publicKey !== nkey || record.role === "system" || record.role === "admin") {
-      throw new VgasError("NODE_EXISTS", `${user} is in the swarm already, with another key`);
+    const own = record.publicKey === nkey;
+    const cause = own ? undefined : OTHER_KEY;
+    if (record.revokedAt !== undefined) throw new VgasError("NODE_REVOKED", `${user} was revoked`, { cause });
+    if (!own || record.role === "system" || record.role === "admin") {
+      throw new VgasError("NODE_EXISTS", `${user} is in the swarm already, with another key`, { cause: OTHER_KEY });
     }
     return record.role;
   }
 
-  async #admit(
-    { nkey }: { readonly nkey: string },
-    user: string,
-    role: AdmissionRole,
-    asker: Asker,
-    token?: TokenRecord,
-  ): Promise<Admitted> {
+  async #admit({ user, nkey, role, known, token, withdrawn }: Grant, asker: Asker): Promise<Admitted> {
     const { home, authority, natsPort, logger } = this.#parts;
     const name = token?.name;
     await home.credentials.register({
@@ -265,6 +289,11 @@ export class AdmissionDoor {
       ...(token !== undefined && { tokenId: token.id }),
       ...(name !== undefined && { name }),
     });
+    const refused = await withdrawn();
+    if (refused !== undefined) {
+      if (!known) await home.credentials.revoke(user);
+      throw refused;
+    }
     const identity = await readNodeIdentity(home.layout.node);
     const vaultKey = (await home.credentials.find("system"))?.publicKey;
     logger.info({ ...asker, node: user, role }, "let a machine in");
@@ -308,9 +337,31 @@ function know(asker: Asker, { user, machine }: { readonly user: string; readonly
   asker.machine = machine;
 }
 
-/** A token for nodes makes no client of a machine, nor the other way round. @throws VgasError PERMISSION_DENIED */
-function refuseOtherKind({ id, role }: TokenRecord, hello: HelloRequest): void {
-  if (isNodeRole(role) === (hello.role === "worker")) return;
+/** The cause of an error about an id whose key is not the asker's. */
+const OTHER_KEY = "the id has another key";
+
+/** What may be told of an id to who has proved nothing; the log gets the cause. */
+function unlessOwn(error: unknown): unknown {
+  if (!(error instanceof VgasError)) return error;
+  if (error.cause !== OTHER_KEY && error.code !== "NODE_EXISTS") return error;
+  return new VgasError("NODE_EXISTS", "that id is taken", { cause: error });
+}
+
+function refusedOne({ user }: PendingRecord): VgasError {
+  return new VgasError("NOT_ADMITTED", `the swarm's operator refused ${user}`);
+}
+
+/** A token for nodes makes no client of a machine, nor the other way round; one for HTTP makes neither. @throws VgasError PERMISSION_DENIED */
+function refuseOtherKind({ id, role, http }: TokenRecord, hello: HelloRequest): void {
+  if (http) throw new VgasError("PERMISSION_DENIED", `the token ${id} is for HTTP alone (--http), and lets nobody in`);
+  if (role === "worker" && hello.role === "dispatcher") {
+    const remedy = "`vgas token create --role dispatcher`, or leave dispatcher out of --roles";
+    throw new VgasError(
+      "PERMISSION_DENIED",
+      `the token ${id} is of role worker, and a node that deals tasks needs more: ${remedy}`,
+    );
+  }
+  if (isNodeRole(role) === isNodeRole(hello.role)) return;
   const use = isNodeRole(role)
     ? "for a node: `vgas join --token-file F`"
     : "for no node: `vgas connect --token-file F`";

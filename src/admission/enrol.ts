@@ -5,9 +5,11 @@
  *
  * 1. Nothing is said to a machine before its certificate authority is known, and with a token before it is the token's.
  * 2. A candidate is only a place to look. One that shows a wrong certificate keeps nobody from reaching the true one; only when
- *    all that there are have shown wrong ones for `MISMATCH_MS` it ends with CERTIFICATE_MISMATCH.
+ *    all that there are have shown wrong ones, or answered as only a wrong one does, for `MISMATCH_MS` it ends with
+ *    CERTIFICATE_MISMATCH.
  * 3. Without a token the first swarm that answered is the one: its authority is held on to from then on. Where several swarms are
- *    announced, none is asked.
+ *    announced, none is asked. Once its fingerprint was shown that holds after a restart too: what somebody compared was of that
+ *    swarm. The home forgets it when it is in, or when somebody removes the note (`askedPath`).
  * 4. The key is on disk before it is told to anybody, so that a lost answer can be asked for again.
  * 5. It tries for ever, with growing pauses, until the swarm refuses for good, the signal fires or the time is over.
  */
@@ -16,7 +18,16 @@ import { hostname } from "node:os";
 import { serverNameOf } from "../bus/certificates/authority.ts";
 import { firstContact } from "../bus/certificates/pinned.ts";
 import type { Home } from "../bus/home/home.ts";
-import { type AskingKey, askingKey, type Membership, writeMembership } from "../bus/home/membership.ts";
+import {
+  type AskedSwarm,
+  type AskingKey,
+  askedPath,
+  askedSwarm,
+  askingKey,
+  type Membership,
+  noteAskedSwarm,
+  writeMembership,
+} from "../bus/home/membership.ts";
 import type { Admitted } from "../protocols/admission.ts";
 import type { Clock, Random } from "../protocols/clock.ts";
 import { type ErrorCode, VgasError } from "../protocols/errors.ts";
@@ -95,11 +106,12 @@ interface Contact {
  *   named; TIMEOUT; ABORTED
  */
 export async function enrol(options: EnrolOptions): Promise<Membership> {
-  const { clock, timeoutMs, signal, home } = options;
+  const { clock, timeoutMs, signal, home, token } = options;
   const key = await askingKey(home.layout);
+  const asked = token === undefined ? await askedSwarm(home.layout) : undefined;
   const timeUp = new AbortController();
   const timer = timeoutMs === undefined ? undefined : clock.setTimeout(() => timeUp.abort(), timeoutMs);
-  const enrolment = new Enrolment(options, key, AbortSignal.any([signal, timeUp.signal]));
+  const enrolment = new Enrolment(options, { key, asked }, AbortSignal.any([signal, timeUp.signal]));
   try {
     return await enrolment.run();
   } catch (error) {
@@ -119,30 +131,41 @@ class Enrolment {
   readonly #known: KnownCandidates;
   readonly #random: Random;
   readonly #question: Question;
-  /** The swarm that is asked: the token's, or the first that answered. */
-  #swarm: { readonly pin: string; readonly swarmId: string | undefined } | undefined;
+  /** The swarm that is asked: the token's, the one that was asked before a restart, or the first that answered. */
+  #swarm: AskedSwarm | undefined;
+  /** How another one can be asked, where it was asked before a restart. */
+  readonly #advice: string;
   /** Fires when a candidate is new. */
   #news = new AbortController();
   #mismatchSince: number | undefined;
   #refusedProofs = 0;
   lastTrouble = "no swarm was found on this network; `--peer HOST:PORT` names one";
 
-  constructor(options: EnrolOptions, key: AskingKey, signal: AbortSignal) {
+  constructor(
+    options: EnrolOptions,
+    { key, asked }: { readonly key: AskingKey; readonly asked: AskedSwarm | undefined },
+    signal: AbortSignal,
+  ) {
     const { home, role, token, onProgress, sources, random = Math.random } = options;
     this.#options = options;
     this.#signal = signal;
     this.#random = random;
-    this.#swarm = token;
+    this.#swarm = token ?? asked;
+    this.#advice =
+      asked === undefined
+        ? ""
+        : `; this home has asked the swarm ${asked.swarmId} and asks no other: to ask another, give a token, or delete ${askedPath(home.layout)}`;
+    this.lastTrouble += this.#advice;
     const user = isNodeRole(role) ? home.hostId : clientName(key.publicKey);
-    const asked = isNodeRole(role) ? ("worker" as const) : ("client" as const);
     this.#question = new Question({
       ...{ key, user, token, onProgress, random: this.#random, clock: options.clock, signal },
-      role: asked,
+      role: isNodeRole(role) ? role : "client",
+      onCompare: (swarm) => noteAskedSwarm(home.layout, swarm),
       machine: hostname().replace(/\p{C}/gu, "").slice(0, 255),
     });
     this.#known = new KnownCandidates(sources, {
       onNew: (candidate) => this.#onNew(candidate),
-      isOfUse: (candidate) => token === undefined || this.#wanted(candidate),
+      isOfUse: (candidate) => (token ?? asked) === undefined || this.#wanted(candidate),
       random,
     });
   }
@@ -195,9 +218,11 @@ class Enrolment {
     const { id, swarmId } = candidate;
     const { onProgress, token } = this.#options;
     onProgress({ type: "seen", where: id, ...(swarmId !== undefined && { swarmId }) });
-    if (token !== undefined && !this.#wanted(candidate)) {
-      const why = `it is of the swarm ${swarmId ?? "with another certificate"}, and the token is for ${token.swarmId}`;
-      onProgress({ type: "rejected", where: id, code: "TOKEN_UNKNOWN", why });
+    if ((token !== undefined || this.#advice !== "") && !this.#wanted(candidate)) {
+      const other = `it is of the swarm ${swarmId ?? "with another certificate"}`;
+      const code = token === undefined ? "CERTIFICATE_MISMATCH" : "TOKEN_UNKNOWN";
+      const why = token === undefined ? `${other}${this.#advice}` : `${other}, and the token is for ${token.swarmId}`;
+      onProgress({ type: "rejected", where: id, code, why });
       return;
     }
     this.#news.abort();
@@ -209,9 +234,7 @@ class Enrolment {
     const signal = AbortSignal.any([this.#signal, over.signal]);
     const tries = this.#known.next(this.#wanted, AT_ONCE).map((known) => this.#contact(known, signal));
     try {
-      const contact = await Promise.any(tries);
-      this.#mismatchSince = undefined;
-      return contact;
+      return await Promise.any(tries);
     } catch {
       this.#refuseAborted();
       this.#refuseMismatch();
@@ -247,7 +270,9 @@ class Enrolment {
   }
 
   #failed(known: Known, thrown: unknown, where: string): void {
-    const error = thrown instanceof VgasError ? thrown : new VgasError("NO_SWARM", String(thrown), { cause: thrown });
+    const error = this.#advised(
+      thrown instanceof VgasError ? thrown : new VgasError("NO_SWARM", String(thrown), { cause: thrown }),
+    );
     const again = known.error?.code === error.code;
     this.#known.failed(known, error);
     this.lastTrouble = error.message;
@@ -256,6 +281,11 @@ class Enrolment {
       "a candidate did not let this node in",
     );
     if (!again) this.#options.onProgress({ type: "rejected", where, code: error.code, why: error.message });
+  }
+
+  #advised(error: VgasError): VgasError {
+    if (error.code !== "CERTIFICATE_MISMATCH" || this.#advice === "") return error;
+    return new VgasError(error.code, `${error.message}${this.#advice}`, { cause: error });
   }
 
   async #join(contact: Contact): Promise<Membership | undefined> {
@@ -273,6 +303,7 @@ class Enrolment {
       this.#refuseAborted();
       this.#failed(known, error, where);
       if (error instanceof VgasError && this.#isFinal(error)) throw error;
+      this.#refuseMismatch();
       return undefined;
     }
   }

@@ -17,10 +17,15 @@ export interface FindOptions {
 /** Of one handshake. */
 const HANDSHAKE_MS = 3_000;
 
+/** What announces a port is not to be believed, and NATS can come up a moment after the door: it is tried until then. */
+const NATS_RETRY_MS = 500;
+/** A machine can have several addresses, and find its way back to one of them. */
+const MAX_ADDRESSES = 8;
+
 /**
- * Where the swarm answers: an address whose machine proved by the stored authority that it is the swarm's. One that is other
- * than the stored is given at once; the stored one only at the end of the search, for that alone mends nothing. Undefined if
- * none did. Never throws.
+ * Where the swarm answers, and behind that the addresses known before: an address whose door and whose NATS proved by the
+ * stored authority that they are the swarm's. One that is other than the stored is given at once; the stored one only at the
+ * end of the search, for that alone mends nothing. Undefined if none did. Never throws.
  */
 export async function findAgain(
   membership: Membership,
@@ -40,7 +45,8 @@ export async function findAgain(
           signal: either,
         },
       );
-      const addresses = addressesOf(host, candidate, membership);
+      const addresses = await provenAddresses(host, candidate, membership, { clock, signal: either });
+      if (addresses === undefined) return;
       if (addresses.urls.every((url) => membership.urls.includes(url))) stored = addresses;
       else resolve(addresses);
     };
@@ -62,7 +68,12 @@ export async function findAgain(
   });
   const addresses = await found;
   over.abort();
-  return addresses ?? (signal.aborted ? undefined : stored);
+  const proven = addresses ?? (signal.aborted ? undefined : stored);
+  return proven && { urls: merged(proven.urls, membership.urls), doors: merged(proven.doors, membership.doors) };
+}
+
+function merged(first: readonly string[], then: readonly string[]): readonly string[] {
+  return [...new Set([...first, ...then])].slice(0, MAX_ADDRESSES);
 }
 
 function mayBe({ swarmId, pinPrefix }: Candidate, membership: Membership): boolean {
@@ -72,12 +83,27 @@ function mayBe({ swarmId, pinPrefix }: Candidate, membership: Membership): boole
   );
 }
 
-function addressesOf(host: string, { port, natsPort }: Candidate, { urls }: Membership): MemberAddresses {
-  const ports = natsPort === undefined ? urls.map((url) => Number(new URL(url).port)) : [natsPort];
-  return { urls: [...new Set(ports)].map((each) => `tls://${hostPort(host, each)}`), doors: [hostPort(host, port)] };
+/** The ports of NATS on `host` that prove to be the swarm's; undefined if the search ends before one does. */
+async function provenAddresses(
+  host: string,
+  { port, natsPort }: Candidate,
+  membership: Membership,
+  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<MemberAddresses | undefined> {
+  const stored = membership.urls.map((url) => Number(new URL(url).port));
+  const ports = [...new Set([...(natsPort === undefined ? [] : [natsPort]), ...stored])];
+  while (!signal.aborted) {
+    const tried = await Promise.allSettled(ports.map((each) => shake(host, each, membership, signal)));
+    const proven = ports.filter((_, i) => tried[i]?.status === "fulfilled");
+    if (proven.length > 0) {
+      return { urls: proven.map((each) => `tls://${hostPort(host, each)}`), doors: [hostPort(host, port)] };
+    }
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, NATS_RETRY_MS));
+  }
+  return undefined;
 }
 
-/** An ordinary handshake with the stored authority; says nothing. */
+/** An ordinary handshake with the stored authority, which the broker takes first too; says nothing. */
 async function shake(host: string, port: number, { ca, serverName }: Membership, signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const socket = connect({ host, port, ca, servername: serverName, rejectUnauthorized: true, minVersion: "TLSv1.3" });

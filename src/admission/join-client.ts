@@ -1,8 +1,10 @@
 /** The joiner's side of the join protocol: one HTTPS request each, to a door whose certificate authority is known by now. */
+
 import { request } from "node:https";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import type { z } from "zod";
 import { serverNameOf } from "../bus/certificates/authority.ts";
+import { Deadline } from "../bus/deadline.ts";
 import { refusal, SWARM_ID } from "../protocols/admission.ts";
 import { fromWireError, VgasError } from "../protocols/errors.ts";
 import { hostPort } from "./candidates.ts";
@@ -57,7 +59,8 @@ async function exchange(
   body: string,
   signal: AbortSignal,
 ): Promise<{ readonly status: number; readonly text: string }> {
-  return await new Promise((resolve, reject) => {
+  const deadline = new Deadline(TIMEOUT_MS, signal);
+  return await new Promise<{ readonly status: number; readonly text: string }>((resolve, reject) => {
     const outgoing = request(
       {
         ...{ host, port, path, ca, method: "POST", agent: false, minVersion: "TLSv1.3" },
@@ -70,7 +73,7 @@ async function exchange(
               checkServerIdentity: (_: string, shown: PeerCertificate) => checkServerIdentity(serverName, shown),
             }),
         headers: { "content-type": "application/json", "content-length": Buffer.byteLength(body) },
-        signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+        signal: deadline.signal,
       },
       (incoming) => {
         const parts: Buffer[] = [];
@@ -88,7 +91,7 @@ async function exchange(
     );
     outgoing.once("error", reject);
     outgoing.end(body);
-  });
+  }).finally(() => deadline.clear());
 }
 
 /** The name of some swarm: which one, its door says, and it is checked against that afterwards. */

@@ -3,9 +3,10 @@
  * `vgas revoke` write what the operator decided, and the door reads it when the machine asks again.
  *
  * 1. Every change is made under the admission lock and written whole.
- * 2. An id belongs to the key that asked for it first, for as long as that one goes on asking: what an operator looked at is
- *    what is approved.
- * 3. At most `MAX_PENDING` in all and `MAX_PER_ADDRESS` of one address; who has not asked for `KEPT_MS` is forgotten, decided or not.
+ * 2. An id belongs to the key that asked for it first, for as long as that one goes on asking.
+ * 3. An approval is one of a fingerprint, and of nothing else: who asks anew, by the same key too, has another fingerprint and
+ *    waits again. That it was let in is kept with the question, so that a lost answer is given again to the same question.
+ * 4. At most `MAX_PENDING` in all and `MAX_PER_ADDRESS` of one address; who has not asked for `KEPT_MS` is forgotten, decided or not.
  */
 import { readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
@@ -33,7 +34,7 @@ const pendingRecord = z.object({
   /** Milliseconds since the epoch. */
   firstSeen: z.number(),
   lastSeen: z.number(),
-  state: z.enum(["pending", "approved", "refused"]),
+  state: z.enum(["pending", "approved", "refused", "admitted"]),
 });
 export type PendingRecord = z.infer<typeof pendingRecord>;
 
@@ -56,8 +57,12 @@ export class PendingStore {
     this.#clock = clock;
   }
 
-  /** Who waits or was decided on, the longest first. */
+  /** Who waits or was decided on, the longest first; nobody who was let in. */
   async list(): Promise<readonly PendingRecord[]> {
+    return (await this.#all()).filter(asks);
+  }
+
+  async #all(): Promise<readonly PendingRecord[]> {
     const dir = this.#layout.admission.pending;
     const names = await readdir(dir).catch((error: unknown) => {
       if (errnoOf(error) === "ENOENT") return [];
@@ -66,13 +71,19 @@ export class PendingStore {
     const records: PendingRecord[] = [];
     for (const name of names) {
       if (!name.endsWith(RECORD)) continue;
-      const record = await this.find(name.slice(0, -RECORD.length));
+      const record = await this.#fresh(name.slice(0, -RECORD.length));
       if (record !== undefined) records.push(record);
     }
     return records.sort((a, b) => a.firstSeen - b.firstSeen);
   }
 
+  /** Who waits or was decided on under that id. */
   async find(user: string): Promise<PendingRecord | undefined> {
+    const record = await this.#fresh(user);
+    return record && asks(record) ? record : undefined;
+  }
+
+  async #fresh(user: string): Promise<PendingRecord | undefined> {
     const record = isToken(user) ? await this.#read(user) : undefined;
     return record !== undefined && this.#clock.now() - record.lastSeen < KEPT_MS ? record : undefined;
   }
@@ -82,14 +93,15 @@ export class PendingStore {
     const asking = await this.#index();
     const user = asking.get(challenge);
     if (user === undefined) return undefined;
-    const record = await this.find(user);
+    const record = await this.#fresh(user);
     if (record?.challenge === challenge) return record.nonce === nonce ? record : undefined;
     asking.delete(challenge);
     return undefined;
   }
 
   /**
-   * Takes a new question in. The same user with the same key asks anew: what was decided on that key stays.
+   * Takes a new question in. The same user with the same key asks anew: it waits again, unless it was refused. Whatever is
+   * between it and the swarm could have made it ask again, and then this is another fingerprint than the one that was approved.
    *
    * @throws VgasError NODE_EXISTS if another key asks under that id; RESOURCE_LIMIT if too many wait
    */
@@ -100,14 +112,15 @@ export class PendingStore {
       if (before !== undefined && before.nkey !== asked.nkey) {
         throw new VgasError("NODE_EXISTS", `another machine, ${before.address}, asks already as ${asked.user}`);
       }
-      if (before === undefined) refuseTooMany(present, asked.address);
+      const waits = before && asks(before) ? before : undefined;
+      if (waits === undefined) refuseTooMany(present, asked.address);
       const now = this.#clock.now();
       const record: PendingRecord = {
         ...asked,
         v: 1,
-        firstSeen: before?.firstSeen ?? now,
+        firstSeen: waits?.firstSeen ?? now,
         lastSeen: now,
-        state: before?.state ?? "pending",
+        state: waits?.state === "refused" ? "refused" : "pending",
       };
       await this.#write(record);
       const asking = await this.#index();
@@ -121,7 +134,7 @@ export class PendingStore {
   async touch({ user, challenge, lastSeen }: PendingRecord): Promise<void> {
     if (this.#clock.now() - lastSeen < TOUCH_MS) return;
     await exclusively(this.#layout, `noting that ${user} asks`, async () => {
-      const record = await this.find(user);
+      const record = await this.#fresh(user);
       if (record?.challenge === challenge) await this.#write({ ...record, lastSeen: this.#clock.now() });
     });
   }
@@ -150,16 +163,20 @@ export class PendingStore {
     });
   }
 
-  /** Forgets `user`, if it is still the one that `record` is about. */
-  async remove({ user, nkey }: Pick<PendingRecord, "user" | "nkey">): Promise<void> {
-    await exclusively(this.#layout, `forgetting that ${user} asked`, async () => {
-      if ((await this.#read(user))?.nkey === nkey) await unlink(this.#path(user)).catch(() => undefined);
+  /** Notes that who is in `record` was let in. False if it is not approved any more: then it must not be in. */
+  async admitted({ user, challenge }: PendingRecord): Promise<boolean> {
+    return await exclusively(this.#layout, `letting ${user} in`, async () => {
+      const record = await this.#read(user);
+      if (record === undefined || record.challenge !== challenge) return false;
+      if (record.state !== "approved" && record.state !== "admitted") return false;
+      await this.#write({ ...record, state: "admitted" });
+      return true;
     });
   }
 
   /** Who is left. */
   async #forgetOld(): Promise<readonly PendingRecord[]> {
-    const present = await this.list();
+    const present = await this.#all();
     const kept = new Set(present.map(({ user }) => `${user}${RECORD}`));
     for (const name of await readdir(this.#layout.admission.pending)) {
       if (name.endsWith(RECORD) && !kept.has(name)) {
@@ -173,7 +190,7 @@ export class PendingStore {
   }
 
   #index(): Promise<Map<string, string>> {
-    this.#asking ??= this.list().then(
+    this.#asking ??= this.#all().then(
       (all) => new Map(all.map(({ challenge, user }) => [challenge, user])),
       (error: unknown) => {
         this.#asking = undefined;
@@ -203,7 +220,12 @@ export class PendingStore {
   }
 }
 
-function refuseTooMany(present: readonly PendingRecord[], address: string): void {
+function asks({ state }: PendingRecord): boolean {
+  return state !== "admitted";
+}
+
+function refuseTooMany(all: readonly PendingRecord[], address: string): void {
+  const present = all.filter(asks);
   if (present.length >= MAX_PENDING) {
     throw new VgasError(
       "RESOURCE_LIMIT",

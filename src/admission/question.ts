@@ -3,12 +3,23 @@
  *
  * 1. Without a token a question goes on where it was after the connection broke, with the same fingerprint; a swarm that has
  *    forgotten it is asked anew.
+ * 2. Without a token nobody is believed whom a person could not compare: who admits before the fingerprint of that very question
+ *    was shown is not the swarm.
  */
 import { serverNameOf } from "../bus/certificates/authority.ts";
 import type { AskingKey } from "../bus/home/membership.ts";
-import { type Admitted, admitted, askReply, helloReply, JOIN_PATHS, type JoinFacts } from "../protocols/admission.ts";
+import {
+  type Admitted,
+  admitted,
+  askReply,
+  helloReply,
+  JOIN_PATHS,
+  type JoinFacts,
+  type WantedRole,
+} from "../protocols/admission.ts";
 import type { Clock, Random } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
+import { isGuestName } from "../protocols/guest-account.ts";
 import { isNodeRole } from "../protocols/roles.ts";
 import { hostPort } from "./candidates.ts";
 import { pause } from "./dial.ts";
@@ -20,10 +31,12 @@ import { signProof, type Token, tokenPublicKey } from "./token.ts";
 export interface QuestionOptions {
   readonly key: AskingKey;
   readonly user: string;
-  readonly role: "worker" | "client";
+  readonly role: WantedRole;
   readonly machine: string;
   readonly token: Token | undefined;
   readonly onProgress: (event: EnrolEvent) => void;
+  /** Comes before the fingerprint of a question is shown. */
+  readonly onCompare: (swarm: { readonly swarmId: string; readonly pin: string }) => Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
   readonly signal: AbortSignal;
@@ -61,8 +74,12 @@ export class Question {
     if (reply.swarmId !== facts.swarmId || reply.serverName !== named.serverName) {
       throw new VgasError("CERTIFICATE_MISMATCH", `the swarm ${facts.swarmId} answers as ${reply.swarmId}`);
     }
-    if (isNodeRole(reply.role) !== (facts.role === "worker")) {
+    if (isNodeRole(reply.role) !== isNodeRole(facts.role)) {
       throw new VgasError("PERMISSION_DENIED", `the swarm gives the role ${reply.role}, which is of no use here`);
+    }
+    // Its tasks and its inbox go by that name: only a guest's is the swarm's to choose.
+    if (reply.role === "guest" ? !isGuestName(reply.user) : reply.user !== facts.user) {
+      throw new VgasError("PERMISSION_DENIED", `the swarm gives the name ${reply.user}, and ${facts.user} has asked`);
     }
     return reply;
   }
@@ -93,7 +110,7 @@ export class Question {
   }
 
   async #wait(door: Door, facts: JoinFacts): Promise<Admitted> {
-    const { signal, clock, random, user, onProgress } = this.#options;
+    const { signal, clock, random, user, onProgress, onCompare } = this.#options;
     const { challenge, nonce } = facts;
     const fingerprint = fingerprintOf(facts);
     for (;;) {
@@ -104,12 +121,18 @@ export class Question {
           throw error;
         },
       );
-      if (reply.state === "admitted") return reply;
+      if (reply.state === "admitted") {
+        if (this.#shown === fingerprint) return reply;
+        const message =
+          "it lets this node in before anybody could compare a fingerprint: it may not be the swarm that is meant";
+        throw new VgasError("CERTIFICATE_MISMATCH", message);
+      }
       if (!sameFingerprint(reply.fingerprint, fingerprint)) {
         const message = `the swarm shows the fingerprint ${reply.fingerprint}, and here it is ${fingerprint}: somebody is in between`;
         throw new VgasError("CERTIFICATE_MISMATCH", message);
       }
       if (this.#shown !== fingerprint) {
+        await onCompare(facts);
         this.#shown = fingerprint;
         onProgress({ type: "pending", where: hostPort(door.host, door.port), user, fingerprint });
       }

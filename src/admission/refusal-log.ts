@@ -1,17 +1,27 @@
+/**
+ * Says at the master why somebody was not let in.
+ *
+ * 1. In each period an address has `MAX_OF_ADDRESS` lines, and all together have `MAX_LINES`; the first line of an address may go
+ *    beyond that, up to `MAX_WITH_NEW`. So who knocks all the time neither fills the disk nor hides the others.
+ * 2. What was not said is counted, by address, and told at the end of the period.
+ */
 import type { Clock, Timer } from "../protocols/clock.ts";
-import type { VgasError } from "../protocols/errors.ts";
+import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 
-/** Lines in a period; more of them would let whoever knocks fill the disk. */
+const MAX_OF_ADDRESS = 20;
 const MAX_LINES = 120;
+const MAX_WITH_NEW = 240;
 const PERIOD_MS = 60_000;
 
-/** Says at the master why somebody was not let in: each time, unless it happens more than twice a second; then how often. */
 export class RefusalLog {
   readonly #clock: Clock;
   readonly #logger: Logger;
   #lines = 0;
-  #untold = 0;
+  /** Of the addresses that had a line in this period. */
+  readonly #said = new Map<string, { lines: number; untold: number }>();
+  /** Refusals of addresses that had none. */
+  #others = 0;
   #timer: Timer | undefined;
   #stopped = false;
 
@@ -20,15 +30,23 @@ export class RefusalLog {
     this.#logger = logger;
   }
 
-  /** `who`: address, and node and token id where they are known; nothing secret. */
-  note(who: object, { code, message }: VgasError): void {
+  /** `who`: address, and node and token id where they are known; nothing secret. What the cause says is for this log alone. */
+  note(who: { readonly address: string }, { code, message, cause }: VgasError): void {
     if (!this.#stopped) this.#timer ??= this.#clock.setTimeout(() => this.#next(), PERIOD_MS);
-    if (this.#lines >= MAX_LINES) {
-      this.#untold++;
+    const said = this.#said.get(who.address);
+    if (said === undefined && this.#lines >= MAX_WITH_NEW) {
+      this.#others++;
+      return;
+    }
+    if (said !== undefined && (said.lines >= MAX_OF_ADDRESS || this.#lines >= MAX_LINES)) {
+      said.untold++;
       return;
     }
     this.#lines++;
-    this.#logger.warn({ ...who, code }, `did not let a machine in: ${message}`);
+    if (said === undefined) this.#said.set(who.address, { lines: 1, untold: 0 });
+    else said.lines++;
+    const why = cause instanceof VgasError ? cause.message : message;
+    this.#logger.warn({ ...who, code }, `did not let a machine in: ${why}`);
   }
 
   /** Tells what is untold. Idempotent. */
@@ -41,8 +59,15 @@ export class RefusalLog {
   #next(): void {
     this.#timer = undefined;
     this.#lines = 0;
-    const untold = this.#untold;
-    this.#untold = 0;
-    if (untold > 0) this.#logger.warn({ refusals: untold }, "did not let machines in, too often to say each");
+    for (const [address, { untold }] of this.#said) {
+      if (untold > 0) this.#tell({ address, refusals: untold });
+    }
+    if (this.#others > 0) this.#tell({ refusals: this.#others });
+    this.#said.clear();
+    this.#others = 0;
+  }
+
+  #tell(fields: object): void {
+    this.#logger.warn(fields, "did not let machines in, too often to say each");
   }
 }

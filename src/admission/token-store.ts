@@ -34,6 +34,8 @@ const tokenRecord = z.object({
   v: z.literal(1),
   id: z.string().regex(TOKEN_ID),
   role: z.enum(ADMISSION_ROLES),
+  /** Good for reading over HTTP, and for nothing else. */
+  http: z.literal(true).optional(),
   name: z.string().optional(),
   /** SHA-256 of the public key, base64url. */
   publicKeyHash: z.string(),
@@ -53,12 +55,20 @@ export interface TokenRequest {
   /** 0: any number. */
   readonly uses: number;
   readonly name?: string | undefined;
+  /** Lets nobody in: good for reading over HTTP alone, any number of times. */
+  readonly http?: boolean | undefined;
 }
 
 /** Who uses a token. */
 export interface TokenUser {
   readonly asked: string;
   readonly publicKey: string;
+}
+
+export interface Taken {
+  readonly use: TokenUse;
+  /** This call took it; else it was taken before. */
+  readonly isNew: boolean;
 }
 
 /** A token for any number ends here: its record must stay a small file. */
@@ -77,7 +87,7 @@ export class TokenStore {
   /** Makes a token; `line` is all there will ever be of its secret. */
   async create(
     swarm: { readonly swarmId: string; readonly pin: string },
-    { role, ttlMs, uses, name }: TokenRequest,
+    { role, ttlMs, uses, name, http }: TokenRequest,
   ): Promise<{ readonly line: string; readonly record: TokenRecord }> {
     const token = newToken(swarm);
     const createdAt = this.#clock.now();
@@ -85,6 +95,7 @@ export class TokenStore {
       v: 1,
       id: token.id,
       role,
+      ...(http === true && { http }),
       ...(name !== undefined && { name }),
       publicKeyHash: publicKeyHash(tokenPublicKey(token)),
       createdAt,
@@ -140,21 +151,29 @@ export class TokenStore {
    *
    * @throws VgasError TOKEN_UNKNOWN, TOKEN_REVOKED, TOKEN_EXPIRED, TOKEN_USED_UP
    */
-  async use(id: string, user: TokenUser, nameOf: () => string): Promise<TokenUse> {
+  async use(id: string, user: TokenUser, nameOf: () => string): Promise<Taken> {
     return await exclusively(this.#layout, `using token ${id}`, async () => {
       const record = await this.read(id);
       if (record === undefined) throw unknownToken(id);
       const before = record.usedBy.find((each) => each.asked === user.asked && each.publicKey === user.publicKey);
       const refused = refusalOf(record, this.#clock.now(), before !== undefined);
       if (refused !== undefined) throw refused;
-      if (before !== undefined) return before;
+      if (before !== undefined) return { use: before, isNew: false };
       const taken: TokenUse = { ...user, user: nameOf(), at: this.#clock.now() };
       await this.#write({ ...record, usedBy: [...record.usedBy, taken] });
-      return taken;
+      return { use: taken, isNew: true };
     });
   }
 
-  /** Gives a use back that admitted nobody. */
+  /** Whether the token is revoked by now: what was revoked before this is seen by it. */
+  async isRevoked(id: string): Promise<boolean> {
+    return await exclusively(this.#layout, `looking at token ${id}`, async () => {
+      const record = await this.read(id);
+      return record === undefined || record.revokedAt !== undefined;
+    });
+  }
+
+  /** Gives a use back that admitted nobody: only who took it may know that. */
   async giveBack(id: string, { asked, publicKey }: TokenUser): Promise<void> {
     await exclusively(this.#layout, `giving back a use of token ${id}`, async () => {
       const record = await this.read(id);
@@ -187,7 +206,7 @@ export function refusalOf(record: TokenRecord, nowMs: number, repeats = false): 
   const { id, usedBy, expiresAt } = record;
   switch (tokenState(record, nowMs)) {
     case "revoked":
-      return new VgasError("TOKEN_REVOKED", `the token ${id} was revoked`);
+      return revokedToken(id);
     case "expired":
       if (repeats) return undefined;
       return new VgasError("TOKEN_EXPIRED", `the token ${id} expired at ${new Date(expiresAt ?? 0).toISOString()}`);
@@ -197,6 +216,10 @@ export function refusalOf(record: TokenRecord, nowMs: number, repeats = false): 
     case "usable":
       return undefined;
   }
+}
+
+export function revokedToken(id: string): VgasError {
+  return new VgasError("TOKEN_REVOKED", `the token ${id} was revoked`);
 }
 
 export function unknownToken(id: string): VgasError {

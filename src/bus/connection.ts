@@ -6,12 +6,21 @@ import {
   connect,
   type NatsConnection,
   nkeyAuthenticator,
+  TimeoutError,
   UserAuthenticationExpiredError,
 } from "@nats-io/transport-node";
 import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import { Bus } from "./bus.ts";
-import { isCertificateError, type ServerIdentity, tlsOptions } from "./tls-options.ts";
+import {
+  hostOf,
+  isCertificateError,
+  isMissedHandshake,
+  isOutsideItsTime,
+  isWithoutTls,
+  type ServerIdentity,
+  tlsOptions,
+} from "./tls-options.ts";
 
 /** Plain data but for `logger`: it is handed to threads too. */
 export interface ConnectOptions extends ServerIdentity {
@@ -33,9 +42,14 @@ const MAX_PINGS_OUT = 2;
 /** The broker of a node is back within a second of its death; the jitter keeps many nodes from knocking at once. */
 const RECONNECT_WAIT_MS = 200;
 const RECONNECT_JITTER_MS = 300;
-const CONNECT_TIMEOUT_MS = 8_000;
+/** Of one try. A server that reads its users again can forget who connects at that moment: another try then helps. */
+const CONNECT_TIMEOUT_MS = 3_000;
+const SILENT_MS = 6_000;
 /** A reload takes milliseconds, and machines that join one after the other make one after the other. */
 const REFUSED_MS = 2_000;
+/** For a message only. */
+const LOOK_MS = 2_000;
+const DEFAULT_PORT = 4222;
 
 /**
  * Connects once; after that the bus reconnects by itself, for ever. With `ca`, `serverName` or a `tls://` address nothing
@@ -66,23 +80,28 @@ export async function connectBus(options: ConnectOptions): Promise<Bus> {
     ...(tls !== undefined && { tls }),
     ...(seed !== undefined && { authenticator: nkeyAuthenticator(seed) }),
   };
-  const connection = await connectPatiently(settings).catch((cause: unknown) => {
-    throw failure(url, cause);
+  const connection = await connectPatiently(settings).catch(async (cause: unknown) => {
+    throw isOutsideItsTime(cause) ? await outsideItsTime(servers, options, cause) : failure(url, cause);
   });
   return new Bus(connection, { inboxPrefix, ...(options.logger !== undefined && { logger: options.logger }) });
 }
 
 /** A server that reads its users again refuses whoever comes in that moment, so the first refusal is not the last word. */
 async function connectPatiently(settings: ConnectionOptions): Promise<NatsConnection> {
-  const giveUpAt = performance.now() + REFUSED_MS;
+  const startedAt = performance.now();
   for (;;) {
     try {
       return await connect(settings);
     } catch (error) {
-      if (!isRefusal(error) || performance.now() >= giveUpAt) throw error;
+      const patienceMs = isSilence(error) ? SILENT_MS : isRefusal(error) || isMissedHandshake(error) ? REFUSED_MS : 0;
+      if (performance.now() - startedAt >= patienceMs) throw error;
       await pause(RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS);
     }
   }
+}
+
+function isSilence(error: unknown): boolean {
+  return error instanceof TimeoutError;
 }
 
 function isRefusal(error: unknown): boolean {
@@ -93,11 +112,18 @@ function failure(url: string, cause: unknown): VgasError {
   if (isRefusal(cause)) {
     return new VgasError(
       "PERMISSION_DENIED",
-      `NATS at ${url} refused the credential: use one that this swarm issued (\`vgas connection\`)`,
+      `NATS at ${url} refused the credential: it was revoked, or is another system's; use one that this swarm issued (\`vgas connection\`, a token), or for a NATS system of your own --nats-seed`,
       { cause },
     );
   }
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = (cause instanceof Error ? cause.message : String(cause)).trim();
+  if (isWithoutTls(cause)) {
+    return new VgasError(
+      "CERTIFICATE_MISMATCH",
+      `what answers at ${url} speaks no TLS: if it is the swarm's machine, its node runs without --lan (there: \`vgas up --lan\`); else it is another program, or somebody between you and the swarm`,
+      { cause },
+    );
+  }
   if (isCertificateError(cause)) {
     return new VgasError(
       "CERTIFICATE_MISMATCH",
@@ -110,4 +136,19 @@ function failure(url: string, cause: unknown): VgasError {
     `no NATS server answered at ${url} (${reason}): start a swarm with \`vgas up\`, or give the right address`,
     { cause },
   );
+}
+
+/** OpenSSL has found that the authority signed the certificate, and judged its time last; it does not tell that time. */
+async function outsideItsTime(
+  servers: readonly string[],
+  { serverName }: ServerIdentity,
+  cause: unknown,
+): Promise<VgasError> {
+  const { isNow, shownValidity, wrongTime } = await import("./certificates/pinned.ts");
+  for (const server of serverName === undefined ? [] : servers) {
+    const to = { host: hostOf(server), port: Number(/:(\d+)$/.exec(server)?.[1] ?? DEFAULT_PORT) };
+    const shown = await shownValidity(to, serverName, { timeoutMs: LOOK_MS }).catch(() => undefined);
+    if (shown !== undefined && !isNow(shown)) return wrongTime(server, shown, cause);
+  }
+  return wrongTime(servers.join(", "), undefined, cause);
 }

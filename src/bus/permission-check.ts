@@ -1,8 +1,9 @@
 /** Compares what the server lets a credential do with what its role needs (roles.ts). */
 import { z } from "zod";
+import { VgasError } from "../protocols/errors.ts";
 import { permissionsOf, USER_INFO, type UserRole } from "../protocols/roles.ts";
 import { covers, meet } from "../protocols/subject-sets.ts";
-import type { Names } from "../protocols/subjects.ts";
+import { inboxPrefix, type Names } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
 
 /** Something that the role needs and the credential does not open, or not all of it. */
@@ -28,7 +29,7 @@ const userInfo = z.object({
 
 /**
  * What the credential of `bus` lacks of its role's permissions; empty if it is complete. "unknown" if the server does not say:
- * one that is older than this request, or a credential that may not ask.
+ * one that is older than this request, or a credential that may not ask. One that hears no answer lacks its inbox.
  */
 export async function missingPermissions(
   bus: Bus,
@@ -40,7 +41,7 @@ export async function missingPermissions(
     .request("asking for the own permissions", USER_INFO, new Uint8Array(), { timeoutMs: TIMEOUT_MS })
     .catch(() => undefined);
   const info = answer === undefined ? undefined : parse(answer.data);
-  if (info === undefined) return "unknown";
+  if (info === undefined) return await missingInbox(bus, user);
   const wanted = permissionsOf(role, user, names);
   return (["publish", "subscribe"] as const).flatMap((operation) => {
     const { allow, deny } = info[operation] ?? {};
@@ -70,6 +71,18 @@ export function lackingSubjects(
       return refused !== undefined && !spared.some((spare) => covers(spare, refused));
     });
   });
+}
+
+/** Without its inbox a credential hears no answer, least of all what it lacks. */
+async function missingInbox(bus: Bus, user: string): Promise<readonly MissingPermission[] | "unknown"> {
+  const [inbox, prefix] = [bus.inbox(), inboxPrefix(user)];
+  try {
+    (await bus.subscribe(inbox, () => undefined)).unsubscribe();
+  } catch (error) {
+    const denied = error instanceof VgasError && error.code === "PERMISSION_DENIED" && inbox.startsWith(`${prefix}.`);
+    if (denied) return [{ operation: "subscribe", subject: `${prefix}.>` }];
+  }
+  return "unknown";
 }
 
 function parse(data: Uint8Array): NonNullable<z.infer<typeof userInfo>["data"]["permissions"]> | undefined {

@@ -1,7 +1,8 @@
 /** Reads the rotations of all lanes at once, for whoever shows them. Dispatchers read theirs by key (actors/gatling/rotation.ts). */
 import { VgasError } from "../protocols/errors.ts";
-import { type RosterRange, roster, rotationRecord } from "../protocols/rotation.ts";
+import { type RosterRange, type RotationRecord, roster, rotationRecord } from "../protocols/rotation.ts";
 import { kvStream, kvSubject, type LaneName, type Names } from "../protocols/subjects.ts";
+import { isToken } from "../protocols/tokens.ts";
 import type { Bus } from "./bus.ts";
 import { decode } from "./codec/codec.ts";
 import { type ReadMessage, readAll } from "./reader.ts";
@@ -18,33 +19,56 @@ export interface RotationOfLane extends LaneName {
   readonly ranges: readonly RosterRange[];
 }
 
+export interface Rotations {
+  /** By pool and kind. */
+  readonly lanes: readonly RotationOfLane[];
+  /** What in the bucket is not of vgas, a sentence each that names the key and the way to get rid of it. Nothing else is hidden by it. */
+  readonly warnings: readonly string[];
+}
+
 const TIMEOUT_MS = 10_000;
 
 /**
- * Every lane that ever had a roster, by pool and kind.
+ * Every lane that ever had a roster. A damaged record counts as the last good one that the bucket keeps of it, as it does for
+ * dispatchers; without one, and under foreign keys, there is nothing but a warning.
  *
- * @throws VgasError NO_SWARM if there is no such bucket; INVALID naming a record that cannot be read; PERMISSION_DENIED, TIMEOUT
+ * @throws VgasError NO_SWARM if there is no such bucket; PERMISSION_DENIED, TIMEOUT
  */
-export async function readRotations(bus: Bus, names: Names): Promise<readonly RotationOfLane[]> {
+export async function readRotations(bus: Bus, names: Names): Promise<Rotations> {
   const bucket = names.buckets.rotation;
-  const entries = new Map((await read(bus, bucket, ">", "newest")).map((entry) => [entry.subject, entry]));
   const lanes: RotationOfLane[] = [];
-  for (const [subject, entry] of entries) {
-    const [pool, kind, more] = subject.slice(kvSubject(bucket, "").length).split(".");
-    if (pool === undefined || kind === undefined || more !== undefined || entry.data.length === 0) continue;
-    const record = parseAs(subject, () => rotationRecord.parse(decode(entry.data)));
-    const key = names.rosterKey({ pool, kind });
-    const newest = entries.get(kvSubject(bucket, key));
+  const warnings: string[] = [];
+  const newest = new Map<string, ReadMessage>();
+  for (const entry of await read(bus, bucket, ">", "newest"))
+    newest.set(entry.subject.slice(kvSubject(bucket, "").length), entry);
+  for (const [key, entry] of newest) {
+    // A key that was deleted.
+    if (entry.data.length === 0) continue;
+    const lane = laneOf(key);
+    if (lane === undefined || ![names.rotationKey(lane), names.rosterKey(lane)].includes(key)) {
+      warnings.push(warning(bucket, key, "is not a key of vgas"));
+      continue;
+    }
+    const rosterKey = names.rosterKey(lane);
+    if (key === rosterKey) {
+      if (parseRoster(entry) === undefined) warnings.push(warning(bucket, key, "holds what is no roster"));
+      continue;
+    }
+    const good = parseRecord(entry);
+    if (good === undefined) warnings.push(warning(bucket, key, "holds what is no rotation record"));
+    const record = good ?? (await lastGood(bus, bucket, key));
+    if (record === undefined) continue;
+    const latest = newest.get(rosterKey);
     // A newer roster may be written already; it counts from when the record points at it.
     const found =
-      newest?.sequence === record.roster
-        ? newest
-        : (await read(bus, bucket, key, "all")).find(({ sequence }) => sequence === record.roster);
-    const ranges = found === undefined ? [] : parseAs(found.subject, () => roster.parse(decode(found.data)).ranges);
-    lanes.push({ pool, kind, index: record.index, base: record.base, roster: record.roster, ranges });
+      latest?.sequence === record.roster
+        ? latest
+        : (await read(bus, bucket, rosterKey, "all")).find(({ sequence }) => sequence === record.roster);
+    const ranges = (found && parseRoster(found)) ?? [];
+    lanes.push({ ...lane, index: record.index, base: record.base, roster: record.roster, ranges });
   }
   const keyOf = ({ pool, kind }: LaneName): string => `${pool}.${kind}`;
-  return lanes.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+  return { lanes: lanes.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)), warnings };
 }
 
 async function read(bus: Bus, bucket: string, key: string, from: "all" | "newest"): Promise<readonly ReadMessage[]> {
@@ -59,10 +83,37 @@ async function read(bus: Bus, bucket: string, key: string, from: "all" | "newest
   }
 }
 
-function parseAs<T>(subject: string, parse: () => T): T {
+async function lastGood(bus: Bus, bucket: string, key: string): Promise<RotationRecord | undefined> {
+  const history = await read(bus, bucket, key, "all");
+  return history
+    .map(parseRecord)
+    .filter((record) => record !== undefined)
+    .at(-1);
+}
+
+/** The lane that a key of either form begins with. */
+function laneOf(key: string): LaneName | undefined {
+  const [pool, kind] = key.split(".");
+  return isToken(pool) && isToken(kind) ? { pool, kind } : undefined;
+}
+
+function warning(bucket: string, key: string, what: string): string {
+  const short = JSON.stringify(key.slice(0, 200));
+  return `${short} in the bucket ${bucket} ${what}; dispatchers write over it if they need the key, else remove it: nats kv del ${bucket} ${short}`;
+}
+
+function parseRecord({ data }: ReadMessage): RotationRecord | undefined {
+  return rotationRecord.safeParse(decoded(data)).data;
+}
+
+function parseRoster({ data }: ReadMessage): readonly RosterRange[] | undefined {
+  return roster.safeParse(decoded(data)).data?.ranges;
+}
+
+function decoded(data: Uint8Array): unknown {
   try {
-    return parse();
-  } catch (cause) {
-    throw new VgasError("INVALID", `what is stored under ${subject} is not what vgas writes there`, { cause });
+    return decode(data);
+  } catch {
+    return undefined;
   }
 }

@@ -8,7 +8,10 @@ import { VgasError } from "../protocols/errors.ts";
 export interface ServerIdentity {
   /** PEM of the certificate authority to trust, instead of those of the system. */
   readonly ca?: string | undefined;
-  /** Name that its certificate must hold, instead of the address that is dialled. */
+  /**
+   * Name that its certificate must hold, instead of the address that is dialled: the server is a broker of vgas, which takes
+   * the handshake first.
+   */
   readonly serverName?: string | undefined;
 }
 
@@ -17,6 +20,7 @@ interface TlsOptions {
   readonly minVersion: "TLSv1.2";
   readonly ca?: string;
   readonly servername?: string;
+  readonly handshakeFirst?: true;
   readonly checkServerIdentity?: typeof checkServerIdentity;
 }
 
@@ -36,7 +40,7 @@ export function tlsOptions(servers: readonly string[], identity: ServerIdentity)
     rejectUnauthorized: true,
     minVersion: "TLSv1.2",
     ...(ca !== undefined && { ca }),
-    ...(serverName === undefined ? byAddress(servers) : { servername: serverName }),
+    ...(serverName === undefined ? byAddress(servers) : { servername: serverName, handshakeFirst: true }),
   };
 }
 
@@ -67,6 +71,9 @@ function byAddress(servers: readonly string[]): Pick<TlsOptions, "checkServerIde
   };
 }
 
+/** What nats.js says of a server without TLS. */
+const NO_TLS = "server does not support 'tls'";
+
 /** Codes of node:tls for a certificate that does not prove what it has to. */
 const CERTIFICATE_CODES =
   /^(?:ERR_TLS_CERT|CERT_|CRL_|DEPTH_ZERO_SELF_SIGNED_CERT$|SELF_SIGNED_CERT_IN_CHAIN$|UNABLE_TO_(?:GET|DECRYPT|DECODE|VERIFY)_|INVALID_(?:CA|PURPOSE)$|PATH_LENGTH_EXCEEDED$|HOSTNAME_MISMATCH$|ERR_SSL_)/;
@@ -75,13 +82,33 @@ const CERTIFICATE_CODES =
 export function isCertificateError(thrown: unknown): boolean {
   for (let error = thrown; error instanceof Error; error = error.cause) {
     if ("code" in error && typeof error.code === "string" && CERTIFICATE_CODES.test(error.code)) return true;
-    // What nats.js says of a server without TLS.
-    if (error.message === "server does not support 'tls'") return true;
+    if (error.message === NO_TLS) return true;
   }
   return false;
 }
 
-function hostOf(url: string): string {
+/** Whether the certificate is the right one, but one that is not good yet or no more, by this machine's clock. */
+export function isOutsideItsTime(thrown: unknown): boolean {
+  for (let error = thrown; error instanceof Error; error = error.cause) {
+    if ("code" in error && (error.code === "CERT_NOT_YET_VALID" || error.code === "CERT_HAS_EXPIRED")) return true;
+  }
+  return false;
+}
+
+/** Whether who answered spoke plain text. */
+export function isWithoutTls(thrown: unknown): boolean {
+  return isMissedHandshake(thrown) || (thrown instanceof Error && thrown.message === NO_TLS);
+}
+
+/** A broker that has waited too long for the handshake of a slow client speaks plain text; the next try can be faster. */
+export function isMissedHandshake(thrown: unknown): boolean {
+  return (
+    thrown instanceof Error && /wrong version number|packet length too long|unexpected message/i.test(thrown.message)
+  );
+}
+
+/** The host of `tls://host:port` or `tls://[v6]:port`. */
+export function hostOf(url: string): string {
   const [, bracketed, plain] = /^(?:[a-z]+:\/\/)?(?:\[([^\]]*)\]|([^:/]*))/i.exec(url) ?? [];
   return bracketed ?? plain ?? "";
 }

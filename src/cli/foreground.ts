@@ -13,6 +13,7 @@ export interface ForegroundOptions {
   readonly config: Config;
   readonly connection?: HostOptions["connection"];
   readonly membership?: HostOptions["membership"];
+  readonly joins?: boolean;
   readonly vaultPassphrase?: HostOptions["vaultPassphrase"];
   readonly json: boolean;
 }
@@ -20,7 +21,7 @@ export interface ForegroundOptions {
 /** @throws VgasError what `startHost` throws, or what ended the node */
 export async function runInForeground(
   cli: Cli,
-  { config, connection, membership, vaultPassphrase, json }: ForegroundOptions,
+  { config, connection, membership, joins = false, vaultPassphrase, json }: ForegroundOptions,
 ): Promise<void> {
   const { terminal, interrupt } = cli;
   const logger = createLogger(terminal, config.logLevel, "auto");
@@ -35,11 +36,15 @@ export async function runInForeground(
   interrupt.signal.addEventListener("abort", tellStart, { once: true });
   // Only here: most commands start no node, and loading one would take them longer than all they do.
   const { startHost } = await import("../host.ts");
-  const host = await startHost({ config, connection, membership, vaultPassphrase, logger });
+  const host = await startHost({ config, connection, membership, joins, vaultPassphrase, logger });
   interrupt.signal.removeEventListener("abort", tellStart);
-  const { url, http, hostId } = host;
+  const { url, http, hostId, lan } = host;
   if (json) terminal.data(JSON.stringify({ event: "ready", url, http, hostId }));
   else terminal.data(`ready ${url}${http === undefined ? "" : `  ${http}`}  node ${hostId}`);
+  if (lan !== undefined && lan.doors.length > 0)
+    say(
+      `swarm ${lan.swarmId}: other machines find it by mDNS, or with --peer ${lan.doors.join(" or ")}; vgas token create lets them in`,
+    );
   const ended = await Promise.race([host.done, asked.then(() => "asked" as const)]);
   if (ended === "asked") {
     const seconds = Math.round(config.graceMs / 1_000);

@@ -1,7 +1,6 @@
 /** The state of a swarm: what `vgas status` shows. */
 import type { Bus } from "../bus/bus.ts";
-import type { RotationOfLane } from "../bus/rotations.ts";
-import { readRotations } from "../bus/rotations.ts";
+import { type Rotations, readRotations } from "../bus/rotations.ts";
 import { subjectCounts } from "../bus/subject-counts.ts";
 import { type ConsumerState, listConsumers, type StreamState, streamInfo } from "../bus/topology.ts";
 import { askHello } from "../client/vault-operator.ts";
@@ -38,6 +37,8 @@ export interface SwarmState {
   readonly health: "ok" | "degraded";
   /** Why it is degraded, one sentence each. */
   readonly reasons: readonly string[];
+  /** What in the rotation's bucket is not of vgas, one sentence each: it keeps nothing from its work. */
+  readonly warnings: readonly string[];
   readonly url: string;
   readonly prefix: string;
   readonly nodes: number;
@@ -61,7 +62,7 @@ export interface Observations {
   readonly url: string;
   readonly prefix: string;
   readonly nodes: readonly NodeView[];
-  readonly rotations: readonly RotationOfLane[];
+  readonly rotations: Rotations;
   readonly streams: readonly StreamState[];
   readonly names: Swarm["names"];
   /** Messages by subject of the task stream. */
@@ -80,7 +81,7 @@ const ALMOST_FULL = 0.9;
 /** @throws VgasError NO_SWARM if there is none with this prefix, PERMISSION_DENIED (an observer or an admin may), TIMEOUT */
 export async function readHealth({ bus, names, url }: Swarm): Promise<SwarmState> {
   const rotations = await readRotations(bus, names);
-  const heard = await rollCall(bus, names, rosterHosts(rotations));
+  const heard = await rollCall(bus, names, rosterHosts(rotations.lanes));
   const [vault, stored, consumers, ...streams] = await Promise.all([
     readVault(bus, names),
     subjectCounts(bus, names.streams.tasks, names.task("*", "*")),
@@ -92,7 +93,7 @@ export async function readHealth({ bus, names, url }: Swarm): Promise<SwarmState
     prefix: names.prefix,
     names,
     rotations,
-    nodes: nodeViews(heard, rotations),
+    nodes: nodeViews(heard, rotations.lanes),
     streams: streams.filter((stream) => stream !== undefined),
     stored,
     consumers,
@@ -130,6 +131,7 @@ export function judge(seen: Observations): SwarmState {
   return {
     health: reasons.length === 0 ? "ok" : "degraded",
     reasons,
+    warnings: seen.rotations.warnings,
     url,
     prefix,
     nodes: nodes.length,
@@ -147,7 +149,7 @@ export function judge(seen: Observations): SwarmState {
 
 function laneStates({ names, rotations, stored, consumers }: Observations): readonly LaneState[] {
   const lanes = new Map<string, { pool: string; kind: string; agents: number; messages: number }>();
-  for (const { pool, kind, ranges } of rotations) {
+  for (const { pool, kind, ranges } of rotations.lanes) {
     lanes.set(names.task(pool, kind), { pool, kind, agents: rosterSize(ranges), messages: 0 });
   }
   for (const [subject, messages] of stored) {

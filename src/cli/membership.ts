@@ -1,15 +1,16 @@
 /** Makes this home a member of a swarm, or finds the swarm again that it is a member of. */
-import { Discovery } from "../actors/discovery/discovery.ts";
+import { setTimeout as pause } from "node:timers/promises";
 import { type CandidateSource, type EnrolEvent, enrol, findAgain, peerSource } from "../admission/enrol.ts";
 import type { Token } from "../admission/token.ts";
 import { connectBus } from "../bus/connection.ts";
+import { Deadline } from "../bus/deadline.ts";
 import { type Home, openHome } from "../bus/home/home.ts";
 import { type Membership, readMembership, updateAddresses } from "../bus/home/membership.ts";
+import { browse } from "../client/browse.ts";
 import type { Config } from "../config.ts";
 import { systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
-import type { Role } from "../protocols/roles.ts";
 import type { Cli } from "./cli.ts";
 import { UsageError } from "./failure.ts";
 import { createLogger } from "./logging.ts";
@@ -19,12 +20,15 @@ import { readToken, type TokenFlags } from "./token-input.ts";
 export interface MemberOptions {
   readonly config: Config;
   readonly flags: TokenFlags & { readonly timeout?: number };
-  /** What is asked for where there is no token; a token says it itself. */
-  readonly role: Role;
 }
 
 /** One search for a master that has moved. */
 const SEARCH_MS = 5_000;
+const RETRY_MS = 1_000;
+/** After so long without a sign of any swarm it is said what could be amiss. */
+const HINT_MS = 10_000;
+const NOTHING_FOUND =
+  "no swarm was found yet. On its machine: is it `vgas up --lan`? Are UDP 5353 and TCP 8080 open? --peer HOST:8080 does without mDNS";
 
 /**
  * The membership of the home, proved to be good: the stored one, or one that the swarm gives now. Waits for the swarm to be
@@ -32,14 +36,22 @@ const SEARCH_MS = 5_000;
  *
  * @throws VgasError TIMEOUT, ABORTED, and why the swarm does not let this home in
  */
-export async function becomeMember(cli: Cli, { config, flags, role }: MemberOptions): Promise<Membership> {
+export async function becomeMember(cli: Cli, { config, flags }: MemberOptions): Promise<Membership> {
   const home = await openHome(config.home);
   await home.lock();
-  const signal = limited(cli, flags.timeout);
+  const deadline = new Deadline(flags.timeout, cli.interrupt.signal);
+  const { signal } = deadline;
   const logger = createLogger(cli.terminal, config.logLevel, "auto");
   const browser = config.mdns ? await browse(config, home, logger) : undefined;
   const sources = [...(browser ? [browser.asCandidates()] : []), peerSource(config.peers)];
-  const say = (text: string): void => cli.terminal.note(`vgas: ${text}`);
+  const role = config.roles.includes("dispatcher") ? "dispatcher" : "worker";
+  const told = new Set<string>();
+  const say = (text: string): void => {
+    // Each thing once: what is tried again for hours would be told for hours.
+    if (!told.has(text)) cli.terminal.note(`vgas: ${text}`);
+    told.add(text);
+  };
+  let hint: NodeJS.Timeout | undefined;
   try {
     const stored = await readMembership(home.layout);
     if (stored !== undefined) {
@@ -54,45 +66,40 @@ export async function becomeMember(cli: Cli, { config, flags, role }: MemberOpti
     }
     const token = await readToken(cli, flags, { ask: true });
     say(token === undefined ? "looking for a swarm on this network" : `looking for the swarm ${token.swarmId}`);
-    const onProgress = (event: EnrolEvent): void => say(textOf(event));
-    return await enrol({ home, token, role, sources, onProgress, signal, clock: systemClock, logger });
+    hint = setTimeout(() => say(NOTHING_FOUND), HINT_MS);
+    const onProgress = (event: EnrolEvent): void => {
+      clearTimeout(hint);
+      say(textOf(event));
+    };
+    const limits = { signal: cli.interrupt.signal, ...(flags.timeout !== undefined && { timeoutMs: flags.timeout }) };
+    return await enrol({ home, token, role, sources, onProgress, ...limits, clock: systemClock, logger });
   } catch (error) {
-    if (signal.aborted && !cli.interrupt.signal.aborted)
-      throw new VgasError("TIMEOUT", `joining timed out after ${flags.timeout} ms`, { cause: error });
-    throw error;
+    if (!deadline.expired || (error instanceof VgasError && error.code === "TIMEOUT")) throw error;
+    const why = error instanceof VgasError ? `: ${error.message}` : "";
+    throw new VgasError("TIMEOUT", `joining timed out after ${flags.timeout} ms${why}`, { cause: error });
   } finally {
+    clearTimeout(hint);
+    deadline.clear();
     await browser?.stop();
     await home.release();
   }
 }
 
-function limited({ interrupt }: Cli, timeoutMs: number | undefined): AbortSignal {
-  return timeoutMs === undefined
-    ? interrupt.signal
-    : AbortSignal.any([interrupt.signal, AbortSignal.timeout(timeoutMs)]);
-}
-
-async function browse(config: Config, { hostId }: Home, logger: Logger): Promise<Discovery> {
-  const browser = new Discovery({
-    self: { hostId, mode: "slave", httpPort: config.httpPort },
-    advertise: false,
-    interfaces: config.interfaces,
-    clock: systemClock,
-    random: Math.random,
-    logger,
-  });
-  await browser.start();
-  return browser;
-}
-
 /** A home belongs to one swarm: a token for another is a mistake, and not one to be passed over. */
-function refuseOther({ swarmId, role }: Membership, token: Token | undefined, { home }: Config): void {
+function refuseOther({ swarmId, role }: Membership, token: Token | undefined, { home, roles }: Config): void {
   if (token !== undefined && token.swarmId !== swarmId) {
     const message = `the home ${home} is a member of the swarm ${swarmId}, and the token is for ${token.swarmId}`;
     throw new VgasError("CONFIG", `${message}; give this node another --home`);
   }
+  if (role === "worker" && roles.includes("dispatcher")) {
+    const message = `the home ${home} has a worker's credential, and a node that deals tasks needs a dispatcher's`;
+    throw new VgasError(
+      "CONFIG",
+      `${message}: leave dispatcher out of --roles, or use another --home and \`vgas token create --role dispatcher\``,
+    );
+  }
   if (role !== "worker" && role !== "dispatcher")
-    throw new VgasError("CONFIG", `the home ${home} is a ${role}'s; a node needs a --home of its own`);
+    throw new VgasError("CONFIG", `the home ${home} is that of role ${role}; a node needs a --home of its own`);
 }
 
 interface Ways {
@@ -109,25 +116,34 @@ async function reach(
   { signal, logger, say }: Ways,
 ): Promise<Membership> {
   let membership = stored;
+  let trouble: unknown;
   for (let told = false; ; told = true) {
-    signal.throwIfAborted();
     try {
-      const { user, seed, inboxPrefix, ca, serverName } = membership;
-      const url = membership.urls.join(",");
-      const bus = await connectBus({ url, seed, inboxPrefix, ca, serverName, name: user, logger });
+      const { user, seed, inboxPrefix, ca, serverName, urls, doors } = membership;
+      const bus = await connectBus({ url: urls.join(","), seed, inboxPrefix, ca, serverName, name: user, logger });
       await bus.close();
+      if (membership !== stored) await updateAddresses(home.layout, { urls, doors });
       return membership;
     } catch (error) {
+      if (signal.aborted) throw givenUp(error);
       if (!(error instanceof VgasError)) throw error;
       if (error.code === "PERMISSION_DENIED") throw revoked(home, stored, error);
       if (error.code !== "NO_SWARM" && error.code !== "CERTIFICATE_MISMATCH") throw error;
+      trouble = error;
       if (!told) say(`the swarm ${stored.swarmId} is not there (${error.message}); waiting for it`);
     }
     const found = await findAgain(membership, sources, { signal, timeoutMs: SEARCH_MS });
-    if (found === undefined) continue;
-    membership = { ...membership, ...found };
-    await updateAddresses(home.layout, found);
+    if (found !== undefined) membership = { ...membership, ...found };
+    // What proved itself a moment ago can be gone again, and is found again at once.
+    await pause(RETRY_MS, undefined, { signal }).catch(() => {
+      throw givenUp(trouble);
+    });
   }
+}
+
+function givenUp(trouble: unknown): VgasError {
+  const why = trouble instanceof VgasError ? `: ${trouble.message}` : "";
+  return new VgasError("ABORTED", `waiting for the swarm was given up${why}`);
 }
 
 function revoked({ dir }: Home, { swarmId, user }: Membership, cause: VgasError): VgasError {
@@ -145,7 +161,10 @@ function textOf(event: EnrolEvent): string {
   const where = printable("where" in event ? event.where : "");
   switch (event.type) {
     case "pending":
-      return `waiting to be let in. Fingerprint ${event.fingerprint}; if the swarm's side shows the same: vgas approve ${event.user}`;
+      return (
+        `waiting to be let in. Fingerprint ${event.fingerprint}; if the swarm's side shows just that for ${event.user}, there: ` +
+        `vgas approve ${event.user} --fingerprint ${event.fingerprint}`
+      );
     case "rejected":
       return `${where} did not let this node in: ${printable(event.why)}`;
     case "joined":

@@ -2,11 +2,12 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import type { Bus } from "../bus/bus.ts";
-import { type ConnectOptions, connectBus } from "../bus/connection.ts";
+import type { ConnectOptions } from "../bus/connection.ts";
 import { type ConnectionDescription, parseConnection, resolveConnection } from "../bus/credentials/connection-file.ts";
 import type { ClientOptions } from "../client/connect-to-swarm.ts";
 import { externalConnection } from "../client/external-connection.ts";
 import { connectionOfHome } from "../client/home-connection.ts";
+import { type Member, reachSwarm } from "../client/reach.ts";
 import { type Client, connect } from "../client.ts";
 import { type Config, resolveConfig } from "../config.ts";
 import { VgasError } from "../protocols/errors.ts";
@@ -33,7 +34,7 @@ export interface Swarm {
 /**
  * Runs `use` with a connection in `role`, and closes it.
  *
- * @throws VgasError NO_SWARM, CERTIFICATE_MISMATCH, PERMISSION_DENIED, CONFIG, and what `use` throws
+ * @throws VgasError NO_SWARM, CERTIFICATE_MISMATCH, PERMISSION_DENIED, CONFIG, ABORTED on a signal, and what `use` throws
  */
 export async function withSwarm<T>(
   cli: Cli,
@@ -42,11 +43,12 @@ export async function withSwarm<T>(
   use: (swarm: Swarm) => Promise<T>,
 ): Promise<T> {
   const config = commandConfig(cli, flags);
-  const { prefix, vaultKey, ...target } = await findSwarm(cli, flags, config, role);
+  const { prefix, vaultKey, member, ...target } = await findSwarm(cli, flags, config, role);
   const logger = commandLogger(cli, flags, config);
-  const bus = await connectBus({ ...target, name: `vgas ${role}`, logger });
+  const { signal } = cli.interrupt;
+  const { bus, url } = await reachSwarm({ ...target, name: `vgas ${role}`, logger }, { member, config, signal });
   try {
-    return await use({ bus, names: new Names(prefix), url: target.url, seed: target.seed, vaultKey });
+    return await use({ bus, names: new Names(prefix), url, seed: target.seed, vaultKey });
   } finally {
     await bus.close();
   }
@@ -109,6 +111,7 @@ function external(url: string, { natsSeedFile, natsCaFile }: Config): ClientOpti
 interface Target extends Pick<ConnectOptions, "url" | "seed" | "inboxPrefix" | "ca" | "serverName"> {
   readonly vaultKey?: string | undefined;
   readonly prefix: string;
+  readonly member?: Member | undefined;
 }
 
 async function findSwarm(cli: Cli, flags: SwarmFlags, config: Config, role: SharedRole): Promise<Target> {
@@ -121,10 +124,10 @@ async function findSwarm(cli: Cli, flags: SwarmFlags, config: Config, role: Shar
   if (config.natsUrl !== undefined) {
     return { ...(await externalConnection(config.natsUrl, config, role)), prefix: config.prefix };
   }
-  const { url, prefix, credential, ca, serverName, vaultKey } = await connectionOfHome(config.home, role);
+  const { url, prefix, credential, ca, serverName, vaultKey, member } = await connectionOfHome(config.home, role);
   const { seed, inboxPrefix } = credential;
   const wanted = flags.prefix ?? cli.env["VGAS_PREFIX"];
-  return { url, seed, inboxPrefix, ca, serverName, vaultKey, prefix: wanted || prefix };
+  return { url, seed, inboxPrefix, ca, serverName, vaultKey, prefix: wanted || prefix, member };
 }
 
 async function readDescription(file: string): Promise<string> {

@@ -37,9 +37,13 @@ export async function readToken(
   { tokenFile }: TokenFlags,
   { ask }: { readonly ask: boolean },
 ): Promise<Token | undefined> {
-  if (tokenFile === undefined && !cli.env[VARIABLE]) return ask ? await askFor(cli) : undefined;
+  if (tokenFile !== undefined) refuseLine(tokenFile, "--token-file takes the name of a file, not the token itself");
+  const env = { [VARIABLE]: cli.env[VARIABLE] };
+  // What this process starts, agents among it, has no business with it.
+  delete process.env[VARIABLE];
+  if (tokenFile === undefined && !env[VARIABLE]) return ask ? await askFor(cli) : undefined;
   if (tokenFile !== undefined && tokenFile !== "-") return parseToken(await readTokenFile(cli, tokenFile));
-  const input = new SecretInput(cli);
+  const input = new SecretInput({ ...cli, env });
   try {
     const secret = await input.read({
       ...{ what: WHAT, label: "Token", flag: "--token-file", variable: VARIABLE },
@@ -58,6 +62,18 @@ export async function readToken(
   } finally {
     input.close();
   }
+}
+
+/** The secret is in what begins like that. */
+const LINE = /vgas1-[a-z2-7]{10}-/;
+
+/**
+ * Somebody may paste the whole line where something else is asked for: it must not be repeated in an error.
+ *
+ * @throws VgasError INVALID, with `instead`, if a token's line, or a part of it, is in `text`
+ */
+export function refuseLine(text: string, instead: string): void {
+  if (LINE.test(text)) throw new VgasError("INVALID", instead);
 }
 
 /** A token is mostly good once and for a day: that others can read its file is worth a word, and not a refusal. */

@@ -1,13 +1,14 @@
 /** Finds the swarm that a client means, and connects to it. */
 import type { Bus } from "../bus/bus.ts";
-import { type ConnectOptions as BusConnectOptions, connectBus } from "../bus/connection.ts";
+import type { ConnectOptions as BusConnectOptions } from "../bus/connection.ts";
 import { type ConnectionDescription, parseConnection, resolveConnection } from "../bus/credentials/connection-file.ts";
-import { resolveConfig } from "../config.ts";
+import { type Config, resolveConfig } from "../config.ts";
 import { VgasError } from "../protocols/errors.ts";
 import { type Logger, silentLogger } from "../protocols/logger.ts";
 import type { UserRole } from "../protocols/roles.ts";
 import { externalConnection } from "./external-connection.ts";
 import { connectionOfHome } from "./home-connection.ts";
+import { type Member, reachSwarm } from "./reach.ts";
 
 export interface ClientOptions {
   /** Home of the node on this machine whose swarm is meant. Default: `VGAS_HOME`, else `~/.vgas`. */
@@ -32,7 +33,9 @@ export interface ClientOptions {
   readonly logger?: Logger;
 }
 
-type Target = Pick<BusConnectOptions, "url" | "seed" | "inboxPrefix" | "ca" | "serverName"> & SwarmNames;
+interface Target extends Pick<BusConnectOptions, "url" | "seed" | "inboxPrefix" | "ca" | "serverName">, SwarmNames {
+  readonly member?: Member;
+}
 
 interface SwarmNames {
   readonly prefix: string;
@@ -46,15 +49,29 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** @throws VgasError NO_SWARM, CERTIFICATE_MISMATCH, PERMISSION_DENIED, CONFIG, TIMEOUT, ABORTED */
 export async function connectToSwarm(options: ClientOptions): Promise<{ readonly bus: Bus } & SwarmNames> {
   const { logger = silentLogger, signal, timeoutMs = CONNECT_TIMEOUT_MS } = options;
-  const { prefix, pool, role, ...target } = await findSwarm(options);
-  const bus = await within(connectBus({ ...target, name: "vgas client", logger }), timeoutMs, signal);
-  return { bus, prefix, pool, role };
+  const config = configOf(options);
+  const { prefix, pool, role, member, ...target } = await findSwarm(options, config);
+  const over = new AbortController();
+  const reached = reachSwarm({ ...target, name: "vgas client", logger }, { member, config, signal: over.signal });
+  try {
+    const bus = await within(
+      reached.then((found) => found.bus),
+      timeoutMs,
+      signal,
+    );
+    return { bus, prefix, pool, role };
+  } finally {
+    over.abort();
+  }
 }
 
-async function findSwarm({ home, connection, url, seedFile, caFile, prefix, pool }: ClientOptions): Promise<Target> {
+function configOf({ home, url, seedFile, caFile, prefix, pool }: ClientOptions): Config {
   // A home that the caller names is meant, whatever the environment says.
   const env = home === undefined ? process.env : { ...process.env, VGAS_NATS_URL: undefined };
-  const config = resolveConfig({ home, prefix, pool, natsUrl: url, natsSeedFile: seedFile, natsCaFile: caFile }, env);
+  return resolveConfig({ home, prefix, pool, natsUrl: url, natsSeedFile: seedFile, natsCaFile: caFile }, env);
+}
+
+async function findSwarm({ connection, url, prefix }: ClientOptions, config: Config): Promise<Target> {
   const common = { prefix: config.prefix, pool: config.pool };
   if (connection !== undefined) {
     const description = typeof connection === "string" ? parseConnection(connection) : connection;
@@ -66,8 +83,9 @@ async function findSwarm({ home, connection, url, seedFile, caFile, prefix, pool
   }
   const found = await connectionOfHome(config.home);
   const { seed, inboxPrefix, role } = found.credential;
-  const { url: address, ca, serverName } = found;
-  return { ...common, prefix: prefix ?? found.prefix, url: address, seed, inboxPrefix, ca, serverName, role };
+  const { url: address, ca, serverName, member } = found;
+  const own = { ...common, prefix: prefix ?? found.prefix, role, ...(member && { member }) };
+  return { ...own, url: address, seed, inboxPrefix, ca, serverName };
 }
 
 /** A connection that comes too late is closed. */

@@ -8,6 +8,7 @@ import { readNodeIdentity } from "../bus/home/node-identity.ts";
 import { type BrokerRecord, liveBroker } from "../bus/nats-server/broker-record.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { Role, SharedRole, UserRole } from "../protocols/roles.ts";
+import type { Member } from "./reach.ts";
 
 export interface HomeConnection {
   readonly url: string;
@@ -26,8 +27,8 @@ export interface HomeConnection {
   readonly serverName: string | undefined;
   /** Public nkey of the node that runs the vault, where a membership says it. */
   readonly vaultKey: string | undefined;
-  /** The home is a member of a swarm that another node leads. */
-  readonly member: boolean;
+  /** There if the home is a member of a swarm that another node leads, which may be elsewhere by now. */
+  readonly member: Member | undefined;
 }
 
 /** Which role of a member may stand in for one that is asked for: whatever it does not open, the server refuses. */
@@ -50,7 +51,7 @@ export async function connectionOfHome(home: string, role: SharedRole = "client"
   });
   const layout = layoutOf(dir);
   const broker = await liveBroker(layout);
-  if (broker !== undefined) return await ofBroker(layout, broker, home, role);
+  if (broker !== undefined) return await ofBroker(layout, broker, role);
   const membership = await readMembership(layout);
   if (membership === undefined) throw noSwarm(home, "no node runs on it now");
   if (!STANDS_IN[role].includes(membership.role)) throw otherRole(home, membership, role);
@@ -60,7 +61,6 @@ export async function connectionOfHome(home: string, role: SharedRole = "client"
 async function ofBroker(
   layout: HomeLayout,
   { url, caFile, serverName }: BrokerRecord,
-  home: string,
   role: SharedRole,
 ): Promise<HomeConnection> {
   const identity = await readNodeIdentity(layout.node);
@@ -72,23 +72,23 @@ async function ofBroker(
     caFile,
     serverName,
     vaultKey: undefined,
-    member: false,
+    member: undefined,
   };
-  try {
-    return { ...shared, credential: await new Credentials(layout).read(role) };
-  } catch (error) {
-    // The broker is there before its credentials only while the home is made for the first time.
-    if (error instanceof VgasError && error.code === "NOT_FOUND")
-      throw noSwarm(home, `it has no ${role} credential`, error);
-    throw error;
-  }
+  const credentials = new Credentials(layout);
+  const credential = await credentials.read(role).catch(async (error: unknown) => {
+    if (!(error instanceof VgasError) || error.code !== "NOT_FOUND") throw error;
+    // It was revoked, and whoever may read the home may have a new one; or the home is being made for the first time.
+    return await credentials.ensureRole(role);
+  });
+  return { ...shared, credential };
 }
 
 function ofMember(layout: HomeLayout, membership: Membership): HomeConnection {
   const { urls, prefix, user, role, seed, inboxPrefix, ca, serverName, vaultKey } = membership;
   const { seed: seedFile, caCertificate: caFile } = layout.membership;
   const credential = { user, role, seed, seedFile, inboxPrefix };
-  return { url: urls.join(","), prefix, credential, ca, caFile, serverName, vaultKey, member: true };
+  const member = { layout, membership };
+  return { url: urls.join(","), prefix, credential, ca, caFile, serverName, vaultKey, member };
 }
 
 async function readCertificate(path: string): Promise<string> {

@@ -61,8 +61,17 @@ async function rosterNames(rotation: KvBucket, names: Names, lane: LaneName): Pr
     if (!(cause instanceof VgasError) || cause.code !== "NOT_FOUND") throw cause;
     throw new VgasError("NO_SWARM", `there is no bucket ${rotation.name}: no swarm runs with this prefix`, { cause });
   });
-  const parsed = entry && roster.safeParse(decode(entry.value));
+  const parsed = entry && roster.safeParse(decoded(entry.value));
   return parsed?.success === true && rosterSize(parsed.data.ranges) > 0;
+}
+
+/** Rubbish under the key says nothing; the hosts say what they offer. */
+function decoded(value: Uint8Array): unknown {
+  try {
+    return decode(value);
+  } catch {
+    return undefined;
+  }
 }
 
 function offersLane(message: unknown, lane: LaneName): boolean {

@@ -4,16 +4,20 @@ import { missingPermissions } from "../bus/permission-check.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import type { Names } from "../protocols/subjects.ts";
+import { copied } from "./copies.ts";
 import type { Link } from "./link.ts";
 
-/** A node that runs answers within its network's round trip, also while it is busy: its event loop turns between tasks. */
+/**
+ * As long as a node is given to answer for its id. An answer proves that one runs; silence proves nothing, since it may be
+ * suspended, cut off, or blocked by a task that computes: `watchForCopies` goes on looking.
+ */
 const COPY_TIMEOUT_MS = 1_000;
 /** As many are named; the rest is counted. */
 const MAX_NAMED = 5;
 
 /**
- * @throws VgasError PERMISSION_DENIED naming what the credential does not open; HOME_COPIED if another process runs with the
- *   same id
+ * @throws VgasError PERMISSION_DENIED naming what the credential does not open; HOME_COPIED if another process answers for
+ *   the same id
  */
 export async function checkCredential(
   bus: Bus,
@@ -25,17 +29,21 @@ export async function checkCredential(
   if (server !== undefined) return;
   const missing = await missingPermissions(bus, role, hostId, names);
   if (missing === "unknown") logger.debug({ role }, "NATS does not tell what the credential may do");
-  else if (missing.length > 0) throw denied(role, missing);
+  else if (missing.length > 0) throw denied(role, hostId, missing);
   await refuseCopy(bus, names, hostId);
 }
 
-function denied(role: string, missing: readonly { readonly operation: string; readonly subject: string }[]): VgasError {
+function denied(
+  role: string,
+  hostId: string,
+  missing: readonly { readonly operation: string; readonly subject: string }[],
+): VgasError {
   const named = missing.slice(0, MAX_NAMED).map(({ operation, subject }) => `${operation} ${subject}`);
   const more = missing.length - named.length;
   const list = `${named.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
   return new VgasError(
     "PERMISSION_DENIED",
-    `the credential does not open what a ${role} needs: ${list}; \`vgas permissions --role ${role}\` prints all`,
+    `the credential does not open what role ${role} needs: ${list}; \`vgas permissions --role ${role} --user ${hostId}\` prints all`,
   );
 }
 
@@ -49,7 +57,5 @@ async function refuseCopy(bus: Bus, names: Names, hostId: string): Promise<void>
       () => true,
       () => false,
     );
-  if (!answered) return;
-  const message = `a node with the id ${hostId} runs already: this home, or the file of its connection, is a copy of that node's`;
-  throw new VgasError("HOME_COPIED", `${message}; give this node an empty --home and let it join anew`);
+  if (answered) throw copied(hostId);
 }

@@ -3,8 +3,8 @@
  *
  * 1. An address is used only after its machine has proved, by the authority's certificate that the home stores, that it is the
  *    swarm's.
- * 2. A credential that is refused for `REFUSED_MS` without a connection in between was revoked: the node ends and says so. A
- *    shorter time can be a server that has not read all of its users yet.
+ * 2. A credential that is refused again and again for `REFUSED_MS`, and by nothing else in between, was revoked: the node ends and
+ *    says so. A shorter time can be a server that has not read all of its users yet.
  */
 import { type CandidateSource, findAgain } from "../admission/enrol.ts";
 import type { Bus, BusStatus } from "../bus/bus.ts";
@@ -34,17 +34,21 @@ export interface Trail {
 const CUT_OFF_MS = 3_000;
 /** One search; the next begins at once if nothing was found. */
 const SEARCH_MS = 10_000;
-const MAX_URLS = 8;
 const REFUSED_MS = 10_000;
+/** The bus tries twice a second and more: after a longer pause between two refusals it was something else that kept it out. */
+const REFUSAL_GAP_MS = 3_000;
 
 /** Ends the node when its credential is refused for good. Returns what stops the watch. */
 export function watchCredential({ bus, clock, fail }: FollowingOptions): () => void {
-  let refusedSince: number | undefined;
+  let first = Number.NEGATIVE_INFINITY;
+  let last = Number.NEGATIVE_INFINITY;
   return bus.onStatus((status) => {
-    if (status.type === "reconnected") refusedSince = undefined;
+    if (status.type === "reconnected") last = Number.NEGATIVE_INFINITY;
     if (!isRefusal(status)) return;
-    refusedSince ??= clock.monotonic();
-    if (clock.monotonic() - refusedSince < REFUSED_MS) return;
+    const now = clock.monotonic();
+    if (now - last > REFUSAL_GAP_MS) first = now;
+    last = now;
+    if (now - first < REFUSED_MS) return;
     const message = `the swarm refuses the credential of ${bus.user}: the node was revoked`;
     fail(new VgasError("NODE_REVOKED", `${message}; if it is to come back, give it an empty --home and a new token`));
   });
@@ -54,33 +58,41 @@ export function watchCredential({ bus, clock, fail }: FollowingOptions): () => v
 export function followMaster({ bus, clock, logger }: FollowingOptions, trail: Trail): () => void {
   const stopped = new AbortController();
   let searching = false;
+  let { membership } = trail;
   const search = async (): Promise<void> => {
     await new Promise<void>((resolve) => clock.setTimeout(resolve, CUT_OFF_MS));
-    let { membership } = trail;
+    let told = false;
     while (bus.state === "disconnected" && !stopped.signal.aborted) {
       const { urls } = membership;
       const found = await findAgain(membership, trail.sources, { signal: stopped.signal, timeoutMs: SEARCH_MS });
+      if (found === undefined && !told) {
+        told = true;
+        logger.warn({ urls, doors: membership.doors }, "the swarm's master is not to be found; goes on looking");
+      }
       const moved = found?.urls.some((url) => !urls.includes(url)) === true;
       if (found === undefined || !moved) continue;
-      // The former ones too: the machine may have several addresses, and find its way back to one of them.
-      const moves = { urls: [...new Set([...found.urls, ...urls])].slice(0, MAX_URLS), doors: found.doors };
-      membership = { ...membership, ...moves };
-      logger.warn({ urls: moves.urls }, "the swarm's master has another address");
-      trail.moveTo(moves.urls);
-      await updateAddresses(trail.layout, moves).catch((error: unknown) =>
+      membership = { ...membership, ...found };
+      logger.warn({ urls: found.urls }, "the swarm's master has another address");
+      trail.moveTo(found.urls);
+      await updateAddresses(trail.layout, found).catch((error: unknown) =>
         logger.error({ error: String(error) }, "the master's new address could not be stored"),
       );
     }
   };
-  const stopListening = bus.onStatus((status) => {
-    if (status.type !== "disconnected" || searching) return;
+  const onCut = (): void => {
+    if (searching) return;
     searching = true;
     void search()
       .catch((error: unknown) => logger.error({ error: String(error) }, "looking for the master failed"))
       .finally(() => {
         searching = false;
       });
+  };
+  const stopListening = bus.onStatus((status) => {
+    if (status.type === "disconnected") onCut();
   });
+  // It may have been cut off since it connected, a moment ago.
+  if (bus.state === "disconnected") onCut();
   return () => {
     stopped.abort();
     stopListening();

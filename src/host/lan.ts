@@ -33,6 +33,7 @@ export class Lan {
   readonly #options: LanOptions;
   #certificate: ServerCertificate;
   #server: NatsServer | undefined;
+  #renewal: Promise<void> | undefined;
 
   private constructor(options: LanOptions, authority: Authority, certificate: ServerCertificate) {
     this.#options = options;
@@ -52,6 +53,11 @@ export class Lan {
     return this.#certificate;
   }
 
+  /** `address:port` of the door, for each address that other machines may know. */
+  doors(port: number): readonly string[] {
+    return addresses().map((address) => `${address}:${port}`);
+  }
+
   /** What the HTTP server needs. The door is shut while the node starts and stops: a credential would open nothing then. */
   http(isOpen: () => boolean): LanAccess {
     return {
@@ -62,13 +68,18 @@ export class Lan {
   }
 
   /** Keeps the certificate of both servers right. Returns what ends that, and closes the door. */
-  serve(server: NatsServer, http: HttpServer | undefined): () => void {
+  serve(server: NatsServer, http: HttpServer | undefined): () => Promise<void> {
     this.#server = server;
     const { clock } = this.#options;
-    const timer = clock.setInterval(() => void this.#renew(server, http), LOOK_MS);
-    return () => {
+    const timer = clock.setInterval(() => {
+      this.#renewal ??= this.#renew(server, http).finally(() => {
+        this.#renewal = undefined;
+      });
+    }, LOOK_MS);
+    return async () => {
       clock.clear(timer);
       this.door.stop();
+      await this.#renewal;
     };
   }
 
@@ -78,20 +89,24 @@ export class Lan {
     try {
       const certificate = await certificateOf(home, clock);
       if (certificate.certificatePem === this.#certificate.certificatePem) return;
-      this.#certificate = certificate;
       await server.useCertificate(certificate);
       http?.useCertificate(certificate);
+      // Only now: what failed half way is tried again.
+      this.#certificate = certificate;
       logger.info({ until: new Date(certificate.notAfter).toISOString() }, "the server's certificate is a new one");
     } catch (error) {
-      logger.error({ error: String(error) }, "the server's certificate could not be renewed");
+      logger.error({ error: String(error) }, "the server's certificate could not be renewed; tries again");
     }
   }
 }
 
 /** IPv4 only, as the servers listen; and IPv6 addresses that change for privacy would make a new certificate each time. */
 function certificateOf({ layout, hostId }: Home, clock: Clock): Promise<ServerCertificate> {
-  const addresses = Object.values(networkInterfaces()).flatMap((all = []) =>
+  return ensureServerCertificate(layout, { names: [hostname(), `${hostId}.local`], addresses: addresses() }, clock);
+}
+
+function addresses(): readonly string[] {
+  return Object.values(networkInterfaces()).flatMap((all = []) =>
     all.filter(({ internal, family }) => !internal && family === "IPv4").map(({ address }) => address),
   );
-  return ensureServerCertificate(layout, { names: [hostname(), `${hostId}.local`], addresses }, clock);
 }

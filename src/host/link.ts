@@ -5,6 +5,7 @@ import type { ResolvedConnection } from "../bus/credentials/connection-file.ts";
 import { readSeed } from "../bus/credentials/user-records.ts";
 import { diskError } from "../bus/home/files.ts";
 import type { Home } from "../bus/home/home.ts";
+import { readMembership } from "../bus/home/membership.ts";
 import { type NatsServer, startNatsServer } from "../bus/nats-server/server.ts";
 import type { Config } from "../config.ts";
 import { VgasError } from "../protocols/errors.ts";
@@ -30,6 +31,8 @@ export interface Link {
 
 export interface LinkOptions {
   readonly config: Config;
+  /** The swarm is there: the node makes no streams. */
+  readonly joins: boolean;
   /** What the swarm gave the node. */
   readonly connection: ResolvedConnection | undefined;
   readonly home: Home;
@@ -61,14 +64,14 @@ function given({ roles }: Config, connection: ResolvedConnection): Link {
   };
 }
 
-async function external(url: string, { config, home }: LinkOptions): Promise<Link> {
+async function external(url: string, { config, home, joins }: LinkOptions): Promise<Link> {
   const { hostId } = home;
   // The external system knows no users of ours; the node's own credential signs what it asks of the vault.
   await home.credentials.prepare();
   const { user, seed } = await home.credentials.read("system");
   const { natsSeedFile, natsCaFile } = config;
   return {
-    ...{ hostId, user, seed, ownsTopology: true, server: undefined },
+    ...{ hostId, user, seed, ownsTopology: !joins, server: undefined },
     role: config.roles.includes("dispatcher") ? "dispatcher" : "worker",
     connection: {
       url,
@@ -81,6 +84,7 @@ async function external(url: string, { config, home }: LinkOptions): Promise<Lin
 }
 
 async function own({ config, home, lan, logger, fail }: LinkOptions, stops: Stop[]): Promise<Link> {
+  await refuseMember(home);
   const server = await startNatsServer({
     home,
     port: config.natsPort,
@@ -90,6 +94,7 @@ async function own({ config, home, lan, logger, fail }: LinkOptions, stops: Stop
     ...(lan && { host: "0.0.0.0", tls: { certificate: lan.certificate, authority: lan.authority } }),
   });
   stops.push(() => server.stop());
+  await tellOddities(home, config, logger);
   const { user, seed, inboxPrefix } = await home.credentials.read("system");
   const { hostId } = home;
   return {
@@ -103,6 +108,27 @@ async function own({ config, home, lan, logger, fail }: LinkOptions, stops: Stop
       name: hostId,
     },
   };
+}
+
+/** What is allowed, and hardly meant. */
+async function tellOddities(home: Home, config: Config, logger: Logger): Promise<void> {
+  const members = config.lan
+    ? 0
+    : (await home.credentials.list()).filter(({ registered }) => registered === true).length;
+  if (members > 0) logger.warn({ members }, "machines have joined this swarm, and without --lan they cannot reach it");
+  if (config.lan && !config.roles.includes("http"))
+    logger.warn({}, "without role http there is no door: nobody can join");
+}
+
+/** Two swarms on one home: commands would speak to the one or the other. @throws VgasError CONFIG */
+async function refuseMember({ dir, layout }: Home): Promise<void> {
+  const membership = await readMembership(layout);
+  if (membership === undefined) return;
+  const message = `the home ${dir} is a member of the swarm ${membership.swarmId}, which another machine leads`;
+  throw new VgasError(
+    "CONFIG",
+    `${message}: \`vgas join\` starts its node; to lead a swarm of its own give another --home`,
+  );
 }
 
 async function readPem(path: string): Promise<string> {

@@ -109,7 +109,8 @@ async function join(
 async function unauthorized({ door }: RequestsOptions, request: IncomingMessage): Promise<Answer | undefined> {
   const token = BEARER.exec(request.headers.authorization ?? "")?.[1];
   if (token === undefined) {
-    const message = "from another machine this asks for `Authorization: Bearer <token line>`, a token of role observer";
+    const message =
+      "from another machine this asks for `Authorization: Bearer <token>`, as `vgas token create --http` prints";
     return refusal(401, "PERMISSION_DENIED", message, { headers: { "www-authenticate": CHALLENGE }, last: true });
   }
   const open = door();

@@ -37,13 +37,17 @@ const bytes64 = z.string().regex(/^[A-Za-z0-9_-]{86}$/, "must be 64 bytes as bas
 const name = z.string().refine(isToken, "must be a token [A-Za-z0-9_-]{1,64}");
 const nkey = z.string().regex(/^U[A-Z2-7]{55}$/, "must be the public nkey of a user, U…");
 
+/** What a machine can want to be. */
+export const WANTED_ROLES = ["worker", "dispatcher", "client"] as const;
+export type WantedRole = (typeof WANTED_ROLES)[number];
+
 export const helloRequest = z.object({
   v: z.literal(1),
   /** Host id of a node; `c…` for a client. */
   user: name,
   nkey,
-  /** `worker` for any node, `client` for whoever runs no agents; which role it becomes the token says. */
-  role: z.enum(["worker", "client"]),
+  /** What it is to be able to do: `dispatcher` and `worker` for a node, `client` for whoever runs no agents. Its role the token says. */
+  role: z.enum(WANTED_ROLES),
   /** SHA-256 of the nonce. */
   commitment: bytes32,
   /** Name of the machine, for the operator. */

@@ -133,7 +133,7 @@ export const ERRORS = {
   ),
   NOT_ADMITTED: entry(
     "The swarm's operator did not let the node in.",
-    "Ask the operator, who sees it in `vgas nodes`: `vgas approve NODE`, or a token.",
+    "Ask the operator, who sees it in `vgas nodes`: `vgas approve NODE --fingerprint F`, or a token.",
     false,
     77,
   ),
@@ -151,7 +151,7 @@ export const ERRORS = {
   ),
   PERMISSION_DENIED: entry(
     "The credential does not open that subject, or its role may not do that.",
-    "Use a credential of a role that may do it: `vgas connection --role R`.",
+    "Use a credential of a role that may do it: `vgas connection --role R`; on a NATS system of your own `vgas permissions` prints what to allow.",
     false,
     77,
   ),

@@ -7,7 +7,7 @@
  * | system | the node that owns the broker | everything; its seed never leaves the home |
  * | admin | operators | everything of this swarm, and the JetStream API |
  * | client | submitters | tasks, cancel, actors; reads results and events, and the rotation to see who offers a kind |
- * | observer | dashboards | reads everything that is stored or broadcast, asks the vault and discovery what it may, changes nothing |
+ * | observer | dashboards | reads everything that is stored or broadcast, asks the vault and discovery what it may; writes nothing by itself |
  * | worker | one node with agents | takes what is addressed to its host id, writes results, acknowledges tasks |
  * | dispatcher | one node that also deals tasks | a worker that pulls tasks and writes the rotation |
  * | guest | who is not trusted with the queue | submits and reads its own results, from an account of its own (guest-account.ts) |
@@ -15,13 +15,15 @@
  * Every role may ask the server what it may do: a node checks itself against this table when it starts.
  *
  * What these lists cannot do: NATS does not check the reply subject that a client names, nor the deliver subject of a
- * consumer it makes, and an acknowledgement names any task. So all these roles are trusted with the queue and the results,
- * except a guest: in its account there is nothing that such a subject could reach.
+ * consumer it makes, and an acknowledgement names any task. Whoever JetStream answers can have the broker store that answer in
+ * any stream or bucket: its own JSON, or a stored message as it is. So client, worker, dispatcher and observer are trusted not
+ * to do that, with the queue, the results, the rotation and the owners of names. A guest is not: in its account there is nothing
+ * that such a subject could reach.
  *
  * The work queue has one more rule: a consumer on it can remove tasks, so only dispatchers and admins may make one.
  *
- * And the vault has one: nobody but the node that owns the broker hears what is said to it, or can take its name. Only that node
- * and admins write its witness and its checkpoints.
+ * And the vault has one: nobody but the node that owns the broker hears what is said to it. No list of another role opens its
+ * name, nor, but an admin's, its witness and its checkpoints; what a reply subject can put there all the same is in docs/vault.md.
  */
 import { covers } from "./subject-sets.ts";
 import { ACK_PREFIX, inboxPrefix, jsApi, kvStream, kvSubject, type Names } from "./subjects.ts";
@@ -229,7 +231,14 @@ function worker(names: Names, hostId: string): Permissions {
       ...readStored(owners),
       ...follow(owners),
     ],
-    subscribe: [names.host(hostId, ANY), names.actor(ANY), names.actor(ANY, hostId), ...SERVICES],
+    subscribe: [
+      // Of its own id: so it notices a copied home.
+      names.heartbeat(hostId),
+      names.host(hostId, ANY),
+      names.actor(ANY),
+      names.actor(ANY, hostId),
+      ...SERVICES,
+    ],
     deny: asTheVault(names),
   };
 }

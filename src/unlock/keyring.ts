@@ -1,5 +1,7 @@
 /** The keyring of the desktop: libsecret's `secret-tool` on Linux, the login keychain on macOS. */
+
 import { spawn } from "node:child_process";
+import { Deadline } from "../bus/deadline.ts";
 import { errnoOf } from "../bus/home/files.ts";
 import type { Secret } from "../bus/sealed/secret.ts";
 import { VgasError } from "../protocols/errors.ts";
@@ -56,10 +58,10 @@ export async function readKeyring(
 }
 
 async function lookUp(tool: Tool, account: string, signal: AbortSignal | undefined): Promise<Secret | undefined> {
-  const deadline = AbortSignal.timeout(TIMEOUT_MS);
+  const deadline = new Deadline(TIMEOUT_MS, signal);
   const child = spawn(tool.command, tool.lookup(account), {
     stdio: ["ignore", "pipe", "ignore"],
-    signal: signal === undefined ? deadline : AbortSignal.any([deadline, signal]),
+    signal: deadline.signal,
   });
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
@@ -77,7 +79,9 @@ async function lookUp(tool: Tool, account: string, signal: AbortSignal | undefin
   } catch (cause) {
     if (errnoOf(cause) === "ENOENT") throw new VgasError("CONFIG", `no keyring: ${tool.missing}`, { cause });
     if (signal?.aborted) throw new VgasError("ABORTED", "looking into the keyring was aborted", { cause });
-    if (deadline.aborted) throw new VgasError("TIMEOUT", `${tool.command} timed out after ${TIMEOUT_MS} ms`, { cause });
+    if (deadline.expired) throw new VgasError("TIMEOUT", `${tool.command} timed out after ${TIMEOUT_MS} ms`, { cause });
     throw cause;
+  } finally {
+    deadline.clear();
   }
 }

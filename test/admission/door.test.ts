@@ -1,60 +1,12 @@
 import fc from "fast-check";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+import { MAX_PER_ADDRESS } from "../../src/admission/challenges.ts";
 import { AdmissionDoor } from "../../src/admission/door.ts";
-import { commitmentTo, fingerprintOf, newNonce } from "../../src/admission/fingerprint.ts";
-import { KEPT_MS, MAX_PENDING, MAX_PER_ADDRESS, PendingStore } from "../../src/admission/pending-store.ts";
-import { formatToken, newToken, parseToken, type Token } from "../../src/admission/token.ts";
-import { TokenStore } from "../../src/admission/token-store.ts";
-import { type Authority, ensureAuthority } from "../../src/bus/certificates/authority.ts";
+import { commitmentTo, newNonce } from "../../src/admission/fingerprint.ts";
+import { formatToken, newToken, type Token } from "../../src/admission/token.ts";
 import type { Home } from "../../src/bus/home/home.ts";
-import type { AdmissionRole } from "../../src/protocols/roles.ts";
-import { temporaryHome } from "../support/home.ts";
+import { makeRig, refused } from "../support/door-rig.ts";
 import { Joiner } from "../support/joiner.ts";
-import { ManualClock } from "../support/manual-clock.ts";
-import { RecordingLogger } from "../support/recording-logger.ts";
-
-interface Rig {
-  readonly home: Home;
-  readonly authority: Authority;
-  readonly clock: ManualClock;
-  readonly logger: RecordingLogger;
-  readonly tokens: TokenStore;
-  readonly pending: PendingStore;
-  door: AdmissionDoor;
-  restart(): void;
-  joiner(user: string, options?: ConstructorParameters<typeof Joiner>[2]): Joiner;
-  token(options?: Partial<{ role: AdmissionRole; uses: number; ttlMs: number }>): Promise<Token>;
-}
-
-async function makeRig(): Promise<Rig> {
-  const home = await temporaryHome();
-  await home.credentials.prepare();
-  const authority = await ensureAuthority(home.layout);
-  const [clock, logger] = [new ManualClock(), new RecordingLogger()];
-  const tokens = new TokenStore(home.layout, clock);
-  const makeDoor = (): AdmissionDoor => new AdmissionDoor({ home, authority, clock, logger, natsPort: () => 4222 });
-  const rig: Rig = {
-    ...{ home, authority, clock, logger, tokens, pending: new PendingStore(home.layout, clock) },
-    door: makeDoor(),
-    restart: () => {
-      rig.door.stop();
-      rig.door = makeDoor();
-    },
-    joiner: (user, options) => new Joiner(() => rig.door, user, options),
-    token: async (options = {}) => {
-      const request = { role: "worker", ttlMs: 60_000, uses: 1, ...options } as const;
-      return parseToken((await tokens.create(authority, request)).line);
-    },
-  };
-  onTestFinished(() => rig.door.stop());
-  return rig;
-}
-
-/** The last refusal in the master's log. */
-function refused({ logger }: Rig): object | undefined {
-  const line = logger.lines.findLast(({ level }) => level === "warn");
-  return line && { ...line.fields, message: line.message };
-}
 
 describe("with a token", () => {
   test("lets a node in once the token is proved, and says so in the log, without a secret", async () => {
@@ -93,16 +45,20 @@ describe("with a token", () => {
     ["unknown", "TOKEN_UNKNOWN", 401],
     ["of another key", "PROOF_REFUSED", 401],
     ["for a client", "PERMISSION_DENIED", 403],
+    ["for HTTP alone", "PERMISSION_DENIED", 403],
   ])("refuses one that is %s with %s, and logs it", async (how, code, status) => {
     const rig = await makeRig();
-    let token = await rig.token(how === "for a client" ? { role: "client" } : {});
+    let token = await rig.token({
+      ...(how === "for a client" && { role: "client" }),
+      ...(how === "for HTTP alone" && { role: "observer", uses: 0, http: true }),
+    });
     if (how === "expired") await rig.clock.advance(60_000);
     if (how === "revoked") await rig.tokens.revoke(token.id);
     if (how === "used up") expect((await rig.joiner("n0").join(token)).status).toBe(200);
     if (how === "unknown") token = newToken(rig.authority);
     if (how === "of another key") token = { ...newToken(rig.authority), id: token.id };
-    const said = await rig.joiner("n1").join(token);
-    expect(said).toMatchObject({ status, code });
+    const node = rig.joiner("n1", how === "for HTTP alone" ? { role: "client" } : {});
+    expect(await node.join(token)).toMatchObject({ status, code });
     expect(refused(rig)).toMatchObject({ code, token: token.id, node: "n1", machine: "m1", address: "10.0.0.7" });
     expect(await rig.home.credentials.find("n1")).toBeUndefined();
   });
@@ -165,6 +121,37 @@ describe("with a token", () => {
     expect((await guest.join(token)).body["user"]).toBe(first.body["user"]);
     expect((await rig.tokens.read(token.id))?.usedBy).toHaveLength(1);
   });
+
+  test("a guest that was revoked gets its use back by nothing, so its token lets nobody else in", async () => {
+    const rig = await makeRig();
+    const token = await rig.token({ role: "guest" });
+    const guest = rig.joiner("c1", { role: "client" });
+    const { body } = await guest.join(token);
+    await rig.home.credentials.revoke(String(body["user"]));
+    for (let i = 0; i < 2; i++) expect(await guest.join(token)).toMatchObject({ code: "NODE_REVOKED" });
+    expect(await rig.joiner("c2", { role: "client" }).join(token)).toMatchObject({ code: "TOKEN_USED_UP" });
+    // Nor does it take one of another.
+    const other = await rig.token({ role: "guest" });
+    expect(await guest.join(other)).toMatchObject({ code: "NODE_REVOKED" });
+    expect((await rig.tokens.read(other.id))?.usedBy).toEqual([]);
+  });
+
+  test("one that is revoked while it lets a node in leaves that node outside; who was in before stays", async () => {
+    const rig = await makeRig();
+    const token = await rig.token({ uses: 0 });
+    const before = rig.joiner("n1");
+    expect((await before.join(token)).status).toBe(200);
+    const { credentials } = rig.home;
+    const register = credentials.register.bind(credentials);
+    vi.spyOn(credentials, "register").mockImplementation(async (who) => {
+      await register(who);
+      await rig.tokens.revoke(token.id);
+    });
+    expect(await rig.joiner("n2").join(token)).toMatchObject({ code: "TOKEN_REVOKED", status: 403 });
+    expect(await credentials.find("n2")).toBeUndefined();
+    expect(await before.join(token)).toMatchObject({ code: "TOKEN_REVOKED" });
+    expect(await credentials.find("n1")).toBeDefined();
+  });
 });
 
 describe("a proof", () => {
@@ -209,104 +196,6 @@ describe("a proof", () => {
     const facts = { ...(await node.hello(token.pin)), nonce: newNonce() };
     expect(await node.prove(token, facts)).toMatchObject({ code: "PROOF_REFUSED" });
     expect(refused(rig)).toMatchObject({ message: expect.stringContaining("committed") });
-  });
-});
-
-describe("without a token", () => {
-  test("shows the fingerprint that the joiner computes, and lets it in when it is approved", async () => {
-    const rig = await makeRig();
-    const node = rig.joiner("n1");
-    const facts = await node.hello(rig.authority.pin);
-    expect((await node.ask(facts)).body).toEqual({ v: 1, state: "pending", fingerprint: fingerprintOf(facts) });
-    expect(refused(rig)).toMatchObject({ node: "n1", fingerprint: fingerprintOf(facts) });
-    expect(await rig.pending.list()).toMatchObject([
-      { user: "n1", machine: "m1", address: "10.0.0.7", state: "pending" },
-    ]);
-    await expect(rig.pending.decide("n1", "approved", "aaaa-aaaa")).rejects.toMatchObject({ code: "CONFLICT" });
-    expect((await node.ask(facts)).body).toMatchObject({ state: "pending" });
-    await rig.pending.decide("n1", "approved", fingerprintOf(facts).toUpperCase().replace("-", ""));
-    expect((await node.ask(facts)).body).toMatchObject({ state: "admitted", user: "n1", role: "worker" });
-    expect(await rig.pending.list()).toEqual([]);
-    expect(await rig.home.credentials.find("n1")).toMatchObject({ publicKey: node.nkey });
-    // The answer may have been lost.
-    expect((await node.ask(await node.hello(rig.authority.pin))).body).toMatchObject({ state: "admitted" });
-  });
-
-  test("what somebody in between shows is another fingerprint", async () => {
-    const rig = await makeRig();
-    const node = rig.joiner("n1");
-    const facts = await node.hello("m".repeat(43));
-    expect((await node.ask(facts)).body["fingerprint"]).not.toBe(fingerprintOf(facts));
-  });
-
-  test("goes on where it was after a restart of the master, with the same fingerprint", async () => {
-    const rig = await makeRig();
-    const node = rig.joiner("n1");
-    const facts = await node.hello(rig.authority.pin);
-    const before = await node.ask(facts);
-    rig.restart();
-    expect(await node.ask(facts)).toEqual(before);
-    await rig.pending.decide("n1", "approved");
-    rig.restart();
-    expect((await node.ask(facts)).body).toMatchObject({ state: "admitted" });
-  });
-
-  test("a refusal is told, with its reason, on both sides", async () => {
-    const rig = await makeRig();
-    const node = rig.joiner("n1");
-    const facts = await node.hello(rig.authority.pin);
-    await node.ask(facts);
-    await rig.pending.decide("n1", "refused");
-    expect(await node.ask(facts)).toMatchObject({ code: "NOT_ADMITTED", status: 403 });
-    expect(refused(rig)).toMatchObject({ code: "NOT_ADMITTED", node: "n1" });
-    expect(await node.ask(await node.hello(rig.authority.pin))).toMatchObject({ code: "NOT_ADMITTED" });
-  });
-
-  test("an id belongs to who asked first, until it stops asking", async () => {
-    const rig = await makeRig();
-    const [first, other] = [rig.joiner("n1"), rig.joiner("n1")];
-    await first.ask(await first.hello(rig.authority.pin));
-    expect(await other.ask(await other.hello(rig.authority.pin))).toMatchObject({ code: "NODE_EXISTS" });
-    await rig.clock.advance(KEPT_MS);
-    expect((await other.ask(await other.hello(rig.authority.pin))).body).toMatchObject({ state: "pending" });
-    await expect(rig.pending.decide("n2", "approved")).rejects.toMatchObject({ code: "NOT_FOUND" });
-  });
-
-  test("asking keeps it alive; what stopped asking is unknown", async () => {
-    const rig = await makeRig();
-    const node = rig.joiner("n1");
-    const facts = await node.hello(rig.authority.pin);
-    await node.ask(facts);
-    for (let i = 0; i < 4; i++) {
-      await rig.clock.advance(KEPT_MS / 2);
-      expect((await node.ask(facts)).body).toMatchObject({ state: "pending" });
-    }
-    await rig.clock.advance(KEPT_MS);
-    expect(await node.ask(facts)).toMatchObject({ code: "PROOF_REFUSED" });
-  });
-
-  test("only nodes may ask, and nobody who is in or was revoked", async () => {
-    const rig = await makeRig();
-    const client = rig.joiner("c1", { role: "client" });
-    expect(await client.ask(await client.hello(rig.authority.pin))).toMatchObject({ code: "NOT_ADMITTED" });
-    expect((await rig.joiner("n1").join(await rig.token())).status).toBe(200);
-    const other = rig.joiner("n1");
-    expect(await other.ask(await other.hello(rig.authority.pin))).toMatchObject({ code: "NODE_EXISTS" });
-    await rig.home.credentials.revoke("n1");
-    expect(await other.ask(await other.hello(rig.authority.pin))).toMatchObject({ code: "NODE_REVOKED" });
-  });
-
-  test("at most a few of one address, and not too many in all, wait", async () => {
-    const rig = await makeRig();
-    const ask = async (i: number, address: string): Promise<string | undefined> => {
-      const node = rig.joiner(`n${i}`, { address });
-      return (await node.ask(await node.hello(rig.authority.pin))).code;
-    };
-    for (let i = 0; i < MAX_PER_ADDRESS; i++) expect(await ask(i, "10.0.0.1")).toBeUndefined();
-    expect(await ask(MAX_PER_ADDRESS, "10.0.0.1")).toBe("RESOURCE_LIMIT");
-    for (let i = MAX_PER_ADDRESS; i < MAX_PENDING; i++) expect(await ask(i, `10.0.1.${i}`)).toBeUndefined();
-    expect(await ask(MAX_PENDING, "10.0.2.1")).toBe("RESOURCE_LIMIT");
-    expect(await rig.pending.list()).toHaveLength(MAX_PENDING);
   });
 });
 
@@ -369,7 +258,7 @@ describe("hostile requests", () => {
       const { user, nkey, role } = node;
       said.push(await node.post("hello", { v: 1, user, nkey, role, commitment: "c".repeat(43), machine: "m" }));
     }
-    expect(said.filter(({ status }) => status === 200)).toHaveLength(16);
+    expect(said.filter(({ status }) => status === 200)).toHaveLength(MAX_PER_ADDRESS);
     expect(said.at(-1)).toMatchObject({ status: 429, code: "RESOURCE_LIMIT", body: { error: { retryable: true } } });
     expect(rig.logger.lines.length).toBeLessThan(200);
     await rig.clock.advance(60_000);
@@ -416,7 +305,10 @@ describe("bearer", () => {
     expect(await check(line({ ...newToken(rig.authority), id: token.id }))).toBe("TOKEN_UNKNOWN");
     expect(await check(line({ ...token, swarmId: "aaaaaaaaaa" }))).toBe("TOKEN_UNKNOWN");
     expect(await check(line(await rig.token({ role: "client" })))).toBe("PERMISSION_DENIED");
+    const http = line(await rig.token({ role: "observer", uses: 0, http: true }));
+    for (let i = 0; i < 3; i++) expect(await check(http)).toBeUndefined();
     await rig.clock.advance(60_000);
     expect(await check(line(token))).toBe("TOKEN_EXPIRED");
+    expect(await check(http)).toBe("TOKEN_EXPIRED");
   });
 });

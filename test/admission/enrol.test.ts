@@ -1,113 +1,11 @@
-import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
 import { createUser } from "@nats-io/nkeys";
-import { describe, expect, onTestFinished, test } from "vitest";
-import {
-  type Candidate,
-  type CandidateSource,
-  type EnrolEvent,
-  type EnrolOptions,
-  enrol,
-  findAgain,
-  peerSource,
-} from "../../src/admission/enrol.ts";
+import { describe, expect, test } from "vitest";
+import { findAgain, peerSource } from "../../src/admission/enrol.ts";
 import { PendingStore } from "../../src/admission/pending-store.ts";
-import { type Membership, readMembership } from "../../src/bus/home/membership.ts";
-import { type Clock, systemClock } from "../../src/protocols/clock.ts";
-import { silentLogger } from "../../src/protocols/logger.ts";
+import { askedPath, askedSwarm, readMembership } from "../../src/bus/home/membership.ts";
+import { Announced, answer, deadEnd, FAST, pick, start } from "../support/enrolling.ts";
 import { temporaryHome } from "../support/home.ts";
 import { NATS_PORT, startSwarmDoor } from "../support/swarm-door.ts";
-
-/** Pauses are a fiftieth of what they are meant to be, and as long by this clock. */
-const FAST: Clock = {
-  ...systemClock,
-  monotonic: () => systemClock.monotonic() * 50,
-  setTimeout: (callback, delayMs) => systemClock.setTimeout(callback, delayMs / 50),
-};
-
-/** Candidates that a test announces when it likes. */
-class Announced implements CandidateSource {
-  readonly #watchers = new Set<(candidate: Candidate) => void>();
-  readonly #known: Candidate[] = [];
-
-  constructor(...known: readonly Candidate[]) {
-    this.#known.push(...known);
-  }
-
-  watch(onCandidate: (candidate: Candidate) => void): () => void {
-    this.#watchers.add(onCandidate);
-    for (const each of this.#known) onCandidate(each);
-    return () => this.#watchers.delete(onCandidate);
-  }
-
-  get watchers(): number {
-    return this.#watchers.size;
-  }
-
-  announce(candidate: Candidate): void {
-    this.#known.push(candidate);
-    for (const watcher of this.#watchers) watcher(candidate);
-  }
-}
-
-interface Tried {
-  readonly events: EnrolEvent[];
-  /** Resolves with the first event of that type. */
-  seen(type: EnrolEvent["type"]): Promise<EnrolEvent>;
-  readonly end: Promise<Membership>;
-  /** What it ends with, if not as a member. */
-  readonly code: Promise<string | undefined>;
-  readonly options: EnrolOptions;
-}
-
-async function start(options: Partial<EnrolOptions>): Promise<Tried> {
-  const home = options.home ?? (await temporaryHome());
-  const events: EnrolEvent[] = [];
-  const waiting = new Map<string, ((event: EnrolEvent) => void)[]>();
-  const whole: EnrolOptions = {
-    ...{ home, role: "worker", sources: [], clock: FAST, logger: silentLogger, random: () => 0 },
-    signal: new AbortController().signal,
-    onProgress: (event) => {
-      events.push(event);
-      for (const tell of waiting.get(event.type) ?? []) tell(event);
-    },
-    ...options,
-  };
-  const end = enrol(whole);
-  const code = end.then(
-    () => undefined,
-    (error: { code?: string }) => error.code,
-  );
-  return {
-    events,
-    options: whole,
-    end,
-    code,
-    seen: (type) =>
-      new Promise((resolve) => {
-        const before = events.find((event) => event.type === type);
-        if (before) resolve(before);
-        else waiting.set(type, [...(waiting.get(type) ?? []), resolve]);
-      }),
-  };
-}
-
-/** Port of a server that speaks no TLS. */
-async function deadEnd(): Promise<number> {
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("error", () => undefined);
-    socket.end("HTTP/1.1 400 Bad Request\r\n\r\n");
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  onTestFinished(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return (server.address() as AddressInfo).port;
-}
 
 describe("with a token", () => {
   test("finds the swarm, and stores what it needs from then on", async () => {
@@ -205,6 +103,28 @@ describe("with a token", () => {
   });
 });
 
+describe("what the swarm answers", () => {
+  test.each([
+    [{ user: "somebody" }, "PERMISSION_DENIED"],
+    [{ user: "gabcdefgh2" }, "PERMISSION_DENIED"],
+    [{ role: "client" }, "PERMISSION_DENIED"],
+    [{ role: "admin" }, "NO_SWARM"],
+    [{ prefix: "a.b" }, "NO_SWARM"],
+    [{ natsPort: 65_536 }, "NO_SWARM"],
+    [{ serverName: "localhost" }, "CERTIFICATE_MISMATCH"],
+  ])("is not believed where it is not what was asked: %j", async (wrong, code) => {
+    const swarm = await startSwarmDoor();
+    answer(swarm, "/join/prove", wrong);
+    const abort = new AbortController();
+    const sources = [new Announced(swarm.candidate())];
+    const tried = await start({ token: await swarm.token(), sources, signal: abort.signal });
+    expect(await tried.seen("rejected")).toMatchObject({ code });
+    abort.abort();
+    expect(await tried.code).toBeDefined();
+    expect(await readMembership(tried.options.home.layout)).toBeUndefined();
+  });
+});
+
 describe("whoever is not the swarm", () => {
   test("is told nothing: a wrong pin ends it once nobody else is there", async () => {
     const [swarm, other] = [await startSwarmDoor(), await startSwarmDoor()];
@@ -277,6 +197,63 @@ describe("without a token", () => {
     expect(swarm.refusals().at(-1)).toBe("NOT_ADMITTED");
   });
 
+  test("a lost answer is given again to the same question, without another look at it", async () => {
+    const swarm = await startSwarmDoor();
+    const { seen, end, events, options } = await start({ sources: [new Announced(swarm.candidate())] });
+    await seen("pending");
+    const store = new PendingStore(swarm.home.layout);
+    let lost = 0;
+    swarm.intercept = () => {
+      if (lost > 0 || swarm.logger.lines.at(-1)?.level !== "info") return undefined;
+      lost++;
+      return "hang up";
+    };
+    await store.decide(options.home.hostId, "approved");
+    expect(await end).toMatchObject({ role: "worker" });
+    expect(lost).toBe(1);
+    expect(events.filter(({ type }) => type === "pending")).toHaveLength(1);
+  });
+
+  test("believes nobody who lets it in before it has shown a fingerprint of that question", async () => {
+    const swarm = await startSwarmDoor();
+    answer(swarm, "/join/ask", { state: "admitted" });
+    const { code, events, options } = await start({ sources: [new Announced(swarm.candidate())] });
+    expect(await code).toBe("CERTIFICATE_MISMATCH");
+    expect(events.map(({ type }) => type)).not.toContain("pending");
+    expect(await readMembership(options.home.layout)).toBeUndefined();
+  });
+
+  test("after a restart it asks the swarm whose fingerprint it has shown, and no other", async () => {
+    const [swarm, other] = [await startSwarmDoor(), await startSwarmDoor()];
+    const home = await temporaryHome();
+    const abort = new AbortController();
+    const first = await start({ home, sources: [new Announced(swarm.candidate())], signal: abort.signal });
+    const shown = await first.seen("pending");
+    abort.abort();
+    await first.code;
+    const store = new PendingStore(swarm.home.layout);
+    await store.decide(home.hostId, "approved", "fingerprint" in shown ? shown.fingerprint : "");
+    // Somebody in between announces itself as the swarm, or was named.
+    const forged = new Announced({ ...other.candidate(), ...pick(swarm.candidate()) });
+    const named = peerSource([`127.0.0.1:${other.port}`]);
+    for (const source of [forged, named]) {
+      await expect((await start({ home, sources: [source] })).end).rejects.toMatchObject({
+        code: "CERTIFICATE_MISMATCH",
+        message: expect.stringContaining(`delete ${askedPath(home.layout)}`),
+      });
+    }
+    const honest = await start({ home, sources: [new Announced(other.candidate())], timeoutMs: 3_000 });
+    expect(await honest.seen("rejected")).toMatchObject({ why: expect.stringContaining(swarm.authority.swarmId) });
+    await expect(honest.end).rejects.toMatchObject({ message: expect.stringContaining(askedPath(home.layout)) });
+    expect(other.asked).toEqual([]);
+    // What was approved was another question.
+    const again = await start({ home, sources: [new Announced(other.candidate(), swarm.candidate())] });
+    expect(await again.seen("pending")).not.toEqual(shown);
+    await store.decide(home.hostId, "approved");
+    expect(await again.end).toMatchObject({ swarmId: swarm.authority.swarmId });
+    expect(await askedSwarm(home.layout)).toBeUndefined();
+  });
+
   test("asks none of two swarms, unless one is named", async () => {
     const [a, b] = [await startSwarmDoor(), await startSwarmDoor()];
     const both = new Announced(a.candidate(), b.candidate());
@@ -313,10 +290,11 @@ describe("finding a master again", () => {
     const source = new Announced(forged, { ...forged, id: "dead", port: await deadEnd() });
     expect(await findAgain(member, [source], { signal, timeoutMs: 10_000, clock: FAST })).toBeUndefined();
     const searching = findAgain(member, [source], { signal, timeoutMs: 60_000 });
-    source.announce(swarm.candidate());
+    // Its door stands for its NATS here: both show the swarm's certificate.
+    source.announce({ ...swarm.candidate(), natsPort: swarm.port });
     expect(await searching).toEqual({
-      urls: [`tls://127.0.0.1:${NATS_PORT}`],
-      doors: [`127.0.0.1:${swarm.port}`],
+      urls: [`tls://127.0.0.1:${swarm.port}`, ...member.urls],
+      doors: [`127.0.0.1:${swarm.port}`, ...member.doors],
     });
     expect(source.watchers).toBe(0);
     expect(other.asked).toEqual([]);
@@ -331,8 +309,3 @@ describe("finding a master again", () => {
     expect(await searching).toBeUndefined();
   });
 });
-
-/** What a machine can say of itself that is not so. */
-function pick({ swarmId, pinPrefix }: Candidate): Pick<Candidate, "swarmId" | "pinPrefix"> {
-  return { ...(swarmId !== undefined && { swarmId }), ...(pinPrefix !== undefined && { pinPrefix }) };
-}

@@ -20,7 +20,7 @@ function user(name: string): { asked: string; publicKey: string } {
 }
 
 async function use(store: TokenStore, id: string, name: string): Promise<string> {
-  return (await store.use(id, user(name), () => name)).user;
+  return (await store.use(id, user(name), () => name)).use.user;
 }
 
 describe("token store", () => {

@@ -4,12 +4,15 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { createUser } from "@nats-io/nkeys";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { makeAuthority, makeServerCertificate } from "../../src/bus/certificates/make.ts";
 import { connectBus } from "../../src/bus/connection.ts";
 import type { BusStatus } from "../../src/bus/status.ts";
 import { makeCertificates } from "../support/certificates.ts";
 import { temporaryDirectory } from "../support/home.ts";
 import { freePort, TestNats, useNats } from "../support/nats.ts";
 import { rejection } from "../support/wait.ts";
+
+const DAY_MS = 24 * 3_600_000;
 
 const known = createUser();
 const revoked = createUser();
@@ -114,15 +117,27 @@ describe("connectBus with a certificate authority", () => {
     return { url: `nats://127.0.0.1:${address.port}`, heard: () => Buffer.concat(heard).toString("latin1") };
   }
 
+  /** A real one, that shows this certificate. */
+  async function natsWith(pair: { readonly cert: string; readonly key: string }): Promise<TestNats> {
+    const dir = await temporaryDirectory();
+    for (const name of ["cert", "key"] as const) writeFileSync(join(dir, name), pair[name]);
+    const tls = `tls { cert_file: "${join(dir, "cert")}", key_file: "${join(dir, "key")}", handshake_first: "1s" }`;
+    const server = new TestNats({ config: `${users(known)}\n${tls}` });
+    onTestFinished(() => server.close());
+    await server.start();
+    return server;
+  }
+
   test.each([
     ["a nonce", { nonce: "aaaaaaaa", auth_required: true }],
     ["tls_available: false", { nonce: "aaaaaaaa", tls_available: false, tls_required: false }],
   ])("says nothing to a server that offers no TLS but %s", async (_, info) => {
     const { ca } = await makeCertificates(["DNS:a.test"]);
     const server = await fakeServer(info);
-    for (const identity of [{ ca }, { serverName: "a.test" }, { url: server.url.replace("nats:", "tls:") }]) {
+    for (const identity of [{ ca }, { url: server.url.replace("nats:", "tls:") }]) {
       const error = await rejection(connectBus({ ...options, url: server.url, ...identity, seed: known.getSeed() }));
       expect(error).toMatchObject({ code: "CERTIFICATE_MISMATCH", message: expect.stringContaining("127.0.0.1") });
+      expect(String(error)).toMatch(/speaks no TLS: .* runs without --lan .* another program/);
     }
     expect(server.heard()).toBe("");
     // Without any of these plain text is what is wanted, and this server is told who we are.
@@ -131,25 +146,50 @@ describe("connectBus with a certificate authority", () => {
     expect(server.heard()).toMatch(/^CONNECT /);
   });
 
-  test("says nothing but a handshake to a server that asks for TLS and then speaks none", async () => {
+  test.each([
+    ["asks for TLS and then speaks none", {}],
+    ["should take the handshake first", { serverName: "a.test" }],
+  ])("says nothing but a handshake to a server that %s", async (_, identity) => {
     const { ca } = await makeCertificates(["DNS:a.test"]);
     const server = await fakeServer({ tls_required: true, nonce: "aaaaaaaa" });
-    const error = await rejection(connectBus({ ...options, url: server.url, ca, seed: known.getSeed() }));
-    expect(error).toMatchObject({ code: "CERTIFICATE_MISMATCH" });
+    const error = await rejection(connectBus({ ...options, url: server.url, ca, ...identity, seed: known.getSeed() }));
+    expect(error).toMatchObject({
+      code: "CERTIFICATE_MISMATCH",
+      message: expect.stringMatching(/speaks no TLS: .* runs without --lan/),
+    });
     expect(server.heard().charCodeAt(0)).toBe(0x16);
     expect(server.heard()).not.toMatch(/CONNECT|nkey/);
+  });
+
+  test.each([
+    ["ended", -2 * DAY_MS, -DAY_MS],
+    ["not begun", DAY_MS, 2 * DAY_MS],
+  ])("says what this machine's clock says of a certificate that has %s", async (_, fromMs, untilMs) => {
+    const now = Date.now();
+    const authority = await makeAuthority("test", { fromMs: now - 3 * DAY_MS, untilMs: now + 3 * DAY_MS });
+    const validity = { fromMs: now + fromMs, untilMs: now + untilMs };
+    const made = await makeServerCertificate(authority, "x", validity, ["a.test"], ["127.0.0.1"]);
+    const { certificatePem: ca } = authority;
+    const { url } = await natsWith({ cert: made.certificatePem + ca, key: made.keyPem });
+    const seed = known.getSeed();
+    const error = await rejection(connectBus({ ...options, url, seed, ca, serverName: "a.test" }));
+    expect(error).toMatchObject({ code: "CERTIFICATE_MISMATCH", retryable: false });
+    expect(String(error)).toMatch(/this machine's clock says \d{4}-.*: set the clock/);
+    const [from, until] = [fromMs, untilMs].map((ms) => new Date(now + ms).toISOString().slice(0, 19));
+    expect(String(error)).toContain(`${url} is valid from ${from}.000Z until ${until}.000Z`);
+    expect(String(error)).not.toContain("between you");
+    // Of a server that is not ours nobody knows how it would show its certificate: it is not asked again.
+    const external = await rejection(connectBus({ ...options, url, seed, ca }));
+    expect(external).toMatchObject({
+      code: "CERTIFICATE_MISMATCH",
+      message: expect.stringMatching(/clock says .*: set/),
+    });
   });
 
   test("verifies whatever NODE_TLS_REJECT_UNAUTHORIZED says", async () => {
     const [own, foreign] = await Promise.all([1, 2].map(() => makeCertificates(["DNS:a.test", "IP:127.0.0.1"])));
     if (own === undefined || foreign === undefined) throw new Error("no certificates");
-    const dir = await temporaryDirectory();
-    for (const name of ["cert", "key"] as const) writeFileSync(join(dir, name), own[name]);
-    const tls = `tls { cert_file: "${join(dir, "cert")}", key_file: "${join(dir, "key")}" }`;
-    const server = new TestNats({ config: `${users(known)}\n${tls}` });
-    onTestFinished(() => server.close());
-    await server.start();
-    const { url } = server;
+    const { url } = await natsWith(own);
     process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0";
     onTestFinished(() => {
       delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"];

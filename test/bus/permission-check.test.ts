@@ -94,6 +94,11 @@ describe("a credential's permissions", () => {
     await server.reload(users(pair.getPublicKey(), mute));
     const silent = await server.bus({ seed, user: HOST });
     expect(await missingPermissions(silent, "worker", HOST, names)).toBe("unknown");
+    await server.reload(users(pair.getPublicKey(), { ...mute, subscribe: ["_INBOX.other.>"] }));
+    const deaf = await server.bus({ seed, user: HOST });
+    expect(await missingPermissions(deaf, "worker", HOST, names)).toEqual([
+      { operation: "subscribe", subject: `_INBOX.${HOST}.>` },
+    ]);
   });
 
   it("are complete on a server that asks for no credential", async () => {

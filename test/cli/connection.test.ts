@@ -7,7 +7,7 @@ import type { NatsServer } from "../../src/bus/nats-server/server.ts";
 import { connect } from "../../src/client.ts";
 import { brokerTls } from "../support/broker-tls.ts";
 import { startBroker, temporaryDirectory, temporaryHome } from "../support/home.ts";
-import { vgas } from "./support.ts";
+import { vgas } from "./in-process.ts";
 
 async function leading(): Promise<{ home: Home; server: NatsServer; ca: string; serverName: string }> {
   const home = await temporaryHome();

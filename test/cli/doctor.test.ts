@@ -1,13 +1,13 @@
 import { execFile } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { chmod, readFile, writeFile } from "node:fs/promises";
+import { chmod, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { promisify } from "node:util";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { createUser } from "@nats-io/nkeys";
+import { createUser, fromSeed } from "@nats-io/nkeys";
 import { Command } from "commander";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { ensureAuthority } from "../../src/bus/certificates/authority.ts";
@@ -15,6 +15,8 @@ import { ensureServerCertificate } from "../../src/bus/certificates/server-certi
 import { connectBus } from "../../src/bus/connection.ts";
 import { describeConnection } from "../../src/bus/credentials/connection-file.ts";
 import { renderPermissions } from "../../src/bus/credentials/permissions-text.ts";
+import { readSeed } from "../../src/bus/credentials/user-records.ts";
+import { openHome } from "../../src/bus/home/home.ts";
 import { writeMembership } from "../../src/bus/home/membership.ts";
 import { ensureTopology } from "../../src/bus/topology.ts";
 import type { Cli } from "../../src/cli/cli.ts";
@@ -23,6 +25,7 @@ import { addPermissions } from "../../src/cli/commands/permissions.ts";
 import type { Check } from "../../src/cli/doctor/check.ts";
 import { isAtLeast } from "../../src/cli/doctor/check.ts";
 import { checkCertificate, checkMdns, checkNode } from "../../src/cli/doctor/machine.ts";
+import { UsageError } from "../../src/cli/failure.ts";
 import { Interrupt } from "../../src/cli/interrupt.ts";
 import { Terminal } from "../../src/cli/terminal.ts";
 import { permissionsOf } from "../../src/protocols/roles.ts";
@@ -120,6 +123,9 @@ describe("vgas doctor", () => {
     expect(of("home")).toMatchObject({ verdict: "failed", remedy: `chmod 700 ${JSON.stringify(dir)}` });
     expect(of("nats port")).toMatchObject({ verdict: "failed", message: expect.stringContaining("in use") });
     expect(code).toBe(1);
+    const http = (await doctor(["--home", dir, "--http-port", String(port)])).of("http port");
+    expect(http).toMatchObject({ verdict: "failed", message: expect.stringContaining("--http-port N") });
+    expect(JSON.stringify(http)).not.toContain("--nats-port");
   });
 
   test("names on an external system the permission, the stream and the setting that are missing", async () => {
@@ -145,7 +151,7 @@ describe("vgas doctor", () => {
     await manager.streams.update(names.streams.results, { max_msgs_per_subject: 2 });
     await manager.streams.delete(names.streams.dead);
 
-    const worker = await doctor(["--home", dir, "--nats", server.url, "--role", "worker", "--host-id", HOST], {
+    const worker = await doctor(["--home", dir, "--nats", server.url, "--role", "worker", "--user", HOST], {
       VGAS_NATS_SEED_FILE: seed,
     });
     expect(worker.code).toBe(1);
@@ -156,7 +162,11 @@ describe("vgas doctor", () => {
     });
     expect(worker.of("max_payload")).toMatchObject({ verdict: "failed", remedy: expect.stringContaining("1048576") });
     expect(worker.of("stream VGAS_TASKS")?.verdict).not.toBe("failed");
-    expect(worker.of("streams")?.message).toContain(names.streams.dead);
+    expect(worker.of("streams")).toMatchObject({
+      verdict: "ok",
+      message: expect.stringMatching(/VGAS_DEAD.*; role worker may not$/),
+    });
+    expect(worker.of("permissions")?.message).toMatch(/^role worker lacks 1: /);
 
     const { code, of } = await doctor(["--home", dir, "--nats", server.url], { VGAS_NATS_SEED_FILE: all });
     expect(code).toBe(1);
@@ -185,7 +195,15 @@ describe("vgas doctor", () => {
     const foreign = { user: "client", seed: Uint8Array.from(createUser().getSeed()), seedFile: "" };
     const file = join(dir, "connection.json");
     await writeFile(file, JSON.stringify(await describeConnection({ url, credential: foreign, inline: true })));
-    const refused = await doctor(["--home", dir, "--connection", file]);
+    const foreignSeed = join(dir, "foreign.nk");
+    await writeFile(foreignSeed, foreign.seed, { mode: 0o600 });
+    const external = ["--home", dir, "--nats", url, "--role", "client"];
+    // Side by side: each tries for a while, for a server that reads its users again refuses everybody.
+    const [refused, given, none] = await Promise.all([
+      doctor(["--home", dir, "--connection", file]),
+      doctor([...external, "--nats-seed", foreignSeed]),
+      doctor(external),
+    ]);
     expect(refused.of("swarm")).toMatchObject({
       verdict: "failed",
       message: expect.stringContaining("refused the credential"),
@@ -193,6 +211,13 @@ describe("vgas doctor", () => {
 
     const guest = await home.credentials.issue("guest");
     await writeFile(file, JSON.stringify(await describeConnection({ url, credential: guest, inline: true })));
+    expect(given.of("swarm")).toMatchObject({
+      verdict: "failed",
+      remedy: expect.stringContaining("`vgas permissions --role client --prefix vgas --seed FILE`"),
+    });
+    expect(none.of("swarm")).toMatchObject({ verdict: "failed", remedy: expect.stringContaining("--nats-seed FILE") });
+    for (const { checks } of [given, none]) expect(JSON.stringify(checks)).not.toContain("vgas connection");
+
     const admitted = await doctor(["--home", dir, "--connection", file, "--role", "guest"]);
     expect(admitted.of("permissions")).toMatchObject({ verdict: "ok" });
     const asClient = await doctor(["--home", dir, "--connection", file, "--role", "client"]);
@@ -236,6 +261,25 @@ describe("vgas doctor over TLS", () => {
     const revoked = await doctor(["--home", member.dir]);
     expect(revoked.of("swarm")).toMatchObject({ verdict: "failed" });
     expect(revoked.code).toBe(1);
+  });
+});
+
+describe("what is missing on the command line", () => {
+  test.each([
+    { args: ["doctor", "--nats", "nats://127.0.0.1:1", "--role", "worker"] },
+    { args: ["doctor", "--nats", "nats://127.0.0.1:1", "--role", "guest"] },
+    { args: ["permissions", "--role", "guest"] },
+  ])("is a mistake of the user's: $args", async ({ args }) => {
+    await expect(run([...args, "--home", await temporaryDirectory()])).rejects.toBeInstanceOf(UsageError);
+  });
+
+  test("is a node's name only where no home says it", async () => {
+    const home = await temporaryHome();
+    const server = new TestNats();
+    onTestFinished(() => server.close());
+    await server.start();
+    const { of } = await doctor(["--home", home.dir, "--nats", server.url, "--role", "worker"]);
+    expect(of("swarm")?.message).toContain(`to ${home.hostId} (worker)`);
   });
 });
 
@@ -289,7 +333,7 @@ describe("vgas permissions", () => {
     for (const [role, user] of Object.entries(pairs)) {
       const { out } = await run(["permissions", "--role", role, "--user", user, "--prefix", "other"]);
       const server = new TestNats({
-        config: `authorization { users: [ { nkey: ${createUser().getPublicKey()}\n${out} } ] }`,
+        config: `authorization { users: [\n${out.replace("PUBLIC_NKEY\n", `${createUser().getPublicKey()}\n`)} ] }`,
       });
       onTestFinished(() => server.close());
       await server.start();
@@ -312,8 +356,37 @@ describe("vgas permissions", () => {
     expect(json.account).toBe("GUEST_gabcdefghi");
   });
 
+  test("binds a node's to the home that it is asked for, and makes it", async () => {
+    const home = join(await temporaryDirectory(), "home");
+    const { out } = await run(["permissions", "--role", "dispatcher", "--home", home]);
+    const { hostId } = await openHome(home);
+    expect(out).toMatch(new RegExp(`^# role dispatcher .* for node ${hostId}, `));
+    expect(out).toContain(`"_INBOX.${hostId}.>"`);
+    expect((await run(["permissions", "--role", "worker", "--home", home])).out).toContain(`"_INBOX.${hostId}.>"`);
+    const json = JSON.parse((await run(["permissions", "--role", "system", "--home", home, "--json"])).out);
+    expect(json).toEqual({ role: "system", user: hostId, prefix: "vgas", publish: [">"], subscribe: [">"] });
+  });
+
+  test("makes a seed that nobody else can read, once, and prints its public key", async () => {
+    const dir = await temporaryDirectory();
+    const seed = join(dir, "client.nk");
+    const first = await run(["permissions", "--role", "client", "--seed", seed]);
+    const made = await readFile(seed, "utf8");
+    expect((await stat(seed)).mode & 0o777).toBe(0o600);
+    expect(first.out).toContain(`nkey: ${fromSeed(await readSeed(seed)).getPublicKey()}\n`);
+    expect(first.out).not.toContain(made.trim());
+    expect(await run(["permissions", "--role", "client", "--seed", seed])).toEqual(first);
+    expect(await readFile(seed, "utf8")).toBe(made);
+    const guest = await run(["permissions", "--role", "guest", "--user", "gabcdefghi", "--seed", seed]);
+    expect(guest.out).toMatch(/users: \[\n +\{\n +nkey: U/);
+    await chmod(seed, 0o644);
+    await expect(run(["permissions", "--role", "client", "--seed", seed])).rejects.toThrow("chmod 600");
+    await writeFile(seed, "", { mode: 0o600 });
+    await chmod(seed, 0o600);
+    await expect(run(["permissions", "--role", "client", "--seed", seed])).rejects.toThrow("holds no seed");
+  });
+
   test.each([
-    { args: ["--role", "worker"], message: "give --user" },
     { args: ["--role", "worker", "--user", "a.b"], message: "must be a token" },
     { args: ["--role", "guest", "--user", "nabc"], message: "a guest's name" },
     { args: ["--role", "king"], message: "Allowed choices" },

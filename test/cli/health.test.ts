@@ -23,7 +23,7 @@ const quiet: Observations = {
   prefix: "vgas",
   names,
   nodes: [node],
-  rotations: [echo],
+  rotations: { lanes: [echo], warnings: [] },
   streams: [
     { ...stream, name: names.streams.results, messages: 7 },
     { ...stream, name: names.streams.dead, messages: 2 },

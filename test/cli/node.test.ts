@@ -5,7 +5,8 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { eventually, until } from "../support/wait.ts";
-import { FIXTURES, type Running, start, temporary, vgas } from "./support.ts";
+import { vgas } from "./in-process.ts";
+import { FIXTURES, type Running, start, temporary } from "./support.ts";
 
 interface Ready {
   readonly event: string;
@@ -155,10 +156,11 @@ test("join refuses a credential that is no node's, and text that is no connectio
   const home = temporary();
   await up(home).line(0);
   const described = await vgas(["connection", "--inline", "--home", home]);
-  const client = await vgas(["join", "--connection", "-", "--home", join(home, "joined")], { stdin: described.out });
+  const attach = ["join", "--connection", "-", "--home", join(home, "joined")];
+  const client = await start(attach, { stdin: described.out }).end;
   expect(client.err).toContain("a node needs one of its own: `vgas connection --role worker`");
   expect(client.code).toBe(78);
-  const nonsense = await vgas(["join", "--connection", "-", "--home", join(home, "joined")], { stdin: "{}" });
+  const nonsense = await start(attach, { stdin: "{}" }).end;
   expect(nonsense.err).toContain("nkeySeed");
   expect(nonsense.code).toBe(78);
 });

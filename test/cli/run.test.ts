@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { TestSwarm } from "../support/swarm.ts";
 import { until } from "../support/wait.ts";
+import { vgas as inProcess } from "./in-process.ts";
 import { FIXTURES, start, temporary, vgas } from "./support.ts";
 
 const swarm = new TestSwarm();
@@ -72,10 +73,10 @@ test("names the line of what is no task, runs the rest, and exits with 3", async
 
 test("a file that is not there, and one that is a directory, are usage errors", async () => {
   const dir = temporary();
-  const missing = await vgas(["run", join(dir, "none.jsonl"), ...home]);
+  const missing = await inProcess(["run", join(dir, "none.jsonl"), ...home]);
   expect(missing.err).toContain("there is no such file");
   expect(missing.code).toBe(2);
-  const directory = await vgas(["run", dir, ...home]);
+  const directory = await inProcess(["run", dir, ...home]);
   expect(directory.err).toContain("is a directory");
   expect(directory.code).toBe(2);
 });
@@ -91,7 +92,9 @@ test("says at once that nobody offers a kind, and on a signal what is still in t
 });
 
 test("--timeout ends a run that waits, with 5", async () => {
-  const { code, err } = await vgas(["run", "-", "--timeout", "300", ...home], { stdin: lines({ kind: "nobody" }) });
+  const { code, err } = await inProcess(["run", "-", "--timeout", "300", ...home], {
+    stdin: lines({ kind: "nobody" }),
+  });
   expect(err).toContain("the run timed out after 300 ms");
   expect(code).toBe(5);
 });

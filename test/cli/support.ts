@@ -47,7 +47,7 @@ export async function vgas(args: readonly string[], options: RunOptions = {}): P
 export function start(args: readonly string[], { stdin = "", env = {} }: RunOptions = {}): Running {
   const child = spawn(process.execPath, [BIN, ...args], {
     stdio: ["pipe", "pipe", "pipe"],
-    env: { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent", ...serverOf(process.env), ...env },
+    env: { ...commandEnvironment(), ...env },
   });
   child.stdin.on("error", () => undefined);
   if (stdin !== "open") child.stdin.end(stdin);
@@ -110,8 +110,9 @@ export function temporary(): string {
   return dir;
 }
 
-/** What the test run says about where its nats-server is. */
-function serverOf(env: NodeJS.ProcessEnv): Record<string, string> {
-  const path = env["VGAS_NATS_SERVER"];
-  return path === undefined ? {} : { VGAS_NATS_SERVER: path };
+/** The environment of every command: what the test run says about where its nats-server is, and nothing of the user's. */
+export function commandEnvironment(): Record<"PATH" | "HOME", string> {
+  const path = process.env["VGAS_NATS_SERVER"];
+  const server = path === undefined ? undefined : { VGAS_NATS_SERVER: path };
+  return { PATH: process.env["PATH"] ?? "", HOME: "/nonexistent", ...server };
 }

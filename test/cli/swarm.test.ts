@@ -2,9 +2,13 @@
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { connectBus } from "../../src/bus/connection.ts";
+import { openHome } from "../../src/bus/home/home.ts";
+import { kvSubject } from "../../src/protocols/subjects.ts";
 import { TestSwarm } from "../support/swarm.ts";
 import { eventually } from "../support/wait.ts";
-import { FIXTURES, start, temporary, vgas } from "./support.ts";
+import { vgas } from "./in-process.ts";
+import { FIXTURES, start, temporary } from "./support.ts";
 
 const swarm = new TestSwarm();
 const home = ["--home", swarm.home];
@@ -155,7 +159,7 @@ describe("results", () => {
 describe("status, nodes and fairness", () => {
   test("status shows what is offered, and what waits for nobody", async () => {
     await vgas(["submit", "unheard-of", ...home]);
-    const { code, out } = await vgas(["status", "--json", ...home]);
+    const [{ code, out }, text] = await Promise.all([vgas(["status", "--json", ...home]), vgas(["status", ...home])]);
     const state = JSON.parse(out) as { readonly unoffered: readonly unknown[] };
     expect(state).toMatchObject({ health: "ok", reasons: [], prefix: "vgas", nodes: 1 });
     expect(state).toHaveProperty(
@@ -164,20 +168,18 @@ describe("status, nodes and fairness", () => {
     );
     expect(state.unoffered).toContainEqual({ pool: "default", kind: "unheard-of", agents: 0, waiting: 1, inHand: 0 });
     expect(code).toBe(0);
-    const text = await vgas(["status", ...home]);
     expect(text.out).toContain("1 message of kind unheard-of in pool default waits");
     expect(text.out).not.toContain("\x1b");
   });
 
   test("nodes shows each node with its agents", async () => {
-    const nodes = await vgas(["nodes", "--json", ...home]);
+    const [nodes, text] = await Promise.all([vgas(["nodes", "--json", ...home]), vgas(["nodes", ...home])]);
     expect(JSON.parse(nodes.out)).toMatchObject({
       host: hostId,
       state: "up",
       agents: 4,
       lanes: expect.arrayContaining(["default.hold"]),
     });
-    const text = await vgas(["nodes", ...home]);
     expect(text.out).toMatch(new RegExp(`^${hostId} +up +4 `, "m"));
   });
 
@@ -197,6 +199,30 @@ describe("status, nodes and fairness", () => {
     expect(lane.agents.reduce((sum, { turns }) => sum + turns, 0)).toBe(lane.index - lane.base);
     for (const { turns, tickets, skipped } of lane.agents) expect(tickets + skipped).toBe(turns);
     expect(lane.index).toBeGreaterThanOrEqual(50);
+  });
+
+  test("P9: an observer that has the broker write into the rotation by a reply subject hides nothing with it", async () => {
+    const { credentials } = await openHome(swarm.home);
+    const { seed, inboxPrefix } = await credentials.ensureRole("observer");
+    const { url = "" } = JSON.parse((await vgas(["connection", ...home])).out) as { readonly url?: string };
+    const bus = await connectBus({ url, seed, inboxPrefix, name: "evil" });
+    const { rotation, names } = await swarm.admin();
+    try {
+      const reply = kvSubject(rotation.name, "default.evil");
+      bus.publish(`$JS.API.STREAM.INFO.${names.streams.results}`, new Uint8Array(), { reply });
+      await eventually(async () => await rotation.get("default.evil"), "the broker to write");
+      for (const command of ["status", "nodes", "fairness"]) {
+        const { code, out, err } = await vgas([command, "--json", ...home]);
+        expect(err).toContain(`"default.evil" in the bucket ${rotation.name} holds what is no rotation record`);
+        expect(err).toContain(`nats kv del ${rotation.name} "default.evil"`);
+        expect(out).toContain("echo");
+        expect(code).toBe(0);
+      }
+    } finally {
+      await bus.close();
+      await rotation.delete("default.evil");
+    }
+    expect((await vgas(["status", ...home])).err).toBe("");
   });
 
   test("a client's credential does not open them: exit code 77", async () => {

@@ -1,6 +1,6 @@
 import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { parseToken } from "../../src/admission/token.ts";
 import { TokenStore } from "../../src/admission/token-store.ts";
 import { readAuthority } from "../../src/bus/certificates/authority.ts";
@@ -33,6 +33,26 @@ describe("vgas token", () => {
     expect(made).toEqual({ token: made["token"], id, role: "guest", uses: 0, swarm: swarmId, pin });
   });
 
+  test("create --http makes one that opens HTTP and lets nobody in", async () => {
+    const swarm = await startSwarmDoor();
+    const where = ["--home", swarm.home.dir];
+    const { out } = await run(["token", "create", "--http", "--json", ...where]);
+    const { token, id, ...made } = JSON.parse(out) as { token: string; id: string };
+    expect(made).toMatchObject({ role: "observer", http: true, uses: 0, expiresAt: expect.any(Number) });
+    for (let i = 0; i < 2; i++) expect(await swarm.door.checkBearer(token)).toBeUndefined();
+    const { dir } = await temporaryHome();
+    const door = ["--no-mdns", "--peer", `127.0.0.1:${swarm.port}`, "--home", dir];
+    const refused = await run(["connect", ...door], { VGAS_TOKEN: token });
+    expect(refused).toMatchObject({ code: 77, err: expect.stringContaining("for HTTP alone") });
+    expect((await run(["token", "list", ...where])).out).toMatch(new RegExp(`^${id} +http +usable`, "m"));
+    for (const other of [
+      ["--role", "client"],
+      ["--uses", "2"],
+    ]) {
+      expect(await run(["token", "create", "--http", ...other, ...where])).toMatchObject({ code: 2, out: "" });
+    }
+  });
+
   test.each([
     ["--role", "admin"],
     ["--ttl", "soon"],
@@ -63,12 +83,24 @@ describe("vgas token", () => {
     expect(await run(["token", "revoke", "aaaaaaaaaa", "--home", dir])).toMatchObject({ code: 4 });
   });
 
-  test("revoke does not repeat a token that is given for its id", async () => {
+  test("no command repeats a token that is given where something else is meant, nor a part of one", async () => {
     const { dir } = await temporaryHome();
-    const { out: line } = await run(["token", "create", "--home", dir]);
-    const { code, err } = await run(["token", "revoke", line.trim(), "--home", dir]);
-    expect(code).toBe(2);
-    expect(err).not.toContain(parseToken(line).secret);
+    const whole = (await run(["token", "create", "--home", dir])).out.trim();
+    const { id, secret } = parseToken(whole);
+    for (const line of [whole, whole.slice(0, -20), `./${whole}`, whole.slice(0, whole.indexOf(id) + 20)]) {
+      for (const args of [
+        ["token", "revoke", line],
+        ["revoke", line],
+        ["approve", line],
+        ["approve", "n1", "--fingerprint", line],
+        ["connect", "--token-file", line],
+        ["connect", `--token-file=${line}`],
+      ]) {
+        const { code, out, err } = await run([...args, "--home", dir]);
+        expect({ code, out }).toEqual({ code: 2, out: "" });
+        expect(err).not.toContain(secret.slice(0, 9));
+      }
+    }
   });
 });
 
@@ -106,7 +138,9 @@ describe("vgas connect", () => {
     await swarm.tokens.revoke(parseToken(line).id);
     const { dir } = await temporaryHome();
     const where = ["--no-mdns", "--peer", `127.0.0.1:${swarm.port}`, "--home", dir];
+    vi.stubEnv("VGAS_TOKEN", line);
     const { code, err } = await run(["connect", "--json", ...where], { VGAS_TOKEN: line });
+    expect(process.env["VGAS_TOKEN"]).toBeUndefined();
     expect(code).toBe(77);
     expect(err).toContain("TOKEN_REVOKED");
     const truncated = await run(["connect", ...where], { VGAS_TOKEN: line.slice(0, 60) });

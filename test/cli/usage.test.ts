@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { vgas as inProcess } from "./in-process.ts";
 import { BIN, temporary, vgas } from "./support.ts";
 
 test.each([
@@ -14,7 +15,7 @@ test.each([
   { args: ["connection", "--role", "king"], message: "argument 'king' is invalid", hint: "client, observer" },
   { args: ["join", "--no-mdns"], message: "give --connection FILE", hint: "vgas connection --role worker" },
 ])("refuses $args with exit code 2 and a hint", async ({ args, message, hint }) => {
-  const { code, out, err } = await vgas(args);
+  const { code, out, err } = await inProcess(args);
   expect(err).toContain(message);
   expect(err).toContain(hint);
   expect(out).toBe("");
@@ -27,7 +28,7 @@ test.each([
   { args: ["up", "--roles", "king"], message: "king" },
   { args: ["up", "--nats", "http://x"], message: "nats://HOST:PORT" },
 ])("refuses the values of $args with exit code 78", async ({ args, message }) => {
-  const { code, out, err } = await vgas([...args, "--home", temporary()]);
+  const { code, out, err } = await inProcess([...args, "--home", temporary()]);
   expect(err).toContain(message);
   expect(err).toContain("the command line");
   expect(out).toBe("");

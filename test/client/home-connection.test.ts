@@ -1,44 +1,19 @@
 import { readdir, readFile } from "node:fs/promises";
-import { createUser } from "@nats-io/nkeys";
 import { expect, onTestFinished, test } from "vitest";
-import { ensureAuthority } from "../../src/bus/certificates/authority.ts";
 import { connectBus } from "../../src/bus/connection.ts";
 import type { Home } from "../../src/bus/home/home.ts";
-import { type Membership, writeMembership } from "../../src/bus/home/membership.ts";
 import type { NatsServer } from "../../src/bus/nats-server/server.ts";
 import { connectToSwarm } from "../../src/client/connect-to-swarm.ts";
 import { connectionOfHome } from "../../src/client/home-connection.ts";
-import type { Role } from "../../src/protocols/roles.ts";
-import { inboxPrefix } from "../../src/protocols/subjects.ts";
 import { brokerTls } from "../support/broker-tls.ts";
 import { connectAs, startBroker, temporaryDirectory, temporaryHome } from "../support/home.ts";
+import { memberOf } from "../support/member.ts";
 import { freePort } from "../support/nats.ts";
 import { rejection } from "../support/wait.ts";
 
 async function leading(): Promise<{ home: Home; server: NatsServer }> {
   const home = await temporaryHome("own");
   return { home, server: await startBroker(home, { host: "0.0.0.0", tls: await brokerTls(home.layout) }) };
-}
-
-/** A home that the swarm of `home` let in. */
-async function memberOf(
-  home: Home,
-  url: string,
-  role: Role,
-  user: string,
-): Promise<{ member: Home; made: Membership }> {
-  const member = await temporaryHome();
-  const pair = createUser();
-  await home.credentials.register({ user, role, publicKey: pair.getPublicKey() });
-  const { swarmId, pin, caPem: ca, serverName } = await ensureAuthority(home.layout);
-  const made: Membership = {
-    ...{ swarmId, pin, ca, serverName, user, role, prefix: "own", doors: [] },
-    urls: [`tls://127.0.0.1:${await freePort()}`, url],
-    seed: pair.getSeed().slice(),
-    inboxPrefix: inboxPrefix(user),
-  };
-  await writeMembership(member.layout, made);
-  return { member, made };
 }
 
 test("tells the address, the prefix and the role's credential of a home whose broker runs", async () => {
@@ -50,7 +25,7 @@ test("tells the address, the prefix and the role's credential of a home whose br
       url,
       prefix: "own",
       credential: { user: role, role, inboxPrefix: `_INBOX.${role}` },
-      member: false,
+      member: undefined,
     });
     expect(found.ca).toBeUndefined();
     await connectAs(found.url, found.credential);
@@ -78,9 +53,15 @@ test("a home that another swarm let in uses what it was given there, for what th
     ["observer", "cbcdefghij"],
     ["guest", "gabcdefghi"],
   ] as const) {
-    const { member, made } = await memberOf(home, server.url, role, user);
+    const urls = [`tls://127.0.0.1:${await freePort()}`, server.url];
+    const { member, made } = await memberOf(home, { urls }, role, user);
     const found = await connectionOfHome(member.dir);
-    expect(found).toMatchObject({ prefix: "own", ca: made.ca, serverName: made.serverName, member: true });
+    expect(found).toMatchObject({
+      prefix: "own",
+      ca: made.ca,
+      serverName: made.serverName,
+      member: { membership: made },
+    });
     expect(found.credential).toMatchObject({ user, role, seedFile: member.layout.membership.seed });
     const { bus, role: known } = await connectToSwarm({ home: member.dir });
     expect(bus.user).toBe(user);
@@ -96,13 +77,13 @@ test("a home that another swarm let in uses what it was given there, for what th
 
 test("a node's membership is no client's, and a broker of its own comes before a membership", async () => {
   const { home, server } = await leading();
-  const { member } = await memberOf(home, server.url, "worker", "nabcdefghi");
+  const { member } = await memberOf(home, { urls: [server.url] }, "worker", "nabcdefghi");
   expect(await rejection(connectionOfHome(member.dir))).toMatchObject({
     code: "PERMISSION_DENIED",
     message: expect.stringContaining("as worker"),
   });
   const own = await startBroker(member);
-  expect(await connectionOfHome(member.dir)).toMatchObject({ url: own.url, member: false });
+  expect(await connectionOfHome(member.dir)).toMatchObject({ url: own.url, member: undefined });
 });
 
 test("says that no swarm runs on a home whose broker has stopped, on an empty one, and on none, and makes nothing", async () => {

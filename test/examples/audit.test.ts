@@ -1,19 +1,25 @@
 /** The main job on a project made for it, in a process of its own as `npm start` runs it. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readdir, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { expect, onTestFinished, test } from "vitest";
+import { afterAll, expect, onTestFinished, test } from "vitest";
 import { inspectPackage } from "../../examples/audit/inspect.ts";
 import { findPackages } from "../../examples/audit/packages.ts";
 import { connect } from "../../src/client.ts";
 import { temporaryDirectory } from "../support/home.ts";
+import { eventually } from "../support/wait.ts";
 
 const MAIN = fileURLToPath(new URL("../../examples/audit/main.ts", import.meta.url));
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const NEVER = new AbortController().signal;
+
+/** What the loader of TypeScript has compiled, for all jobs. */
+const compiled = await mkdtemp(join(tmpdir(), "vgas-compiled-"));
+afterAll(() => rm(compiled, { recursive: true, force: true }));
 
 /** A folder with these files; a value that is no text is written as JSON. */
 async function project(files: Record<string, unknown>): Promise<string> {
@@ -50,9 +56,10 @@ interface Job {
   readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }>;
 }
 
-/** Starts the job, with a folder for temporary files that must be empty at its end. */
+/** Starts the job, with a folder for temporary files that must be empty at its end, but for what is compiled. */
 async function startJob(...args: readonly string[]): Promise<Job> {
   const temporary = await temporaryDirectory();
+  await symlink(compiled, join(temporary, "jiti"));
   const child = spawn(process.execPath, ["--import", "jiti/register", MAIN, ...args], {
     cwd: ROOT,
     stdio: ["ignore", "pipe", "pipe"],
@@ -179,9 +186,9 @@ test("the swarm of a job that was killed stops by itself and removes its home", 
 });
 
 test("says what is wrong with its arguments", async () => {
-  const nothing = await (await startJob(await temporaryDirectory())).ended;
+  const jobs = [await startJob(await temporaryDirectory()), await startJob("--nonsense")];
+  const [nothing, unknown] = await Promise.all(jobs.map(({ ended }) => ended));
   expect(nothing).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("there are no packages in") });
-  const unknown = await (await startJob("--nonsense")).ended;
   expect(unknown).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("usage: npm start") });
 });
 
@@ -192,10 +199,10 @@ async function homesIn(temporary: string): Promise<readonly string[]> {
 
 /** Resolves when the job has made its home. */
 async function somethingIn(temporary: string): Promise<void> {
-  while ((await homesIn(temporary)).length === 0);
+  await eventually(async () => ((await homesIn(temporary)).length > 0 ? true : undefined), "the home of the job");
 }
 
 /** Resolves when the swarm has removed its home. */
 async function gone(temporary: string): Promise<void> {
-  while ((await homesIn(temporary)).length > 0);
+  await eventually(async () => ((await homesIn(temporary)).length === 0 ? true : undefined), "the home to be removed");
 }

@@ -107,6 +107,8 @@ describe("the table of roles", () => {
     [names.dead("*", "*"), ["system", "admin", "observer"]],
     [names.task("*", "*"), ["system", "admin", "observer"]],
     [names.heartbeat("*"), ["system", "admin", "client", "observer", "dispatcher"]],
+    [names.heartbeat(HOST), ["system", "admin", "client", "observer", "worker", "dispatcher"]],
+    [names.heartbeat(OTHER), ["system", "admin", "client", "observer", "dispatcher"]],
     [names.now("*", "*"), ["system", "admin", "dispatcher"]],
     [names.cancel("*", "*"), ["system", "admin", "dispatcher"]],
     [names.host(HOST, "*"), ["system", "admin", "worker", "dispatcher"]],

@@ -1,7 +1,6 @@
 /** A broker with TLS, for tests. */
 import type { X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { connect } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { ensureAuthority } from "../../src/bus/certificates/authority.ts";
 import { ensureServerCertificate, type WantedNames } from "../../src/bus/certificates/server-certificate.ts";
@@ -18,10 +17,7 @@ export async function brokerTls(
 
 /** The certificate that a NATS server shows to who connects now. */
 export async function shownCertificate(port: number): Promise<X509Certificate> {
-  const socket = connect(port, "127.0.0.1");
-  // The server speaks first, and in plain text.
-  await once(socket, "data");
-  const secure = connectTls({ socket, rejectUnauthorized: false });
+  const secure = connectTls({ port, host: "127.0.0.1", rejectUnauthorized: false });
   await once(secure, "secureConnect");
   const shown = secure.getPeerX509Certificate();
   secure.destroy();

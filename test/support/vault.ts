@@ -7,6 +7,7 @@ import { basename, join } from "node:path";
 import { createUser } from "@nats-io/nkeys";
 import type { ActorSystemOptions } from "../../src/actors/runtime/system.ts";
 import type { Principals } from "../../src/actors/vault/door.ts";
+import type { Kdf } from "../../src/actors/vault/store/kdf.ts";
 import { Vault } from "../../src/actors/vault/vault.ts";
 import { AttemptsLog } from "../../src/bus/attempts.ts";
 import { encode } from "../../src/bus/codec/codec.ts";
@@ -20,6 +21,7 @@ import { VaultCaller } from "../../src/bus/sealed/vault-caller.ts";
 import { systemClock } from "../../src/protocols/clock.ts";
 import type { UserRole } from "../../src/protocols/roles.ts";
 import { GRANT_DOMAIN, type Grant, VAULT } from "../../src/protocols/vault/messages.ts";
+import { quickKdf } from "../actors/vault/store/support.ts";
 import { ActorHost } from "./actor-host.ts";
 import type { TestNats } from "./nats.ts";
 
@@ -58,11 +60,12 @@ export interface TestVault {
   stop(): Promise<void>;
 }
 
-/** Starts a vault on `dir`, or on a new directory; each directory is of a swarm of its own. */
+/** Starts a vault on `dir`, or on a new directory; each directory is of a swarm of its own. Unless told otherwise its kdf costs nothing. */
 export async function startVault(
   nats: TestNats,
   dir = mkdtempSync(join(nats.dir, "vault-")),
   limits?: ActorSystemOptions["limits"],
+  kdf: Kdf = quickKdf,
 ): Promise<TestVault> {
   const host = await ActorHost.start(nats, VAULT_HOST, { prefix: basename(dir), ...(limits && { limits }) });
   const { bus, logger } = host;
@@ -90,6 +93,8 @@ export async function startVault(
     witnesses: new KvBucket(bus, publisher, names.buckets.vault),
     signer: signer("system"),
     clock: systemClock,
+    // For the store, which takes the vault's own options.
+    ...{ kdf },
   });
   const actor = await host.system.spawn(VAULT, vault.definition());
   const ask: TestVault["ask"] = (message) => host.system.ask(VAULT, message);

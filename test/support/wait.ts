@@ -1,6 +1,23 @@
-/** Resolves when `check` holds, asked again at each turn of the event loop; the test's own time limit is the bound. */
+/**
+ * What asking costs is taken from what is waited for: a probe that is repeated without a pause keeps a core busy, here and in
+ * the broker that answers it.
+ */
+const PAUSE_MS = 10;
+
+/** What this process does by itself is done within so many turns of its event loop; other processes take longer. */
+const TURNS = 500;
+
+/**
+ * Resolves when `check` holds, asked again at each turn of the event loop, and with pauses where that lasts; the test's own time
+ * limit is the bound.
+ */
 export async function until(check: () => boolean): Promise<void> {
-  while (!check()) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; !check(); turn++) {
+    await new Promise<void>((resolve) => {
+      if (turn < TURNS) setImmediate(resolve);
+      else setTimeout(resolve, PAUSE_MS);
+    });
+  }
 }
 
 /** What `work` rejects with. Fails if it resolves. */
@@ -12,12 +29,6 @@ export async function rejection(work: Promise<unknown>): Promise<unknown> {
   }
   throw new Error("it was to be rejected, and resolved");
 }
-
-/**
- * What asking costs is taken from what is waited for: a probe that is repeated without a pause keeps a core busy, here and in
- * the broker that answers it.
- */
-const PAUSE_MS = 10;
 
 /** The first value of `probe` that is not undefined; the test's own time limit is the bound. */
 export async function eventually<T>(probe: () => Promise<T | undefined>, what: string): Promise<T> {

@@ -44,6 +44,8 @@ import { Run, type RunHooks, type RunOrigin, type RunOutcome } from "./run.ts";
 
 /** Ended attempts that wait to be stored; above it they keep their slots, so that a full stream cannot fill the memory. */
 const MAX_UNSETTLED = 8_192;
+/** A host without tasks waits so long for the server before it stops: it may be cut off and not know it yet. */
+const IDLE_FLUSH_MS = 2_000;
 
 export interface ActorHostOptions {
   readonly hostId: string;
@@ -248,11 +250,12 @@ export class ActorHost {
   }
 
   async #drain(graceMs: number): Promise<void> {
-    const { clock, heartbeat } = this.#options;
+    const { bus, clock, heartbeat } = this.#options;
     heartbeat.board.drain();
     heartbeat.beatNow();
     for (const agent of this.#agents) agent.drain();
-    if (this.#unsettled().length > 0) {
+    const idle = this.#unsettled().length === 0;
+    if (!idle) {
       await new Promise<void>((resolve) => {
         const timer = clock.setTimeout(resolve, graceMs);
         this.#onQuiet = () => {
@@ -266,7 +269,9 @@ export class ActorHost {
     for (const run of unended) run.giveUp(reason);
     await Promise.allSettled(unended.map((run) => this.#outcomes.giveBack(run)));
     this.#notices.flush();
-    await this.#options.bus.flush();
+    // Who had nothing to settle has little to say; cut off, nothing that could leave.
+    if (!idle) await bus.flush();
+    else if (bus.state === "connected") await bus.flush(IDLE_FLUSH_MS);
   }
 
   #recall({ from, burst }: { readonly from: string; readonly burst: number }): RecallReply {

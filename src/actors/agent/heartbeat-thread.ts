@@ -2,7 +2,8 @@
  * The heartbeat thread: says that this host lives, and keeps its running tasks, over a connection of its own, so that a
  * task that blocks the main loop does not look like death (P6).
  *
- * 1. A heartbeat a second, with what the load board says.
+ * 1. A heartbeat a second, with what the load board says. `seq` grows with each, and keeps up with the seconds that the run has
+ *    lived through a pause of the process, a cut and a restart of this thread: it tells which of two runs of one id is older.
  * 2. `+WPI` for each task that has run for a third of `ack_wait`, until two seconds after its deadline.
  * 3. `stalled` when the main loop has not turned for a while and a task is past its deadline.
  */
@@ -11,6 +12,7 @@ import { workingOnTask } from "../../bus/acks.ts";
 import type { Bus } from "../../bus/bus.ts";
 import { encode } from "../../bus/codec/codec.ts";
 import { type ConnectOptions, connectBus } from "../../bus/connection.ts";
+import { toWireError, VgasError, type WireError } from "../../protocols/errors.ts";
 import type { AgentGroup, Heartbeat } from "../../protocols/host-messages.ts";
 import { DEADLINE_GRACE_MS } from "../../protocols/limits.ts";
 import { LANE_CONSUMER } from "../../protocols/streams.ts";
@@ -23,6 +25,8 @@ export interface HeartbeatThreadData {
   readonly subject: string;
   readonly host: string;
   readonly run: string;
+  /** How long the run has lived: a thread that is started again counts on. */
+  readonly ageMs: number;
   readonly machine: string;
   readonly roles: readonly string[];
   readonly groups: readonly AgentGroup[];
@@ -37,10 +41,14 @@ export type ToHeartbeatThread =
   | { readonly servers: readonly string[] }
   | { readonly stop: true };
 
+/** Heartbeat thread to main thread: its first message. */
+export type FromHeartbeatThread = "ready" | { readonly failed: WireError };
+
 const PERIOD_MS = 1_000;
 const KEEP_FROM_MS = LANE_CONSUMER.ackWaitMs / 3;
 /** The main loop turns four times a second at least; silent for this long it counts as blocked. */
 const BLOCKED_MS = 2_000;
+const CONNECT_ATTEMPTS = 3;
 
 async function main(data: HeartbeatThreadData): Promise<void> {
   const port = parentPort;
@@ -50,9 +58,10 @@ async function main(data: HeartbeatThreadData): Promise<void> {
   for (const segment of data.segments) work.addSegment(segment);
   let pulse = -1;
   let pulseAt = performance.now();
-  let seq = 0;
+  const bornAt = performance.now() - data.ageMs;
+  let seq = -1;
 
-  const bus = await connectBus(data.connection);
+  const bus = await connectSurely(data.connection);
   const beat = (): void => {
     const now = performance.now();
     if (board.pulse !== pulse) {
@@ -63,7 +72,8 @@ async function main(data: HeartbeatThreadData): Promise<void> {
     const { alive, overdue } = work.look(now, KEEP_FROM_MS, DEADLINE_GRACE_MS);
     if (bus.state !== "connected") return;
     for (const ack of alive) workingOnTask(bus, ack);
-    publish(bus, data, board, { seq: seq++, lagMs, stalled: overdue && lagMs > BLOCKED_MS });
+    seq = Math.max(seq + 1, Math.floor((now - bornAt) / PERIOD_MS));
+    publish(bus, data, board, { seq, lagMs, stalled: overdue && lagMs > BLOCKED_MS });
   };
   beat();
   const timer = setInterval(beat, PERIOD_MS);
@@ -77,7 +87,18 @@ async function main(data: HeartbeatThreadData): Promise<void> {
       void bus.close().finally(() => port.close());
     }
   });
-  port.postMessage("ready");
+  port.postMessage("ready" satisfies FromHeartbeatThread);
+}
+
+/** The node itself is connected: a broker that does not answer the thread is busy, or was started again just now. */
+async function connectSurely(connection: HeartbeatThreadData["connection"]): Promise<Bus> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await connectBus(connection);
+    } catch (error) {
+      if (attempt === CONNECT_ATTEMPTS || !(error instanceof VgasError) || error.code !== "NO_SWARM") throw error;
+    }
+  }
 }
 
 function publish(
@@ -103,4 +124,8 @@ function publish(
   bus.publish(data.subject, encode(heartbeat));
 }
 
-await main(workerData as HeartbeatThreadData);
+await main(workerData as HeartbeatThreadData).catch((error: unknown) => {
+  // As an error of a worker it would lose its code.
+  parentPort?.postMessage({ failed: toWireError(error) } satisfies FromHeartbeatThread);
+  throw error;
+});

@@ -3,10 +3,11 @@ import { hostname } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { ConnectOptions } from "../../bus/connection.ts";
 import type { Clock, Timer } from "../../protocols/clock.ts";
+import { fromWireError } from "../../protocols/errors.ts";
 import type { AgentGroup } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { Names } from "../../protocols/subjects.ts";
-import type { HeartbeatThreadData, ToHeartbeatThread } from "./heartbeat-thread.ts";
+import type { FromHeartbeatThread, HeartbeatThreadData, ToHeartbeatThread } from "./heartbeat-thread.ts";
 import { LoadBoard } from "./load-board.ts";
 import { WorkTable } from "./work-table.ts";
 
@@ -37,10 +38,13 @@ export class Heartbeat {
   #pulse: Timer | undefined;
   #restart: Timer | undefined;
   #stopped = false;
+  /** On the monotonic clock. */
+  readonly #bornAt: number;
 
   constructor(options: HeartbeatOptions) {
     this.#options = options;
     this.#url = options.connection.url;
+    this.#bornAt = options.clock.monotonic();
     this.board = new LoadBoard(options.agents);
     this.work = new WorkTable((memory) => {
       this.#segments.push(memory);
@@ -89,6 +93,7 @@ export class Heartbeat {
       subject: names.heartbeat(hostId),
       host: hostId,
       run,
+      ageMs: clock.monotonic() - this.#bornAt,
       machine: hostname(),
       roles,
       groups,
@@ -98,7 +103,10 @@ export class Heartbeat {
     const worker = new Worker(new URL("./heartbeat-thread.js", import.meta.url), { workerData, name: "heartbeat" });
     this.#worker = worker;
     await new Promise<void>((resolve, reject) => {
-      worker.once("message", () => resolve());
+      worker.once("message", (message: FromHeartbeatThread) => {
+        if (message === "ready") resolve();
+        else reject(fromWireError(message.failed));
+      });
       worker.once("error", reject);
       worker.once("exit", () => {
         if (this.#stopped) return;

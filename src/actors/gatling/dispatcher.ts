@@ -344,11 +344,11 @@ export class Dispatcher {
   async #adoptRosters(): Promise<void> {
     if (this.#adopted) return;
     this.#adopted = true;
-    const { bus, names, logger } = this.#options;
+    const { bus, names, rotation, logger } = this.#options;
     try {
-      for (const { pool, kind, ranges } of await readRotations(bus, names)) {
-        if (ranges.length > 0) this.#ensureLane({ pool, kind });
-      }
+      const { lanes, warnings } = await readRotations(bus, names);
+      for (const warning of warnings) logger.warn({ bucket: rotation.name }, warning);
+      for (const { pool, kind, ranges } of lanes) if (ranges.length > 0) this.#ensureLane({ pool, kind });
     } catch (error) {
       this.#adopted = false;
       logger.warn({ error: String(error) }, "the rosters could not be read, trying again");

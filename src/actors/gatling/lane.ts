@@ -85,8 +85,8 @@ export class Lane {
   constructor(options: LaneOptions) {
     this.#options = options;
     this.name = options.lane;
-    const { bucket, names, lane, dispatcherId, nonce } = options;
-    this.rotation = new Rotation({ bucket, names, lane, by: dispatcherId, nonce });
+    const { bucket, names, lane, dispatcherId, nonce, logger } = options;
+    this.rotation = new Rotation({ bucket, names, lane, by: dispatcherId, nonce, logger });
     this.#seats = new RosterSeats([], options.findHost, () => this.#wake());
     this.#intake = new Intake({
       ...options,

@@ -7,11 +7,15 @@
  * 2. `ranges` is always the roster of revision `record.roster`: whoever draws, draws over the same agents (P4).
  * 3. A new roster is written first, then the record is pointed at it with `base = index`. Between the two the old roster
  *    stays in force.
- * 4. One write of one dispatcher is under way at a time: the lane's loop is the only caller.
+ * 4. What stands there and is no record was written by no dispatcher: the last good one that the key's history keeps stays in
+ *    force, the same for everybody, and the next swap writes over the rubbish. Without any the lane begins anew with its next
+ *    roster, at the highest index that this dispatcher has seen.
+ * 5. One write of one dispatcher is under way at a time: the lane's loop is the only caller.
  */
 import { decode, encode } from "../../bus/codec/codec.ts";
-import type { KvBucket } from "../../bus/kv.ts";
+import type { KvBucket, KvEntry } from "../../bus/kv.ts";
 import { VgasError } from "../../protocols/errors.ts";
+import type { Logger } from "../../protocols/logger.ts";
 import { type RosterRange, type RotationRecord, roster, rotationRecord } from "../../protocols/rotation.ts";
 import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
 
@@ -23,6 +27,7 @@ export interface RotationOptions {
   readonly by: string;
   /** A nonce that no other write ever has. */
   readonly nonce: () => string;
+  readonly logger: Logger;
 }
 
 /** Whether a swap was stored. After `lost` the newest record has been read, and everything is to be drawn anew. */
@@ -36,6 +41,8 @@ export class Rotation {
   #revision = 0;
   #ranges: readonly RosterRange[] = [];
   #dealt = 0;
+  /** Highest index seen. */
+  #reached = 0;
   /** Swaps lost to another dispatcher, for display. */
   conflicts = 0;
   swaps = 0;
@@ -65,12 +72,24 @@ export class Rotation {
 
   /** Reads the record and its roster. False if the lane has none yet. */
   async load(): Promise<boolean> {
-    const entry = await this.#options.bucket.get(this.#key);
-    if (!entry) return false;
-    const record = rotationRecord.parse(decode(entry.value));
+    const { bucket, logger } = this.#options;
+    const newest = await bucket.getEntry(this.#key);
+    this.#revision = newest?.revision ?? 0;
+    const found = newest && !newest.deleted ? (recordOf(newest) ?? (await this.#lastGood())) : undefined;
+    if (newest?.deleted === false && found?.entry !== newest)
+      logger.warn(
+        { key: this.#key },
+        "something else was written over a rotation record; the next turn writes over that",
+      );
+    if (found === undefined) {
+      this.#record = undefined;
+      this.#ranges = [];
+      return false;
+    }
+    const { entry, record } = found;
     if (record.roster !== this.#record?.roster) this.#ranges = await this.#rosterAt(record.roster);
     this.#record = record;
-    this.#revision = entry.revision;
+    this.#reached = Math.max(this.#reached, record.index);
     this.#dealt = Math.max(this.#dealt, Number(entry.header(HEADERS.dealt) ?? 0) || 0);
     return true;
   }
@@ -92,7 +111,7 @@ export class Rotation {
       if (known && known.roster > revision) return;
       const next: RotationRecord = known
         ? { ...known, base: known.index, roster: revision }
-        : { v: 1, index: 0, base: 0, roster: revision, by: "", nonce: "" };
+        : { v: 1, index: this.#reached, base: this.#reached, roster: revision, by: "", nonce: "" };
       if ((await this.#swap(next, this.#dealt)) === "won") {
         this.#ranges = ranges;
         return;
@@ -108,6 +127,7 @@ export class Rotation {
       const headers = { [HEADERS.dealt]: String(dealt) };
       this.#revision = await bucket.cas(this.#key, encode(record), this.#revision, headers);
       this.#record = record;
+      this.#reached = record.index;
       this.#dealt = dealt;
       return "won";
     } catch (error) {
@@ -123,10 +143,8 @@ export class Rotation {
   }
 
   async #settleUnknown(nonce: string): Promise<SwapOutcome> {
-    const written = (await this.#options.bucket.history(this.#key)).some((entry) => {
-      const parsed = rotationRecord.safeParse(decode(entry.value));
-      return parsed.success && parsed.data.nonce === nonce;
-    });
+    const history = await this.#options.bucket.history(this.#key);
+    const written = history.some((entry) => recordOf(entry)?.record.nonce === nonce);
     await this.load();
     return written ? "won" : "lost";
   }
@@ -135,11 +153,37 @@ export class Rotation {
     const history = await this.#options.bucket.history(this.#rosterKey);
     const entry = history.find((each) => each.revision === revision);
     // Sixteen newer rosters were written before the record was pointed at one: the maintenance of the lane writes the next.
-    return entry ? roster.parse(decode(entry.value)).ranges : [];
+    return (entry && roster.safeParse(decoded(entry)).data?.ranges) ?? [];
+  }
+
+  async #lastGood(): Promise<Good | undefined> {
+    const history = await this.#options.bucket.history(this.#key);
+    return history
+      .map(recordOf)
+      .filter((each) => each !== undefined)
+      .at(-1);
   }
 
   #require(): RotationRecord {
     if (!this.#record) throw new VgasError("INTERNAL", `lane ${this.#key} drew before its record was read`);
     return this.#record;
+  }
+}
+
+interface Good {
+  readonly entry: KvEntry;
+  readonly record: RotationRecord;
+}
+
+function recordOf(entry: KvEntry): Good | undefined {
+  const record = rotationRecord.safeParse(decoded(entry)).data;
+  return record && { entry, record };
+}
+
+function decoded({ value }: KvEntry): unknown {
+  try {
+    return decode(value);
+  } catch {
+    return undefined;
   }
 }

@@ -3,6 +3,7 @@ import { API } from "../../bus/nats-errors.ts";
 import { type PubAck, PublishRefused } from "../../bus/publisher.ts";
 import { STORED_HEADERS, type StoredMessage } from "../../bus/stored.ts";
 import type { VgasError } from "../../protocols/errors.ts";
+import { QuotaExceeded } from "./quota.ts";
 
 /** Of the server's own errors: "bad request". */
 const BAD_REQUEST = 10_003;
@@ -33,6 +34,8 @@ function codesOf(error: VgasError): { readonly code: number; readonly err_code: 
   if (error instanceof PublishRefused) return { code: 503, err_code: error.apiCode };
   if (error.code === "INVALID") return { code: 400, err_code: BAD_REQUEST };
   if (error.code === "TOO_LARGE") return { code: 400, err_code: API.messageTooLarge };
+  // As a stream that is full: it is told, for it can last.
+  if (error instanceof QuotaExceeded) return { code: 429, err_code: API.storeFailed };
   // Client libraries that know this one try again.
   if (error.code === "RESOURCE_LIMIT") return { code: 429, err_code: API.tooManyRequests };
   return { code: 503, err_code: API.clusterNotAvailable };

@@ -2,7 +2,7 @@
  * The gate between guests and the swarm. A guest is in an account of its own, out of which lead three exported subjects; behind
  * them stands this. It runs on the node that owns the broker.
  *
- * Owns the subscriptions to those subjects, and counts what is under way.
+ * Owns the subscriptions to those subjects, and counts what is under way, and what of each guest is in the queue (queued.ts).
  *
  * Invariants
  * 1. Nothing of a guest reaches a stream unless the rules (rules.ts) admitted it.
@@ -11,7 +11,9 @@
  *    So guests take no memory of the node, and no more than half of its publisher's window.
  * 4. Each request with a reply subject is answered once, where the server wants the answer (`Bus.respondAcrossAccounts`), and
  *    as JetStream would answer it. Only a node that dies leaves one without an answer.
- * 5. A submission with a message id is stored at most once, also when its answer is lost; one without is sent once.
+ * 5. What a guest may have stored and not finished is bounded: beyond that it is refused until some of it has ended. So no guest
+ *    fills the queue for the others.
+ * 6. A submission with a message id is stored at most once, also when its answer is lost; one without is sent once.
  */
 import type { Bus, BusMessage, Subscription } from "../../bus/bus.ts";
 import { statusHeaders } from "../../bus/headers.ts";
@@ -26,6 +28,7 @@ import { isToken } from "../../protocols/tokens.ts";
 import { Allowance, type Limits } from "./allowance.ts";
 import { ackOf, headersOfStored, refusalOf } from "./answers.ts";
 import { LiveResults } from "./live-results.ts";
+import { type Counted, Queued } from "./queued.ts";
 import { admit } from "./rules.ts";
 
 export interface GuestGateOptions {
@@ -59,6 +62,7 @@ const UNAVAILABLE = statusHeaders(503, "Service Unavailable");
 export class GuestGate {
   readonly #options: GuestGateOptions;
   readonly #live: LiveResults;
+  readonly #queued: Queued;
   readonly #submissions = new Allowance(SUBMISSIONS);
   readonly #reads = new Allowance(READS);
   readonly #subscriptions: Subscription[] = [];
@@ -69,7 +73,12 @@ export class GuestGate {
 
   constructor(options: GuestGateOptions) {
     this.#options = options;
-    this.#live = new LiveResults(options);
+    this.#queued = new Queued(options);
+    this.#live = new LiveResults({
+      ...options,
+      onResult: (guest, task) => this.#queued.finished(guest, task),
+      onGuests: (guests) => this.#queued.present(guests),
+    });
   }
 
   /** Submissions that were stored and refused, and results that were shown live, since the start. */
@@ -107,19 +116,22 @@ export class GuestGate {
     const { guest, pool, name: kind } = partsOf(message.subject);
     this.#live.know(guest);
     let release: (() => void) | undefined;
+    let counted: Counted | undefined;
     try {
       release = this.#submissions.take(guest, message.data.length);
       if (release === undefined)
         throw new VgasError("RESOURCE_LIMIT", "too much is under way already; send less at once, and try again");
-      const { msgId, headers } = admit(guest, { pool, kind }, message);
+      const { ids, msgId, headers } = admit(guest, { pool, kind }, message);
+      counted = this.#queued.add(guest, pool, ids, message.data.length);
       const options = msgId === undefined ? { retry: false } : { msgId };
-      const done = release;
+      const [done, submission] = [release, counted];
       publisher.send(
         names.task(pool, kind),
         message.data,
         headers,
         (error, ack) => {
           done();
+          submission.settle(error, ack);
           if (ack === undefined) this.#refuse(message, guest, asVgasError(error));
           else {
             this.#stored++;
@@ -131,6 +143,7 @@ export class GuestGate {
       );
     } catch (error) {
       release?.();
+      counted?.cancel();
       this.#refuse(message, guest, asVgasError(error));
     }
   }

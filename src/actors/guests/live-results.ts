@@ -22,6 +22,10 @@ export interface LiveResultsOptions {
   readonly logger: Logger;
   /** Names of the guests that there are. */
   readonly guests: () => Promise<Iterable<string>>;
+  /** A result with an id of that guest's was heard. Must not throw. */
+  readonly onResult: (guest: string, lane: { readonly pool: string; readonly id: string }) => void;
+  /** The list was read. Must not throw. */
+  readonly onGuests: (guests: ReadonlySet<string>) => void;
 }
 
 /** A guest that has not submitted anything since it came sees results of its tasks after this at the latest. */
@@ -88,10 +92,11 @@ export class LiveResults {
   }
 
   async #readGuests(): Promise<void> {
-    const { bus, names, guests, logger } = this.#options;
+    const { bus, names, guests, logger, onGuests } = this.#options;
     try {
       this.#guests = new Set(await guests());
       if (this.#stopped) return;
+      onGuests(this.#guests);
       if (this.#guests.size === 0) {
         this.#subscription?.unsubscribe();
         this.#subscription = undefined;
@@ -109,11 +114,13 @@ export class LiveResults {
   }
 
   #show({ subject, data }: BusMessage): void {
-    const { bus, names } = this.#options;
+    const { bus, names, onResult } = this.#options;
     const parsed = names.parse(subject);
     if (parsed === undefined) return;
     const guest = guestOfId(parsed.kind);
-    if (guest === undefined || !this.#guests.has(guest)) return;
+    if (guest === undefined) return;
+    onResult(guest, { pool: parsed.pool, id: parsed.kind });
+    if (!this.#guests.has(guest)) return;
     bus.publish(names.guest(guest, "results", parsed.pool, parsed.kind), data);
     this.#shown++;
   }

@@ -24,6 +24,8 @@ export interface Submission {
 
 /** What goes into the stream besides the body, which goes as it came. */
 export interface Admissible {
+  /** Of its tasks, in their order. */
+  readonly ids: readonly string[];
   /** Undefined if the guest gave none: then a second copy would be a second submission. */
   readonly msgId: string | undefined;
   readonly headers: Readonly<Record<string, string>> | undefined;
@@ -36,12 +38,14 @@ const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 export function admit(guest: string, lane: LaneName, submission: Submission): Admissible {
   checkNames(guest, { pool: lane.pool, kind: lane.kind });
   const { array, tasks } = readTasks(submission.data);
+  const ids: string[] = [];
   for (const [place, task] of tasks.entries()) {
     try {
       if (!task.ok) throw task.error;
       const { id, replyTo } = parseEnvelope(task.fields, lane);
       checkOwnId(guest, id);
       if (replyTo !== undefined) checkOwnInbox(guest, replyTo);
+      ids.push(id);
     } catch (error) {
       throw array ? atPlace(place, error) : error;
     }
@@ -49,6 +53,7 @@ export function admit(guest: string, lane: LaneName, submission: Submission): Ad
   const msgId = submission.header(HEADERS.msgId);
   const traceparent = submission.header(HEADERS.traceparent);
   return {
+    ids,
     msgId: msgId === undefined ? undefined : guestMessageId(guest, msgId),
     headers:
       traceparent !== undefined && TRACEPARENT.test(traceparent) ? { [HEADERS.traceparent]: traceparent } : undefined,

@@ -10,7 +10,9 @@
  *    a quarter longer than the lease, for clocks that run apart and a holder that is slow to stop. So with 1, two never hold it.
  * 3. A lost reply to a write is settled by reading: the record says who wrote it.
  * 4. The epoch is the revision at which this ownership began: it only grows, so what it fences refuses a former owner.
- * 5. A record of this host by another incarnation is taken at once, at the first look only: the home's lock says that the incarnation
+ * 5. A record that cannot be read was written by nobody who owns a name. The holder whose lease runs writes over it; who stands by
+ *    waits for that as for a renewal, so 2 holds.
+ * 6. A record of this host by another incarnation is taken at once, at the first look only: the home's lock says that the incarnation
  *    is dead. Not later: two hosts that share an id by mistake would take the name from each other for ever.
  */
 import { decode, encode } from "../../bus/codec/codec.ts";
@@ -220,14 +222,18 @@ export class Lease {
     this.#armEnd();
   }
 
-  /** Revision of the record if it is still the one of this ownership. */
+  /** Revision of the record if it is still the one of this ownership, or rubbish that somebody wrote over it. */
   async #ownRevision(holding: Holding): Promise<number | undefined> {
-    const { name, owners, host, run } = this.#options;
+    const { name, owners, host, run, logger } = this.#options;
     const entry = await owners.getEntry(name);
     if (entry === undefined || entry.deleted) return undefined;
     const record = readRecord(entry.value);
+    if (record === undefined) {
+      logger.warn({ actor: name, revision: entry.revision }, "What stood for this host's ownership was overwritten.");
+      return this.held ? entry.revision : undefined;
+    }
     const ours =
-      record?.host === host &&
+      record.host === host &&
       record.run === run &&
       (record.epoch === holding.epoch || entry.revision === holding.epoch);
     return ours ? entry.revision : undefined;

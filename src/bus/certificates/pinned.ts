@@ -12,6 +12,8 @@ import { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { connect, type DetailedPeerCertificate } from "node:tls";
 import { VgasError } from "../../protocols/errors.ts";
+import { validityOf } from "./authority.ts";
+import type { Validity } from "./make.ts";
 import { pinOf, samePin } from "./pin.ts";
 
 /** The authority behind whoever answered. */
@@ -27,7 +29,7 @@ export interface ContactOptions {
 
 /**
  * Learns the certificate authority of the TLS server at `to`. With `wanted.pin` it must be that one, with
- * `wanted.serverName` the server's certificate must hold that name.
+ * `wanted.serverName` the server's certificate must hold that name. The certificates must be good now.
  *
  * @throws VgasError NO_SWARM if nobody answers in time or what answers speaks no TLS; CERTIFICATE_MISMATCH; ABORTED
  */
@@ -36,9 +38,45 @@ export async function firstContact(
   wanted: { readonly pin?: string; readonly serverName?: string },
   options: ContactOptions,
 ): Promise<FirstContact> {
-  const where = `${isIP(to.host) === 6 ? `[${to.host}]` : to.host}:${to.port}`;
+  const where = nameOf(to);
   const shown = await handshake(to, where, wanted.serverName, options);
   return judge(shown, where, wanted);
+}
+
+/**
+ * When the certificates that the server at `to` shows are good: its own, and the authority's behind it. It proves nothing.
+ *
+ * @throws VgasError as `firstContact`
+ */
+export async function shownValidity(
+  to: { readonly host: string; readonly port: number },
+  serverName: string | undefined,
+  options: ContactOptions,
+): Promise<Validity> {
+  return validityOfBoth(await handshake(to, nameOf(to), serverName, options));
+}
+
+export function isNow({ fromMs, untilMs }: Validity): boolean {
+  const now = Date.now();
+  return now >= fromMs && now < untilMs;
+}
+
+/** A certificate that is the right one, and not good by this machine's clock. `validity` if it is known. */
+export function wrongTime(where: string, validity: Validity | undefined, cause?: unknown): VgasError {
+  const iso = (ms: number): string => new Date(ms).toISOString();
+  const span =
+    validity === undefined
+      ? "is not good then"
+      : `is valid from ${iso(validity.fromMs)} until ${iso(validity.untilMs)}`;
+  return new VgasError(
+    "CERTIFICATE_MISMATCH",
+    `this machine's clock says ${iso(Date.now())}, and the certificate of what answers at ${where} ${span}: set the clock; if it is right, set that of the swarm's machine and start its node again (\`vgas up --lan\`). Until then every try ends like this`,
+    cause === undefined ? {} : { cause },
+  );
+}
+
+function nameOf({ host, port }: { readonly host: string; readonly port: number }): string {
+  return `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 }
 
 interface Shown {
@@ -108,7 +146,15 @@ function judge({ leaf, issuer }: Shown, where: string, wanted: { pin?: string; s
   if (wanted.serverName !== undefined && leaf.checkHost(wanted.serverName, { subject: "never" }) === undefined) {
     throw mismatch(where, `shows a certificate that is not for ${wanted.serverName}`);
   }
+  const validity = validityOfBoth({ leaf, issuer });
+  if (!isNow(validity)) throw wrongTime(where, validity);
   return { caPem: issuer.toString(), pin };
+}
+
+function validityOfBoth({ leaf, issuer }: Shown): Validity {
+  const own = validityOf(leaf);
+  const behind = issuer === undefined ? own : validityOf(issuer);
+  return { fromMs: Math.max(own.fromMs, behind.fromMs), untilMs: Math.min(own.untilMs, behind.untilMs) };
 }
 
 function mismatch(where: string, what: string, cause?: unknown): VgasError {

@@ -15,10 +15,12 @@ import { type HomeLayout, layoutOf } from "./layout.ts";
 import { ensureNodeIdentity, type NodeIdentity, readNodeIdentity, writeNodeIdentity } from "./node-identity.ts";
 
 export interface OpenHomeOptions {
-  /** Subject prefix of the swarm. The owner's counts; a home that is only opened keeps the one it has. */
+  /** Subject prefix of the swarm. The owner's counts; without one, and where it is only opened, a home keeps the one it has. */
   readonly prefix?: string;
   readonly clock?: Clock;
 }
+
+const USUAL_PREFIX = "vgas";
 
 /**
  * Opens the home at `dir`, and makes it if it is not there (mode 0700).
@@ -26,8 +28,9 @@ export interface OpenHomeOptions {
  * @throws VgasError CONFIG, with what to do, if it is a file, not writable, on a full or read-only disk, or open to others
  */
 export async function openHome(dir: string, options: OpenHomeOptions = {}): Promise<Home> {
-  const { prefix = "vgas", clock = systemClock } = options;
-  if (!isToken(prefix)) throw new VgasError("CONFIG", `prefix must be a token [A-Za-z0-9_-]{1,64}, got "${prefix}"`);
+  const { prefix, clock = systemClock } = options;
+  if (prefix !== undefined && !isToken(prefix))
+    throw new VgasError("CONFIG", `prefix must be a token [A-Za-z0-9_-]{1,64}, got "${prefix}"`);
   const wanted = resolve(dir);
   // The broker's configuration takes paths from quoted variables; a control character would end them.
   if (/\p{Cc}/u.test(wanted)) throw new VgasError("CONFIG", "the path of a home must not hold control characters");
@@ -38,7 +41,7 @@ export async function openHome(dir: string, options: OpenHomeOptions = {}): Prom
   await refuseSharedDir(real);
   const layout = layoutOf(real);
   for (const part of [layout.credentials, layout.nats.dir, layout.nats.store]) await makePrivateDir(part);
-  const identity = await ensureNodeIdentity(layout.node, prefix, clock.now());
+  const identity = await ensureNodeIdentity(layout.node, prefix ?? USUAL_PREFIX, clock.now());
   return new Home(layout, identity, prefix, clock);
 }
 
@@ -47,12 +50,12 @@ export class Home {
   /** Stable id of the node that lives here. */
   readonly hostId: string;
   readonly credentials: Credentials;
-  readonly #wantedPrefix: string;
+  readonly #wantedPrefix: string | undefined;
   readonly #clock: Clock;
   #lock: FileLock | undefined;
 
   /** Use `openHome`. */
-  constructor(layout: HomeLayout, identity: NodeIdentity, wantedPrefix: string, clock: Clock) {
+  constructor(layout: HomeLayout, identity: NodeIdentity, wantedPrefix: string | undefined, clock: Clock) {
     this.layout = layout;
     this.hostId = identity.hostId;
     this.credentials = new Credentials(layout, clock);
@@ -80,8 +83,9 @@ export class Home {
     if (!(lock instanceof FileLock)) throw inUse(this.dir, lock);
     this.#lock = lock;
     const identity = await readNodeIdentity(this.layout.node);
-    if (identity !== undefined && identity.prefix !== this.#wantedPrefix) {
-      await writeNodeIdentity(this.layout.node, { ...identity, prefix: this.#wantedPrefix });
+    const prefix = this.#wantedPrefix;
+    if (identity !== undefined && prefix !== undefined && identity.prefix !== prefix) {
+      await writeNodeIdentity(this.layout.node, { ...identity, prefix });
     }
   }
 

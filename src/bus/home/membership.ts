@@ -4,6 +4,8 @@
  * 1. The record is written last and removed first: where it is, seed and authority are those that it speaks of.
  * 2. The seed of a question that is not answered yet is on disk before it is asked (`askingSeed`): a lost answer is asked for
  *    again with the same key, and the swarm gives the same credential.
+ * 3. Which swarm was asked without a token is on disk before its fingerprint is shown (`askedSwarm`): what was compared holds for
+ *    that swarm only, so a question that goes on after a restart goes to no other.
  */
 import { unlink } from "node:fs/promises";
 import { join } from "node:path";
@@ -94,6 +96,7 @@ export async function writeMembership(layout: HomeLayout, membership: Membership
     publicKey: publicKeyOf(seed),
   });
   await remove(askingPath(layout));
+  await remove(askedPath(layout));
 }
 
 /** Notes where the swarm is reached now. @throws VgasError NOT_FOUND if the home is a member of none */
@@ -106,7 +109,7 @@ export async function updateAddresses(layout: HomeLayout, { urls, doors }: Membe
 /** Idempotent. */
 export async function removeMembership(layout: HomeLayout): Promise<void> {
   const { record: path, seed, caCertificate } = layout.membership;
-  for (const each of [path, seed, caCertificate, askingPath(layout)]) await remove(each);
+  for (const each of [path, seed, caCertificate, askingPath(layout), askedPath(layout)]) await remove(each);
 }
 
 /** A key with which a home asks to be let in. */
@@ -131,6 +134,34 @@ export async function askingKey(layout: HomeLayout): Promise<AskingKey> {
   pair.clear();
   await writeWhole(path, `${new TextDecoder().decode(seed)}\n`);
   return key;
+}
+
+const asked = z.object({ v: z.literal(1), swarmId: z.string(), pin: z.string() });
+
+/** A swarm that a home asks without a token. */
+export type AskedSwarm = Pick<Membership, "swarmId" | "pin">;
+
+/** The swarm whose fingerprint this home has shown; undefined if none. @throws VgasError CONFIG if the note is damaged */
+export async function askedSwarm(layout: HomeLayout): Promise<AskedSwarm | undefined> {
+  const path = askedPath(layout);
+  const text = await readIfPresent(path);
+  if (text === undefined) return undefined;
+  try {
+    const { swarmId, pin } = asked.parse(JSON.parse(text));
+    return { swarmId, pin };
+  } catch (cause) {
+    throw new VgasError("CONFIG", `${path} is damaged; delete it and compare the fingerprint anew`, { cause });
+  }
+}
+
+export async function noteAskedSwarm(layout: HomeLayout, { swarmId, pin }: AskedSwarm): Promise<void> {
+  await makePrivateDir(layout.membership.dir);
+  await writeWhole(askedPath(layout), `${JSON.stringify({ v: 1, swarmId, pin })}\n`);
+}
+
+/** The file by whose removal a home forgets which swarm it asked. */
+export function askedPath(layout: HomeLayout): string {
+  return join(layout.membership.dir, "asked.json");
 }
 
 function askingPath(layout: HomeLayout): string {

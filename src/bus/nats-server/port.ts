@@ -11,6 +11,8 @@ const LOWEST = 20_000;
 const BEYOND = 32_000;
 const TRIES = 100;
 
+const NATS_FLAG = "--nats-port";
+
 /** A free port of `host`. It is free now; whoever uses it must be ready to find it taken. */
 export async function pickPort(host: string): Promise<number> {
   for (let attempt = 0; attempt < TRIES; attempt++) {
@@ -20,20 +22,24 @@ export async function pickPort(host: string): Promise<number> {
   throw new VgasError("BROKER_FAILED", `no free port between ${LOWEST} and ${BEYOND} was found on ${host}`);
 }
 
-/** @throws VgasError CONFIG if nothing can listen there, with who to ask and what to give instead */
-export async function requirePort(host: string, port: number): Promise<void> {
+/**
+ * `flag` is how another port is given.
+ *
+ * @throws VgasError CONFIG if nothing can listen there, with who to ask and what to give instead
+ */
+export async function requirePort(host: string, port: number, flag = NATS_FLAG): Promise<void> {
   const code = await bindError(host, port);
-  if (code === "EADDRINUSE") throw portInUse(host, port);
-  if (code === "EACCES") throw new VgasError("CONFIG", `port ${port} needs privileges; give another with --nats-port`);
+  if (code === "EADDRINUSE") throw portInUse(host, port, flag);
+  if (code === "EACCES") throw new VgasError("CONFIG", `port ${port} needs privileges; give another with ${flag}`);
   if (code === "EADDRNOTAVAIL") throw new VgasError("CONFIG", `${host} is no address of this machine`);
   if (code !== undefined) throw new VgasError("CONFIG", `cannot listen on ${host}:${port}: the system says ${code}`);
 }
 
-export function portInUse(host: string, port: number): VgasError {
+export function portInUse(host: string, port: number, flag = NATS_FLAG): VgasError {
   const ask = process.platform === "linux" ? `ss -ltnp 'sport = :${port}'` : `lsof -nP -iTCP:${port} -sTCP:LISTEN`;
   return new VgasError(
     "CONFIG",
-    `port ${port} of ${host} is in use (\`${ask}\` tells by whom); stop that, or give --nats-port N, where 0 picks a free one`,
+    `port ${port} of ${host} is in use (\`${ask}\` tells by whom); stop that, or give ${flag} N, where 0 picks a free one`,
   );
 }
 

@@ -16,6 +16,7 @@ export interface BrokerTls {
 const HEADER = "# Written by vgas; changes made here are lost.\n";
 /** Seconds for the handshake: on a machine whose cores are all busy it can take longer than the usual 2. */
 const HANDSHAKE_TIMEOUT_S = 5;
+const PLAIN_CLIENT_AFTER = "1s";
 
 /** Writes the block and the certificate, or an empty block without `tls`. */
 export async function installTls(layout: HomeLayout, tls: BrokerTls | undefined): Promise<void> {
@@ -54,6 +55,9 @@ function block(layout: HomeLayout): string {
   key_file: ${pair}
   min_version: "1.2"
   timeout: ${HANDSHAKE_TIMEOUT_S}
+  # Nodes of vgas begin with the handshake, so that nobody on the way can alter the challenge that their credential signs and
+  # make them look revoked. Who has said nothing for this long is another client, and gets the server's INFO in plain text first.
+  handshake_first: ${JSON.stringify(PLAIN_CLIENT_AFTER)}
 }
 `;
 }

@@ -1,10 +1,13 @@
+import { isatty } from "node:tty";
 import type { Command } from "commander";
 import { type PendingRecord, PendingStore } from "../../admission/pending-store.ts";
 import { addHomeFlags, type HomeFlags, openMastersHome } from "../admission-home.ts";
 import type { Cli } from "../cli.ts";
-import { UsageError } from "../failure.ts";
+import { EXIT, UsageError } from "../failure.ts";
+import { Prompt } from "../prompt.ts";
 import { printable } from "../style.ts";
 import { renderTable } from "../table.ts";
+import { refuseLine } from "../token-input.ts";
 import { time } from "./vault/text.ts";
 
 interface Flags extends HomeFlags {
@@ -15,6 +18,7 @@ const EXAMPLES = `
 Examples:
   vgas approve                                       who asks to be let in
   vgas approve n3k5m7abcd --fingerprint k3xm-9dqp    let it in if that is its fingerprint
+  vgas approve n3k5m7abcd                            shows its fingerprint, and asks
 
 The machine that asks shows its fingerprint too. If they differ, it is another
 machine, or somebody is in between: do not approve it.`;
@@ -22,11 +26,16 @@ machine, or somebody is in between: do not approve it.`;
 export function addApprove(program: Command, cli: Cli): void {
   addHomeFlags(program.command("approve"))
     .summary("let a node in that asks without a token, or show who asks")
-    .description("Lets a node into the swarm of this home that asks without a token. Without NODE it shows who asks.")
+    .description(
+      "Lets a node into the swarm of this home that asks without a token. Without NODE it shows who asks; without --fingerprint it " +
+        "asks whether the one that it shows is right, where there is a terminal.",
+    )
     .argument("[node]", "its id")
     .option("--fingerprint <text>", "only if it has this one: what the machine itself shows")
     .addHelpText("after", EXAMPLES)
     .action(async (node: string | undefined, flags: Flags) => {
+      const wrong = "give the node's id and its fingerprint, not a token: `vgas approve` shows them";
+      for (const each of [node, flags.fingerprint]) if (each !== undefined) refuseLine(each, wrong);
       const home = await openMastersHome(cli, flags);
       const store = new PendingStore(home.layout);
       if (node === undefined) {
@@ -36,15 +45,40 @@ export function addApprove(program: Command, cli: Cli): void {
         show(cli, flags, await store.list());
         return;
       }
-      const approved = await store.decide(node, "approved", flags.fingerprint);
+      const fingerprint = flags.fingerprint ?? (await looked(cli, await store.find(node)));
+      if (fingerprint === false) {
+        cli.terminal.note("Nothing was approved.");
+        cli.exitCode = EXIT.failure;
+        return;
+      }
+      const approved = await store.decide(node, "approved", fingerprint);
       if (flags.json) cli.terminal.data(JSON.stringify(described(approved)));
       else {
-        const { user, machine, address, fingerprint } = approved;
-        cli.terminal.note(`Approved ${user}, ${printable(machine)} at ${address}, fingerprint ${fingerprint}.`);
-        if (flags.fingerprint === undefined)
+        const { user, machine, address } = approved;
+        cli.terminal.note(
+          `Approved ${user}, ${printable(machine)} at ${address}, fingerprint ${approved.fingerprint}.`,
+        );
+        if (fingerprint === undefined)
           cli.terminal.note(`If the machine shows another fingerprint, take it back at once: \`vgas revoke ${user}\`.`);
       }
     });
+}
+
+const [STDIN, STDERR] = [0, 2] as const;
+
+/** The fingerprint that somebody at a terminal looked at; false if it is not right; undefined where nobody can be asked. */
+async function looked({ interrupt }: Cli, record: PendingRecord | undefined): Promise<string | false | undefined> {
+  if (record === undefined || !isatty(STDIN) || !isatty(STDERR)) return undefined;
+  const prompt = Prompt.open({ signal: interrupt.signal, interrupt: () => process.emit("SIGINT") });
+  if (prompt === undefined) return undefined;
+  const { user, machine, address, fingerprint } = record;
+  try {
+    const who = `${user}, ${printable(machine)} at ${address}, has the fingerprint ${fingerprint}.`;
+    const yes = await prompt.yes(`${who}\nDoes that machine itself show the same, and is it to be let in?`);
+    return yes ? fingerprint : false;
+  } finally {
+    prompt.close();
+  }
 }
 
 function described({ user, state, machine, address, fingerprint, firstSeen, lastSeen }: PendingRecord): object {

@@ -1,14 +1,12 @@
 /** `vgas connect`: makes this machine a client of a swarm that another one leads. */
 import type { Command } from "commander";
-import type { CandidateSource } from "../../admission/candidates.ts";
 import type { EnrolEvent } from "../../admission/enrol-event.ts";
 import { type Home, openHome } from "../../bus/home/home.ts";
 import { type Membership, readMembership } from "../../bus/home/membership.ts";
 import { liveBroker } from "../../bus/nats-server/broker-record.ts";
-import type { Config } from "../../config.ts";
+import { browse } from "../../client/browse.ts";
 import { systemClock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
-import type { Logger } from "../../protocols/logger.ts";
 import { isNodeRole } from "../../protocols/roles.ts";
 import type { Cli } from "../cli.ts";
 import { addHomeOption, addPeerOption, addTimeoutOption, type NodeFlags } from "../options.ts";
@@ -47,15 +45,18 @@ export function addConnect(program: Command, cli: Cli): void {
       const config = commandConfig(cli, flags);
       const home = await openHome(config.home);
       await refuseNodesHome(home);
-      const token = await requireToken(cli, flags);
-      const logger = commandLogger(cli, flags, config);
-      // Only here: most commands let nobody in, and loading it would take them longer.
-      const { enrol, peerSource } = await import("../../admission/enrol.ts");
-      const browser = config.mdns ? await browse(config, home, logger) : undefined;
+      // Two at once would write one membership.
+      await home.lock();
+      let browser: Awaited<ReturnType<typeof browse>> | undefined;
       try {
+        const token = await requireToken(cli, flags);
+        const logger = commandLogger(cli, flags, config);
+        // Only here: most commands let nobody in, and loading it would take them longer.
+        const { enrol, peerSource } = await import("../../admission/enrol.ts");
+        browser = config.mdns ? await browse(config, home, logger) : undefined;
         const membership = await enrol({
           ...{ home, token, role: "client", logger, clock: systemClock },
-          sources: [...(browser === undefined ? [] : [browser.source]), peerSource(config.peers)],
+          sources: [...(browser === undefined ? [] : [browser.asCandidates()]), peerSource(config.peers)],
           onProgress: (event) => tell(cli, event),
           signal: cli.interrupt.signal,
           timeoutMs: flags.timeout ?? DEFAULT_TIMEOUT_MS,
@@ -63,6 +64,7 @@ export function addConnect(program: Command, cli: Cli): void {
         cli.terminal.data(JSON.stringify(described(home, membership)));
       } finally {
         await browser?.stop();
+        await home.release();
       }
     },
   );
@@ -83,26 +85,6 @@ async function refuseNodesHome({ dir, layout }: Home): Promise<void> {
       `a node that leads a swarm runs on the home ${dir}; give a client of another swarm its own --home`,
     );
   }
-}
-
-interface Browser {
-  readonly source: CandidateSource;
-  stop(): Promise<void>;
-}
-
-async function browse(config: Config, { hostId }: Home, logger: Logger): Promise<Browser> {
-  // Only here: no other command on a client's machine needs it.
-  const { Discovery } = await import("../../actors/discovery/discovery.ts");
-  const discovery = new Discovery({
-    self: { hostId, mode: "slave", httpPort: config.httpPort },
-    advertise: false,
-    interfaces: config.interfaces,
-    clock: systemClock,
-    random: Math.random,
-    logger,
-  });
-  await discovery.start();
-  return { source: discovery.asCandidates(), stop: () => discovery.stop() };
 }
 
 /** As `vgas connection` prints it. */

@@ -2,7 +2,7 @@ import { realpath } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { layoutOf } from "../../bus/home/layout.ts";
 import { liveBroker } from "../../bus/nats-server/broker-record.ts";
-import { ROLES, type Role } from "../../protocols/roles.ts";
+import { ROLES, type UserRole } from "../../protocols/roles.ts";
 import { TOPOLOGY_DEFAULTS } from "../../protocols/streams.ts";
 import type { Cli } from "../cli.ts";
 import { type Check, failed, type Verdict, warning } from "../doctor/check.ts";
@@ -17,14 +17,14 @@ import {
 } from "../doctor/machine.ts";
 import { checkSwarm } from "../doctor/swarm.ts";
 import { findTarget, type Target } from "../doctor/target.ts";
-import { EXIT } from "../failure.ts";
+import { EXIT, UsageError } from "../failure.ts";
 import { addSwarmOptions, integer, type NodeFlags } from "../options.ts";
 import { printable } from "../style.ts";
 import { commandConfig } from "../swarm.ts";
 
 interface Flags extends NodeFlags {
-  readonly role?: Role;
-  readonly hostId?: string;
+  readonly role?: UserRole;
+  readonly user?: string;
 }
 
 const LOOPBACK = "127.0.0.1";
@@ -37,8 +37,8 @@ export function addDoctor(program: Command, cli: Cli): void {
       "Checks this machine, and the swarm that is meant: that of --connection, of --nats, of the node of this home, or the one " +
         "that this home has joined. Says what to do about what is missing; ends with 1 if something is.",
     )
-    .addOption(new Option("--role <role>", "what the credential is to be good for").choices(ROLES))
-    .option("--host-id <id>", "the node or guest that the credential is bound to")
+    .addOption(new Option("--role <role>", "what the credential is to be good for").choices([...ROLES, "system"]))
+    .option("--user <user>", "the node or guest that it is bound to (default: with --nats this home's node)")
     .option("--nats-port <n>", "port that the node's nats-server is to have", integer)
     .option("--http-port <n>", "port that the node's HTTP is to have", integer)
     .action(async (flags: Flags) => {
@@ -53,10 +53,12 @@ async function examine(cli: Cli, flags: Flags): Promise<readonly Check[]> {
   const layout = layoutOf(await realpath(config.home).catch(() => config.home));
   const running = await liveBroker(layout);
   const prefix = flags.prefix ?? cli.env["VGAS_PREFIX"];
-  const { connection, role, hostId } = flags;
-  const target = await findTarget({ layout, config, connection, role, hostId, prefix: prefix || undefined }).catch(
-    (error: unknown) =>
-      failed("swarm", error instanceof Error ? error.message : String(error), "correct what it names"),
+  const { connection, role, user } = flags;
+  const target = await findTarget({ layout, config, connection, role, user, prefix: prefix || undefined }).catch(
+    (error: unknown) => {
+      if (error instanceof UsageError) throw error;
+      return failed("swarm", error instanceof Error ? error.message : String(error), "correct what it names");
+    },
   );
   const joins = connection !== undefined || config.natsUrl !== undefined || isMember(target);
   const host = config.lan ? ANY_ADDRESS : LOOPBACK;
@@ -80,10 +82,11 @@ async function swarmChecks(cli: Cli, flags: Flags, target: Target | Check | unde
   if ("check" in target) return [target];
   const config = commandConfig(cli, flags);
   const { ca } = target.connect;
-  const authority =
-    ca === undefined
-      ? []
-      : [checkCertificate("authority", ca, Date.now(), "let the swarm make a new authority, and join anew")];
+  const renew =
+    target.from === "external"
+      ? "give that of the system's new one: --nats-ca FILE"
+      : "let the swarm make a new authority, and join anew";
+  const authority = ca === undefined ? [] : [checkCertificate("authority", ca, Date.now(), renew)];
   const topology = { ...TOPOLOGY_DEFAULTS, replicas: config.replicas, resultsTtlMs: config.resultsTtlMs };
   return [...authority, ...(await checkSwarm(target, topology))];
 }

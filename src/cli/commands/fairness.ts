@@ -14,8 +14,9 @@ export function addFairness(program: Command, cli: Cli): void {
     .summary("how evenly the turns of each lane fell")
     .description("Shows the rotation of each lane: the turns of every agent, and what became of them.")
     .action(async (flags: SwarmFlags) => {
-      const lanes = await withSwarm(cli, flags, "observer", ({ bus, names }) => readFairness(bus, names));
+      const { lanes, warnings } = await withSwarm(cli, flags, "observer", ({ bus, names }) => readFairness(bus, names));
       const { terminal } = cli;
+      for (const warning of warnings) terminal.note(printable(warning));
       if (flags.json) for (const lane of lanes) terminal.data(JSON.stringify(lane));
       else if (lanes.length === 0) terminal.note("No lane has had a turn yet.");
       else terminal.data(lanes.map((lane) => laneText(lane, cli)).join("\n\n"));

@@ -36,14 +36,14 @@ export function addJoin(program: Command, cli: Cli): void {
       const given = flags.connection === undefined ? undefined : await nodeConnection(flags.connection);
       if (given !== undefined || configOf(cli, flags, ["agents"]).natsUrl !== undefined) {
         // Several nodes of one machine would contend for one HTTP port, and only some credentials may deal tasks.
-        await runInForeground(cli, { config: configOf(cli, flags, ["agents"]), connection: given, json });
+        await runInForeground(cli, { config: configOf(cli, flags, ["agents"]), connection: given, joins: true, json });
         return;
       }
       const config = configOf(cli, flags, ["agents", "discovery"]);
-      const membership = await becomeMember(cli, { config, flags, role: "worker" });
+      const membership = await becomeMember(cli, { config, flags });
       const { prefix, urls } = membership;
       const connection = { ...membership, url: urls.join(",") };
-      await runInForeground(cli, { config: { ...config, prefix }, connection, membership, json });
+      await runInForeground(cli, { config: { ...config, prefix }, connection, membership, joins: true, json });
     },
   );
 }

@@ -21,7 +21,8 @@ export function addNodes(program: Command, cli: Cli): void {
     .action(async (flags: SwarmFlags) => {
       const layout = await ownHome(cli, flags);
       const { nodes, neighbours } = await withSwarm(cli, flags, "observer", async ({ bus, names }) => {
-        const lanes = await readRotations(bus, names);
+        const { lanes, warnings } = await readRotations(bus, names);
+        for (const warning of warnings) cli.terminal.note(printable(warning));
         const heard = await rollCall(bus, names, rosterHosts(lanes));
         return {
           nodes: nodeViews(heard, lanes),
@@ -55,7 +56,7 @@ function waitingText(waiting: readonly Waiting[], { terminal }: Cli): string {
     waiting.map(({ host, fingerprint, address, machine }) => [host, fingerprint, address, printable(machine)]),
     { style: terminal.outStyle, width: terminal.outColumns },
   );
-  return `\n${table}\nIf the machine shows the same fingerprint: vgas approve NODE`;
+  return `\n${table}\nIf the machine shows the same fingerprint: vgas approve NODE --fingerprint F`;
 }
 
 function neighboursText(neighbours: readonly Neighbour[], { terminal }: Cli): string {

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { lastBySubject } from "../../bus/stored.ts";
+import { Deadline } from "../../bus/deadline.ts";
+import { lastByNamedSubject } from "../../bus/stored.ts";
 import { decodeResult } from "../../client/waiting-results.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { TaskResult } from "../../protocols/result.ts";
@@ -37,8 +38,8 @@ export function addResults(program: Command, cli: Cli): void {
 
 async function printAll(cli: Cli, flags: Flags): Promise<void> {
   const { terminal, interrupt } = cli;
-  const deadline = flags.timeout !== undefined && flags.follow ? AbortSignal.timeout(flags.timeout) : undefined;
-  const signal = AbortSignal.any([interrupt.signal, terminal.readerGone, ...(deadline ? [deadline] : [])]);
+  const deadline = new Deadline(flags.follow ? flags.timeout : undefined, interrupt.signal, terminal.readerGone);
+  const { signal } = deadline;
   await withClient(cli, flags, async (client) => {
     try {
       for await (const result of client.results({ pool: client.pool, follow: flags.follow ?? false, signal })) {
@@ -50,10 +51,12 @@ async function printAll(cli: Cli, flags: Flags): Promise<void> {
       }
     } catch (error) {
       if (terminal.readerGone.aborted) return;
-      if (deadline?.aborted && !interrupt.signal.aborted) {
+      if (deadline.expired) {
         throw new VgasError("TIMEOUT", `following the results timed out after ${flags.timeout} ms`, { cause: error });
       }
       throw error;
+    } finally {
+      deadline.clear();
     }
   });
 }
@@ -67,7 +70,7 @@ async function oneResult(cli: Cli, id: string, flags: Flags): Promise<TaskResult
     return await withClient(cli, flags, (client) => client.handle(pool, id).result(waiting));
   }
   const stored = await withSwarm(cli, flags, "client", ({ bus, names }) =>
-    lastBySubject(bus, names.streams.results, names.result(pool, id)),
+    lastByNamedSubject(bus, names.streams.results, names.result(pool, id)),
   );
   const result = stored && decodeResult(stored.data);
   if (result !== undefined) return result;

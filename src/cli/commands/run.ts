@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { Deadline } from "../../bus/deadline.ts";
 import { type Client, connect } from "../../client.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Cli } from "../cli.ts";
@@ -40,18 +41,18 @@ export function addRun(program: Command, cli: Cli): void {
       const { client, own } = await destination(cli, flags);
       const run = new TaskRun({ client, terminal: cli.terminal, closedSwarm: own !== undefined });
       const stopProgress = showProgress(cli.terminal, run.counts);
-      const deadline = flags.timeout === undefined ? undefined : AbortSignal.timeout(flags.timeout);
-      const signals = [cli.interrupt.signal, cli.terminal.readerGone, ...(deadline ? [deadline] : [])];
+      const deadline = new Deadline(flags.timeout, cli.interrupt.signal, cli.terminal.readerGone);
       try {
-        await Promise.race([run.work(source, AbortSignal.any(signals)), own?.failed ?? NEVER]);
+        await Promise.race([run.work(source, deadline.signal), own?.failed ?? NEVER]);
       } finally {
+        deadline.clear();
         stopProgress();
         tellLeft(cli, run.counts, own !== undefined);
         await client.close();
         await own?.stop();
       }
       cli.terminal.note(summary(run.counts, performance.now() - startedAt));
-      cli.exitCode = exitCode(cli, run.counts, deadline?.aborted === true, flags.timeout);
+      cli.exitCode = exitCode(cli, run.counts, deadline.expired, flags.timeout);
     },
   );
 }

@@ -14,6 +14,7 @@ export function addStatus(program: Command, cli: Cli): void {
     )
     .action(async (flags: SwarmFlags) => {
       const state = await withSwarm(cli, flags, "observer", readHealth);
+      for (const warning of state.warnings) cli.terminal.note(printable(warning));
       if (flags.json) cli.terminal.data(JSON.stringify(state));
       else cli.terminal.data(statusText(state, cli));
     });

@@ -4,12 +4,12 @@ import { type TokenRecord, TokenStore, tokenState } from "../../admission/token-
 import { ensureAuthority } from "../../bus/certificates/authority.ts";
 import type { Home } from "../../bus/home/home.ts";
 import { liveBroker } from "../../bus/nats-server/broker-record.ts";
-import { VgasError } from "../../protocols/errors.ts";
 import { ADMISSION_ROLES, type AdmissionRole } from "../../protocols/roles.ts";
 import { addHomeFlags, type HomeFlags, openMastersHome } from "../admission-home.ts";
 import type { Cli } from "../cli.ts";
 import { duration, integer } from "../options.ts";
 import { renderTable } from "../table.ts";
+import { refuseLine } from "../token-input.ts";
 import { time } from "./vault/text.ts";
 
 interface CreateFlags extends HomeFlags {
@@ -17,6 +17,7 @@ interface CreateFlags extends HomeFlags {
   readonly ttl: number;
   readonly uses: number;
   readonly name?: string;
+  readonly http?: true;
 }
 
 const DEFAULT_TTL_MS = 24 * 3_600_000;
@@ -30,6 +31,7 @@ Examples:
   (umask 077; vgas token create > token)       for one node, good for a day
   vgas token create --uses unlimited --ttl 7d  for any number of nodes in a week
   vgas token create --role client --name ci    for one client: vgas connect
+  vgas token create --http --ttl 90d           to read over HTTP, and for nothing else
 
 Whoever has the line gets in: hand it over as you would a password.`;
 
@@ -48,7 +50,7 @@ function addCreate(token: Command, cli: Cli): void {
     .summary("make a token and print its line")
     .description(
       "Prints one line that lets a node (`vgas join`) or a client (`vgas connect`) into the swarm of this home. It is not kept " +
-        "here and cannot be shown again.",
+        "here and cannot be shown again. With --http it lets nobody in: it opens what the node serves over HTTP, any number of times.",
     )
     .addOption(
       new Option("--role <role>", "what it lets in").choices(ADMISSION_ROLES).default("worker" satisfies AdmissionRole),
@@ -59,20 +61,21 @@ function addCreate(token: Command, cli: Cli): void {
         .default(DEFAULT_TTL_MS, "24h"),
     )
     .addOption(new Option("--uses <n>", "how many it lets in; unlimited: any number").argParser(uses).default(1))
+    .addOption(new Option("--http", "good as a bearer token of HTTP, and for nothing else").conflicts(["role", "uses"]))
     .option("--name <text>", "what it is for, for the lists", label)
     .addHelpText("after", EXAMPLES)
     .action(async (flags: CreateFlags) => {
       const home = await openMastersHome(cli, flags);
       const { swarmId, pin } = await ensureAuthority(home.layout);
-      const { role, ttl: ttlMs } = flags;
+      const { ttl: ttlMs, name, http } = flags;
       const store = new TokenStore(home.layout);
-      const { line, record } = await store.create(
-        { swarmId, pin },
-        { role, ttlMs, uses: flags.uses, name: flags.name },
-      );
+      const wanted = http ? ({ role: "observer", uses: 0, http } as const) : { role: flags.role, uses: flags.uses };
+      const { line, record } = await store.create({ swarmId, pin }, { ...wanted, ttlMs, name });
       if (flags.json) {
-        const { id, expiresAt } = record;
-        cli.terminal.data(JSON.stringify({ token: line, id, role, expiresAt, uses: record.uses, swarm: swarmId, pin }));
+        const { id, role, expiresAt } = record;
+        cli.terminal.data(
+          JSON.stringify({ token: line, id, role, http, expiresAt, uses: record.uses, swarm: swarmId, pin }),
+        );
       } else cli.terminal.data(line);
       await noteNoDoor(cli, home);
     });
@@ -105,10 +108,11 @@ function addList(token: Command, cli: Cli): void {
 }
 
 function described(record: TokenRecord, nowMs: number): object {
-  const { id, role, name, createdAt, expiresAt, uses: most, usedBy, revokedAt } = record;
+  const { id, role, http, name, createdAt, expiresAt, uses: most, usedBy, revokedAt } = record;
   return {
     id,
     role,
+    ...(http && { http }),
     ...(name !== undefined && { name }),
     state: tokenState(record, nowMs),
     createdAt,
@@ -133,9 +137,9 @@ function tokenTable({ terminal }: Cli, records: readonly TokenRecord[], nowMs: n
     ],
     records.map((record) => [
       record.id,
-      record.role,
+      record.http ? "http" : record.role,
       tokenState(record, nowMs),
-      `${record.usedBy.length}/${record.uses === 0 ? "any" : record.uses}`,
+      record.http ? "" : `${record.usedBy.length}/${record.uses === 0 ? "any" : record.uses}`,
       record.expiresAt === undefined ? "never" : time(record.expiresAt),
       record.name ?? "",
       by(record),
@@ -159,7 +163,8 @@ function addRevokeToken(token: Command, cli: Cli): void {
     .argument("<id>", "of the token, as `vgas token list` shows it")
     .action(async (id: string, flags: HomeFlags) => {
       const home = await openMastersHome(cli, flags);
-      const record = await new TokenStore(home.layout).revoke(idOf(id));
+      refuseLine(id, "give the token's id, not its line: `vgas token list` shows it");
+      const record = await new TokenStore(home.layout).revoke(id);
       if (flags.json) cli.terminal.data(JSON.stringify(described(record, Date.now())));
       else cli.terminal.note(`The token ${record.id} lets nobody in any more.${stillIn(record)}`);
     });
@@ -168,12 +173,6 @@ function addRevokeToken(token: Command, cli: Cli): void {
 function stillIn({ usedBy }: TokenRecord): string {
   if (usedBy.length === 0) return "";
   return ` ${usedBy.length === 1 ? "One" : usedBy.length} got in by it before: ${by({ usedBy } as TokenRecord)}.`;
-}
-
-/** Somebody may paste the whole line where its id is asked for: it must not be repeated in an error. */
-function idOf(text: string): string {
-  if (!text.startsWith("vgas1-")) return text;
-  throw new VgasError("INVALID", "give the token's id, not its line: `vgas token list` shows it");
 }
 
 function ttl(text: string): number {
@@ -185,7 +184,7 @@ function ttl(text: string): number {
 function uses(text: string): number {
   if (text === "unlimited") return 0;
   const number = integer(text);
-  if (number < 0 || number > MAX_USES) throw new InvalidArgumentError(`It must be 1 to ${MAX_USES}, or unlimited.`);
+  if (number < 1 || number > MAX_USES) throw new InvalidArgumentError(`It must be 1 to ${MAX_USES}, or unlimited.`);
   return number;
 }
 

@@ -88,7 +88,7 @@ export async function checkServerBinary(needed: boolean): Promise<Check> {
 /** `flag` is how another port is given. */
 export async function checkPort(check: string, host: string, port: number, flag: string): Promise<Check> {
   if (port === 0) return ok(check, "a free one will be picked");
-  return await requirePort(host, port).then(
+  return await requirePort(host, port, flag).then(
     () => ok(check, `${port} is free`),
     (error: unknown) => failed(check, error instanceof Error ? error.message : String(error), `give ${flag} N, or 0`),
   );

@@ -6,7 +6,7 @@ import { requireJetStream, serverFacts } from "../../bus/server-facts.ts";
 import { checkTopology, type StreamCheck } from "../../bus/topology-check.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { MAX_PAYLOAD_BYTES } from "../../protocols/limits.ts";
-import { mayInspect } from "../../protocols/roles.ts";
+import { mayInspect, type UserRole } from "../../protocols/roles.ts";
 import type { TopologyOptions } from "../../protocols/streams.ts";
 import { Names } from "../../protocols/subjects.ts";
 import { type Check, failed, isAtLeast, ok, warning } from "./check.ts";
@@ -29,6 +29,8 @@ export async function checkSwarm(target: Target, topology: TopologyOptions): Pro
   try {
     bus = await connectBus({ ...target.connect, name: "vgas doctor" });
   } catch (error) {
+    if (target.from === "external" && error instanceof VgasError && error.code === "PERMISSION_DENIED")
+      return [unknownUser(target)];
     return [
       failed("swarm", messageOf(error), `reach ${where[target.from]} NATS at ${url} first; the rest is not known`),
     ];
@@ -43,6 +45,24 @@ export async function checkSwarm(target: Target, topology: TopologyOptions): Pro
   } finally {
     await bus.close();
   }
+}
+
+function unknownUser(target: Target): Check {
+  const { connect, role, user } = target;
+  const message = `NATS at ${connect.url} refused the credential`;
+  if (connect.seed === undefined)
+    return failed("swarm", `${message}: there is none`, "give its seed: --nats-seed FILE");
+  const print = `${printing(target)} --seed FILE`;
+  return failed(
+    "swarm",
+    `${message} of ${user} (${role})`,
+    `put what \`${print}\` prints among the users of its configuration, and let it read that again`,
+  );
+}
+
+/** The command that prints what that credential is to be allowed. */
+function printing({ role, user, prefix }: Target): string {
+  return `vgas permissions --role ${role}${role === user ? "" : ` --user ${user}`} --prefix ${prefix}`;
 }
 
 function checkServer(bus: Bus): readonly Check[] {
@@ -68,9 +88,10 @@ function checkServer(bus: Bus): readonly Check[] {
   ];
 }
 
-async function checkPermissions(bus: Bus, { role, user, prefix }: Target): Promise<Check> {
+async function checkPermissions(bus: Bus, target: Target): Promise<Check> {
+  const { role, user, prefix } = target;
   const missing = await missingPermissions(bus, role, user, new Names(prefix));
-  const print = `vgas permissions --role ${role}${role === user ? "" : ` --user ${user}`} --prefix ${prefix}`;
+  const print = printing(target);
   if (missing === "unknown") {
     const why = "the server does not tell what the credential may do, or does not let it ask ($SYS.REQ.USER.INFO)";
     return warning("permissions", why, `compare them by hand with \`${print}\``);
@@ -78,7 +99,7 @@ async function checkPermissions(bus: Bus, { role, user, prefix }: Target): Promi
   if (missing.length === 0) return ok("permissions", `all that role ${role} needs`);
   const list = missing.map(({ operation, subject }) => `${operation} ${subject}`).join(", ");
   const remedy = `allow them to the user of this credential; \`${print}\` prints all`;
-  return failed("permissions", `a ${role} lacks ${missing.length}: ${list}`, remedy, { details: { missing } });
+  return failed("permissions", `role ${role} lacks ${missing.length}: ${list}`, remedy, { details: { missing } });
 }
 
 async function checkStorage(
@@ -91,12 +112,11 @@ async function checkStorage(
   try {
     await requireJetStream(bus);
     const streams = await checkTopology(bus, names, topology, visible);
-    const unseen = streams.filter(({ state }) => state === "unseen").map(({ name }) => name);
-    const look = "use --role observer or admin to look at all of them";
+    const others = streams.map(({ name }) => name).filter((name) => !visible(name));
     return [
       ok("jetstream", "on for this account"),
-      ...streams.filter(({ state }) => state !== "unseen").map(streamLine),
-      ...(unseen.length === 0 ? [] : [warning("streams", `a ${role} may not look at ${unseen.join(", ")}`, look)]),
+      ...streams.filter(({ name }) => visible(name)).map((stream) => streamLine(stream, role)),
+      ...(others.length === 0 ? [] : [ok("streams", `not looked at: ${others.join(", ")}; role ${role} may not`)]),
     ];
   } catch (error) {
     const remedy =
@@ -107,7 +127,7 @@ async function checkStorage(
   }
 }
 
-function streamLine({ name, state, differences, wanted }: StreamCheck): Check {
+function streamLine({ name, state, differences, wanted }: StreamCheck, role: UserRole): Check {
   const check = `stream ${name}`;
   const what = differences
     .map((each) => `${each.field} is ${show(each.found)}, wanted ${show(each.wanted)}`)
@@ -115,18 +135,18 @@ function streamLine({ name, state, differences, wanted }: StreamCheck): Check {
   const details = { differences, wanted };
   switch (state) {
     case "missing":
-      return failed(
-        check,
-        "it is missing",
-        `\`vgas up\` with a credential of role admin makes it; --json prints its settings`,
-        { details },
-      );
+      // Nobody but the node that makes it has this role.
+      return (role === "system" ? warning : failed)(check, "it is missing", "`vgas up` makes it when it starts", {
+        details,
+      });
+    case "unseen":
+      return failed(check, "the credential may not look at it", "see what permissions it lacks above");
     case "differs":
       return failed(check, what, "change it with the nats tool where that is possible, or use another --prefix", {
         details,
       });
     case "adjustable":
-      return warning(check, what, "`vgas up` changes it when it starts with a credential that may", { details });
+      return warning(check, what, "`vgas up` changes it when it starts", { details });
     default:
       return ok(check, "as it must be");
   }

@@ -10,8 +10,8 @@ import { readNodeIdentity } from "../../bus/home/node-identity.ts";
 import { liveBroker } from "../../bus/nats-server/broker-record.ts";
 import { externalConnection } from "../../client/external-connection.ts";
 import type { Config } from "../../config.ts";
-import { VgasError } from "../../protocols/errors.ts";
 import { isNodeRole, isSharedRole, type Role, type UserRole } from "../../protocols/roles.ts";
+import { UsageError } from "../failure.ts";
 import { readConnection } from "../swarm.ts";
 
 export interface Target {
@@ -31,14 +31,16 @@ export interface TargetOptions {
   readonly connection?: string | undefined;
   /** As flags and environment say; the home's and a membership's own win without it. */
   readonly prefix?: string | undefined;
-  readonly role?: Role | undefined;
-  readonly hostId?: string | undefined;
+  readonly role?: UserRole | undefined;
+  /** The node or guest that the credential is bound to; of an external system the home's own node without it. */
+  readonly user?: string | undefined;
 }
 
 /**
  * Undefined if there is none: no node runs on the home, and it is no member of a swarm.
  *
- * @throws VgasError CONFIG, NOT_FOUND of files; CONFIG if a role needs a host id
+ * @throws VgasError CONFIG, NOT_FOUND of files
+ * @throws UsageError if a role is bound to a user, and none is given
  */
 export async function findTarget(options: TargetOptions): Promise<Target | undefined> {
   const { layout, config, connection, role } = options;
@@ -54,13 +56,14 @@ export async function findTarget(options: TargetOptions): Promise<Target | undef
 }
 
 async function external(
-  { layout, config, role = "admin", hostId }: TargetOptions,
+  { layout, config, role = "admin", user: given }: TargetOptions,
   url: string,
   prefix: string,
 ): Promise<Target> {
-  const user = isSharedRole(role) ? role : (hostId ?? (await readNodeIdentity(layout.node))?.hostId);
-  if (user === undefined)
-    throw new VgasError("CONFIG", `the credential of a ${role} is bound to a host id: give --host-id`);
+  const own = async (): Promise<string | undefined> =>
+    role === "guest" ? undefined : (await readNodeIdentity(layout.node))?.hostId;
+  const user = isSharedRole(role) ? role : (given ?? (await own()));
+  if (user === undefined) throw withoutUser(role);
   return { from: "external", connect: await externalConnection(url, config, user), prefix, user, role };
 }
 
@@ -69,12 +72,11 @@ function roleOf(user: string): Role {
   return isSharedRole(user) ? user : "worker";
 }
 
-async function ofHome({ layout, prefix, role = "observer", hostId }: TargetOptions): Promise<Target | undefined> {
+async function ofHome({ layout, prefix, role = "observer", user: given }: TargetOptions): Promise<Target | undefined> {
   const broker = await liveBroker(layout);
   if (broker === undefined) return undefined;
-  const user = isNodeRole(role) || role === "guest" ? hostId : role;
-  if (user === undefined)
-    throw new VgasError("CONFIG", `the credential of a ${role} is bound to its name: give --host-id`);
+  const user = isNodeRole(role) || role === "guest" ? given : role;
+  if (user === undefined) throw withoutUser(role);
   const { seed, inboxPrefix: inbox } = await new Credentials(layout).read(user);
   const { url, serverName, caFile } = broker;
   const ca = caFile === undefined ? undefined : await readAuthority(caFile);
@@ -86,6 +88,13 @@ async function ofHome({ layout, prefix, role = "observer", hostId }: TargetOptio
     user,
     role,
   };
+}
+
+function withoutUser(role: UserRole): UsageError {
+  return new UsageError(
+    `a credential of role ${role} is bound to the name of a node or guest`,
+    "Give it: --user NAME.",
+  );
 }
 
 async function ofMembership(layout: HomeLayout, { prefix, role }: TargetOptions): Promise<Target | undefined> {

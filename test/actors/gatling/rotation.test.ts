@@ -5,6 +5,7 @@ import { KvBucket } from "../../../src/bus/kv.ts";
 import { Publisher } from "../../../src/bus/publisher.ts";
 import { ensureTopology } from "../../../src/bus/topology.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";
+import { silentLogger } from "../../../src/protocols/logger.ts";
 import type { RosterRange } from "../../../src/protocols/rotation.ts";
 import { TOPOLOGY_DEFAULTS } from "../../../src/protocols/streams.ts";
 import { Names } from "../../../src/protocols/subjects.ts";
@@ -41,7 +42,8 @@ describe("Rotation", () => {
     lane = { pool: "default", kind: `k${kind++}` };
   });
 
-  const rotation = (by: string): Rotation => new Rotation({ bucket, names, lane, by, nonce: () => `${by}${nonce++}` });
+  const rotation = (by: string): Rotation =>
+    new Rotation({ bucket, names, lane, by, nonce: () => `${by}${nonce++}`, logger: silentLogger });
 
   it("has nothing before a roster was written, and begins at ticket 0 then", async () => {
     const a = rotation("a");
@@ -99,6 +101,41 @@ describe("Rotation", () => {
     expect([a.index, a.base, a.ranges]).toEqual([10, 10, wider]);
     expect(await b.advance(1, 0)).toBe("lost");
     expect([b.index, b.base, b.ranges]).toEqual([10, 10, wider]);
+  });
+
+  it("P3: goes on where the rotation was when rubbish is written over its record, and writes over that", async () => {
+    const [a, b] = [rotation("a"), rotation("b")];
+    await a.replaceRoster(ROSTER);
+    expect(await a.advance(7, 300)).toBe("won");
+    const rubbish = new TextEncoder().encode('{"type":"io.nats.jetstream.api.v1.stream_info_response"}');
+    const key = names.rotationKey(lane);
+    await bucket.put(key, rubbish);
+    expect(await b.load()).toBe(true);
+    expect([b.index, b.dealt, b.ranges]).toEqual([7, 300, ROSTER]);
+    expect(await a.advance(2, 301)).toBe("lost");
+    expect(await a.advance(2, 301)).toBe("won");
+    await b.load();
+    expect(b.index).toBe(9);
+    // So often that the history keeps nothing else, and over the roster too.
+    for (let i = 0; i < 16; i++) await bucket.put(key, rubbish);
+    await bucket.put(names.rosterKey(lane), rubbish);
+    expect(await b.load()).toBe(false);
+    expect(b.ranges).toEqual([]);
+    await b.replaceRoster(ROSTER);
+    expect([b.index, b.base]).toEqual([9, 9]);
+    expect(await a.load()).toBe(true);
+    expect([a.index, a.ranges]).toEqual([9, ROSTER]);
+  });
+
+  it("begins anew, behind what it knows, when somebody removes the record", async () => {
+    const a = rotation("a");
+    await a.replaceRoster(ROSTER);
+    await a.advance(4, 1);
+    await bucket.delete(names.rotationKey(lane));
+    expect(await a.advance(1, 2)).toBe("lost");
+    await a.replaceRoster(ROSTER);
+    expect([a.index, a.base, a.ranges]).toEqual([4, 4, ROSTER]);
+    expect(await a.advance(1, 2)).toBe("won");
   });
 
   it("reports a roster that another dispatcher wrote first as a conflict, and loses nothing", async () => {

@@ -10,7 +10,7 @@ import { TOPOLOGY_DEFAULTS } from "../../../src/protocols/streams.ts";
 import { jsApi } from "../../../src/protocols/subjects.ts";
 import { useGuestSwarm } from "../../support/guests.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
-import { rejection, until } from "../../support/wait.ts";
+import { eventually, rejection, until } from "../../support/wait.ts";
 
 const swarm = useGuestSwarm(["gaaaaaaaaa", "gbbbbbbbbb"]);
 const { names } = swarm;
@@ -287,4 +287,47 @@ test("a stop waits for what is under way, and a list of guests that cannot be re
   await ann.flush();
   await gate.stop();
   expect((await answers).every(({ seq }) => seq !== undefined)).toBe(true);
+});
+
+test("no guest fills the queue: what it has stored and not finished is bounded, until it ends or is found ended", async () => {
+  const { clock } = await open();
+  const refusal = /^RESOURCE_LIMIT: a guest may have 10000 tasks stored and not finished, and has 10000/;
+  // Of a kind that nobody offers, and some of them had a result before.
+  const ids = Array.from({ length: 10_000 }, (_, i) => `${ANN}-q${i}`);
+  for (const id of ids.slice(0, 2)) await publisher.publish(names.result("full", id), encode({ id }));
+  await system.flush();
+  const subject = names.task("full", "nobody");
+  const array = ids.map((id) => ({ id }));
+  const whole = await submit(ann, array, { "Nats-Msg-Id": "whole" }, subject);
+  expect(whole.error).toBeUndefined();
+  const before = await queued();
+  const more = (id: string): ReturnType<typeof submit> => submit(ann, { id: `${ANN}-${id}` }, undefined, subject);
+  expect((await more("q-more")).error).toMatchObject({ code: 429, description: expect.stringMatching(refusal) });
+  expect(await queued()).toBe(before);
+  expect(await submit(bob, { id: `${BOB}-q` }), "another guest goes on").toMatchObject({ seq: expect.any(Number) });
+  // The look that the refusal set off finds the two that have their results.
+  await eventually(async () => {
+    await clock.advance(1_000);
+    return (await more("q-found")).seq;
+  }, "a place to be found");
+  expect((await more("q-second")).error).toBeUndefined();
+  expect((await more("q-third")).error).toMatchObject({ code: 429 });
+  // One that ends now, heard as it comes: its turn to be looked up is far away, and the clock stands still.
+  await publisher.publish(names.result("full", ids[9_000] ?? ""), encode({ id: ids[9_000] }));
+  await eventually(async () => (await more("q-third")).seq, "a place to be free");
+});
+
+test("a submission that was stored before, or is refused by the stream, counts for nothing", async () => {
+  await open();
+  const subject = names.task("full", "twice");
+  const array = Array.from({ length: 6_000 }, (_, i) => ({ id: `${BOB}-d${i}` }));
+  const first = await submit(bob, array, { "Nats-Msg-Id": "d" }, subject);
+  expect(first.seq).toBeDefined();
+  // Would be too many if each counted.
+  const small = [{ id: `${BOB}-d0` }];
+  for (let i = 0; i < 3; i++)
+    expect(await submit(bob, small, { "Nats-Msg-Id": "d" }, subject)).toMatchObject({ duplicate: true });
+  const rest = Array.from({ length: 4_000 }, (_, i) => ({ id: `${BOB}-e${i}` }));
+  expect((await submit(bob, rest, undefined, subject)).seq).toBeDefined();
+  expect((await submit(bob, { id: `${BOB}-f` }, undefined, subject)).error).toMatchObject({ code: 429 });
 });

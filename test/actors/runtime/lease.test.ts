@@ -190,6 +190,20 @@ test("two hosts that share an id by mistake do not take the name from each other
   expect(second.log).toEqual(["acquired"]);
 });
 
+test("rubbish that is written over the record of a holder whose lease runs is overwritten, and nobody gets the name meanwhile", async () => {
+  const [owners, clock] = [new MemoryOwners(), new ManualClock()];
+  const [a, b] = [contender("a", { owners, clock }), contender("b", { owners, clock })];
+  await a.lease.start();
+  await b.lease.start();
+  const epoch = a.lease.epoch;
+  const rubbish = owners.put("counter", new TextEncoder().encode('{"type":"stream_info_response"}'));
+  await clock.advance(LEASE_MS / 2);
+  expect((await owners.getEntry("counter"))?.revision).toBeGreaterThan(rubbish);
+  await clock.advance(5 * LEASE_MS);
+  expect([a.log, b.log]).toEqual([["acquired"], []]);
+  expect([a.lease.held, a.lease.epoch, b.lease.held]).toEqual([true, epoch, false]);
+});
+
 test("a record that nobody can read, and one that was deleted, do not block the name", async () => {
   const [owners, clock] = [new MemoryOwners(), new ManualClock()];
   owners.put("counter", new Uint8Array([0xc1, 0xff]));

@@ -159,6 +159,31 @@ describe("the first contact", () => {
   });
 });
 
+describe("by a clock that is wrong", () => {
+  test.each([
+    ["ended", -2 * DAY_MS, -DAY_MS],
+    ["not begun", DAY_MS, 2 * DAY_MS],
+  ])("the right swarm, whose certificate has %s, is refused with both times", async (_, fromMs, untilMs) => {
+    const now = Date.now();
+    const issuer = await makeAuthority("vgas aaaaaaaaaa", { fromMs: now - 3 * DAY_MS, untilMs: now + 1.5 * DAY_MS });
+    const leaf = { fromMs: now + fromMs, untilMs: now + untilMs };
+    const made = await makeServerCertificate(issuer, "x", leaf, ["a.test"], []);
+    const server = await door({ cert: made.certificatePem + issuer.certificatePem, key: made.keyPem });
+    const error = await rejection(firstContact(server.to, {}, options));
+    // Good is what is good for both certificates.
+    const [from, until] = [fromMs, Math.min(untilMs, 1.5 * DAY_MS)].map((ms) =>
+      new Date(now + ms).toISOString().slice(0, 19),
+    );
+    expect(error).toMatchObject({ code: "CERTIFICATE_MISMATCH", retryable: false });
+    expect(String(error)).toMatch(/this machine's clock says \d{4}-.*: set the clock/);
+    expect(String(error)).toContain(`is valid from ${from}.000Z until ${until}.000Z`);
+    expect(String(error)).not.toContain("between you");
+    // Another swarm is another swarm, whatever the time is.
+    const other = await rejection(firstContact(server.to, { pin: "A".repeat(43) }, options));
+    expect(String(other)).toContain("is of another swarm");
+  });
+});
+
 describe("where no swarm answers", () => {
   const answers: [string, (socket: Socket) => void][] = [
     ["says something else", (socket) => socket.end("220 mail.example ESMTP\r\n")],

@@ -1,8 +1,11 @@
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import {
+  askedPath,
+  askedSwarm,
   askingKey,
   type Membership,
+  noteAskedSwarm,
   readMembership,
   removeMembership,
   updateAddresses,
@@ -50,6 +53,21 @@ describe("membership", () => {
     expect(key.publicKey).toMatch(/^U[A-Z2-7]{55}$/);
     await writeMembership(layout, { ...FACTS, seed: key.seed });
     expect((await askingKey(layout)).publicKey).not.toBe(key.publicKey);
+  });
+
+  test("the swarm that was asked is known until the home is a member, or is told to forget", async () => {
+    const { layout } = await temporaryHome();
+    expect(await askedSwarm(layout)).toBeUndefined();
+    const swarm = { swarmId: FACTS.swarmId, pin: FACTS.pin };
+    const { seed } = await askingKey(layout);
+    for (const forget of [() => removeMembership(layout), () => writeMembership(layout, { ...FACTS, seed })]) {
+      await noteAskedSwarm(layout, swarm);
+      expect(await askedSwarm(layout)).toEqual(swarm);
+      await forget();
+      expect(await askedSwarm(layout)).toBeUndefined();
+    }
+    await writeFile(askedPath(layout), "{");
+    await expect(askedSwarm(layout)).rejects.toMatchObject({ code: "CONFIG" });
   });
 
   test("a home that is cut off while a membership is replaced is a member of none, with the key that it asked with", async () => {

@@ -1,6 +1,7 @@
 /** `vgas vault audit`, and what all subcommands have in common. */
 import { describe, expect, test } from "vitest";
-import { start, vgas } from "../support.ts";
+import { vgas } from "../in-process.ts";
+import { start } from "../support.ts";
 import { useFakeVault } from "./fake-vault.ts";
 
 const vault = useFakeVault();

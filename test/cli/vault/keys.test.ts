@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { VgasError } from "../../../src/protocols/errors.ts";
 import { NO_USAGE } from "../../../src/protocols/vault/keys.ts";
-import { vgas } from "../support.ts";
+import { vgas } from "../in-process.ts";
 import { KEY, useFakeVault } from "./fake-vault.ts";
 
 const vault = useFakeVault();

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { signerOf } from "../../../src/bus/sealed/signing.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";
-import { temporary, vgas } from "../support.ts";
+import { vgas } from "../in-process.ts";
+import { temporary } from "../support.ts";
 import { useFakeVault } from "./fake-vault.ts";
 
 const vault = useFakeVault();
@@ -243,8 +244,8 @@ describe("status", () => {
     expect(await observed()).toContain("vault    sealed: `vgas vault unseal` opens it, on node master\n");
     vault.state = "failed";
     vault.why = "the disk is full";
-    expect(await observed()).toContain("the vault gives no key out: the disk is full");
-    const { out } = await vgas(["status", "--json", ...home]);
+    const [text, { out }] = await Promise.all([observed(), vgas(["status", "--json", ...home])]);
+    expect(text).toContain("the vault gives no key out: the disk is full");
     expect(JSON.parse(out)).toMatchObject({ vault: { state: "failed", why: "the disk is full", host: "master" } });
   });
 

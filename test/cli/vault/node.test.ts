@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { type Running, start, vgas } from "../support.ts";
+import { vgas } from "../in-process.ts";
+import { type Running, start } from "../support.ts";
 import { onTerminal } from "./pseudo-terminal.ts";
 
 const PASSPHRASE = "canary horse battery staple";
@@ -85,9 +86,9 @@ test("a wrong passphrase is told, and leaves the node running with its vault sea
 });
 
 test("a source that gives nothing ends the start with 78 and what to do", async () => {
-  const missing = await vgas([...flags(home), "--vault-unlock", `file:${join(dir, "none")}`]);
+  const missing = await start([...flags(home), "--vault-unlock", `file:${join(dir, "none")}`]).end;
   expect(missing.err).toContain("there is no file");
-  const unknown = await vgas([...flags(home), "--vault-unlock", "magic"]);
+  const unknown = await start([...flags(home), "--vault-unlock", "magic"]).end;
   expect(unknown.err).toContain("file:PATH");
   expect([missing.code, unknown.code]).toEqual([78, 78]);
 });
