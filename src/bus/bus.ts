@@ -103,6 +103,11 @@ export class Bus {
     return this.#serverId;
   }
 
+  /** `host:port` of the server that it is connected to, or was. */
+  get server(): string {
+    return this.#connection.getServer();
+  }
+
   /** Largest message the server takes, headers included, in bytes. */
   get maxPayload(): number {
     return this.#maxPayload;

@@ -64,6 +64,8 @@ export async function connectBus(options: ConnectOptions): Promise<Bus> {
   const tls = tlsOptions(servers, options);
   const settings: ConnectionOptions = {
     servers,
+    // The one that proved itself last is the first.
+    noRandomize: options.serverName !== undefined,
     name: options.name,
     inboxPrefix,
     timeout: CONNECT_TIMEOUT_MS,
@@ -93,7 +95,7 @@ async function connectPatiently(settings: ConnectionOptions): Promise<NatsConnec
     try {
       return await connect(settings);
     } catch (error) {
-      const patienceMs = isSilence(error) ? SILENT_MS : isRefusal(error) || isMissedHandshake(error) ? REFUSED_MS : 0;
+      const patienceMs = isSilence(error) || isMissedHandshake(error) ? SILENT_MS : isRefusal(error) ? REFUSED_MS : 0;
       if (performance.now() - startedAt >= patienceMs) throw error;
       await pause(RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS);
     }

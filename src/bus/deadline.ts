@@ -39,6 +39,7 @@ export class Deadline {
   }
 
   readonly #onAbort = (event: Event): void => {
+    clearTimeout(this.#timer);
     this.#controller.abort(event.target instanceof AbortSignal ? event.target.reason : undefined);
   };
 }

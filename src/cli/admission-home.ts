@@ -26,6 +26,13 @@ export async function openMastersHome(cli: Cli, flags: HomeFlags): Promise<Home>
   throw new VgasError("CONFIG", `${message}: give this command there (or the --home of the master)`);
 }
 
+/** A home is of one swarm: that of the node that it leads it with, or that which it joins. @throws VgasError CONFIG */
+export async function refuseLeadersHome({ dir, credentials }: Home): Promise<void> {
+  if ((await credentials.find("system")) === undefined) return;
+  const message = `the home ${dir} has led a swarm of its own (\`vgas up\`), and that swarm's tasks and keys are in it`;
+  throw new VgasError("CONFIG", `${message}; give another --home`);
+}
+
 /** Flags of such a command. */
 export function addHomeFlags(command: Command): Command {
   return addHomeOption(command).option("--json", "data and errors as JSON");

@@ -11,6 +11,7 @@ import type { Config } from "../config.ts";
 import { systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
+import { refuseLeadersHome } from "./admission-home.ts";
 import type { Cli } from "./cli.ts";
 import { UsageError } from "./failure.ts";
 import { createLogger } from "./logging.ts";
@@ -58,6 +59,7 @@ export async function becomeMember(cli: Cli, { config, flags }: MemberOptions): 
       refuseOther(stored, await readToken(cli, flags, { ask: false }), config);
       return await reach(home, stored, [...sources, peerSource(stored.doors)], { signal, logger, say });
     }
+    await refuseLeadersHome(home);
     if (browser === undefined && config.peers.length === 0) {
       throw new UsageError(
         "join needs to know which swarm: give --connection FILE or --peer HOST:PORT, or leave --no-mdns out",
@@ -121,9 +123,12 @@ async function reach(
     try {
       const { user, seed, inboxPrefix, ca, serverName, urls, doors } = membership;
       const bus = await connectBus({ url: urls.join(","), seed, inboxPrefix, ca, serverName, name: user, logger });
+      // The next one who connects begins with the address that answers: each that does not takes seconds.
+      const answers = urls.filter((url) => new URL(url).host === bus.server);
       await bus.close();
-      if (membership !== stored) await updateAddresses(home.layout, { urls, doors });
-      return membership;
+      const found = { urls: [...new Set([...answers, ...urls])], doors };
+      if (found.urls.join() !== stored.urls.join()) await updateAddresses(home.layout, found);
+      return { ...membership, ...found };
     } catch (error) {
       if (signal.aborted) throw givenUp(error);
       if (!(error instanceof VgasError)) throw error;

@@ -35,20 +35,29 @@ const CUT_OFF_MS = 3_000;
 /** One search; the next begins at once if nothing was found. */
 const SEARCH_MS = 10_000;
 const REFUSED_MS = 10_000;
-/** The bus tries twice a second and more: after a longer pause between two refusals it was something else that kept it out. */
-const REFUSAL_GAP_MS = 3_000;
+/**
+ * After a longer pause between two refusals it was something else that kept it out. Of several addresses those that are silent
+ * take a try of three seconds each.
+ */
+const REFUSAL_GAP_MS = 30_000;
+const MIN_REFUSALS = 5;
 
 /** Ends the node when its credential is refused for good. Returns what stops the watch. */
 export function watchCredential({ bus, clock, fail }: FollowingOptions): () => void {
   let first = Number.NEGATIVE_INFINITY;
   let last = Number.NEGATIVE_INFINITY;
+  let refusals = 0;
   return bus.onStatus((status) => {
     if (status.type === "reconnected") last = Number.NEGATIVE_INFINITY;
     if (!isRefusal(status)) return;
     const now = clock.monotonic();
-    if (now - last > REFUSAL_GAP_MS) first = now;
+    if (now - last > REFUSAL_GAP_MS) {
+      first = now;
+      refusals = 0;
+    }
     last = now;
-    if (now - first < REFUSED_MS) return;
+    refusals++;
+    if (now - first < REFUSED_MS || refusals < MIN_REFUSALS) return;
     const message = `the swarm refuses the credential of ${bus.user}: the node was revoked`;
     fail(new VgasError("NODE_REVOKED", `${message}; if it is to come back, give it an empty --home and a new token`));
   });

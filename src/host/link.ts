@@ -10,7 +10,7 @@ import { type NatsServer, startNatsServer } from "../bus/nats-server/server.ts";
 import type { Config } from "../config.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
-import type { UserRole } from "../protocols/roles.ts";
+import { isNodeRole, type UserRole } from "../protocols/roles.ts";
 import { inboxPrefix } from "../protocols/subjects.ts";
 import type { Lan } from "./lan.ts";
 import type { Stop } from "./stopping.ts";
@@ -124,10 +124,12 @@ async function tellOddities(home: Home, config: Config, logger: Logger): Promise
 async function refuseMember({ dir, layout }: Home): Promise<void> {
   const membership = await readMembership(layout);
   if (membership === undefined) return;
-  const message = `the home ${dir} is a member of the swarm ${membership.swarmId}, which another machine leads`;
+  const { swarmId, role } = membership;
+  const message = `the home ${dir} is a member of the swarm ${swarmId}, which another machine leads, in role ${role}`;
+  const instead = isNodeRole(role) ? "`vgas join` starts its node; " : "";
   throw new VgasError(
     "CONFIG",
-    `${message}: \`vgas join\` starts its node; to lead a swarm of its own give another --home`,
+    `${message}: ${instead}to lead a swarm of its own give another --home, or remove ${layout.membership.dir}`,
   );
 }
 

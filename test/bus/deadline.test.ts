@@ -28,6 +28,14 @@ test("fires with the reason of whatever ends the operation, also if that was bef
   }
 });
 
+test("does not expire any more when something else has ended the operation", async () => {
+  const other = new AbortController();
+  const deadline = new Deadline(1, other.signal);
+  other.abort("enough");
+  await fired(new Deadline(20));
+  expect([deadline.expired, deadline.signal.reason]).toEqual([false, "enough"]);
+});
+
 test("fires no more once it is cleared", () => {
   const other = new AbortController();
   const deadline = new Deadline(undefined, other.signal);

@@ -54,13 +54,22 @@ describe("a member's home", () => {
     const copy: Node = await launch(copyOf(original.home), ...flags).ready;
     expect(copy.hostId).toBe(original.hostId);
     original.child.kill("SIGCONT");
-    expect(await copy.ended).toBe(CONFIGURATION);
-    expect(copy.log()).toMatch(new RegExp(`HOME_COPIED.*pid ${original.child.pid}`, "s"));
+    // Started within a second of each other they count as of one age, and then it may be either.
+    const [ended, other] = await Promise.race([
+      copy.ended.then(() => [copy, original] as const),
+      original.ended.then(() => [original, copy] as const),
+    ]);
+    expect(await ended.ended).toBe(CONFIGURATION);
+    expect(ended.log()).toMatch(new RegExp(`HOME_COPIED.*pid ${other.child.pid}`, "s"));
+    if (flags.length > 0) expect(other.child.pid).toBe(original.child.pid);
     await admin.rosterOf(ECHO, [original.hostId]);
     expect(await echo()).toBe(original.hostId);
-    expect(original.log().match(/from a copy of its home/g) ?? []).toHaveLength(flags.length === 0 ? 1 : 0);
-    expect(original.child.exitCode).toBe(null);
-    await original.kill();
+    // It is told of once at most: the other one can be gone before.
+    expect((other.log().match(/from a copy of its home/g) ?? []).length).toBeLessThanOrEqual(
+      flags.length === 0 ? 1 : 0,
+    );
+    expect(other.child.exitCode).toBe(null);
+    await other.kill();
   });
 
   it("is never taken for a copy when its node is killed and started again at once", async () => {

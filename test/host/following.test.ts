@@ -31,10 +31,16 @@ test("a node whose credential is refused again and again for ten seconds was rev
   expect(await endedBy(times(20, REFUSED), 500)).toBeUndefined();
 });
 
+test("it is revoked too if a dead address takes its time between two refusals", async () => {
+  expect(await endedBy(times(5, REFUSED), 3_020)).toBe("NODE_REVOKED");
+});
+
 test("refusals before and after a time in which something else kept it out, or in which it was let in, are not counted together", async () => {
-  const out = times(10, BROKEN);
+  const out = times(61, BROKEN);
   expect(await endedBy([...times(15, REFUSED), ...out, ...times(15, REFUSED)], 500)).toBeUndefined();
   const back: BusStatus = { type: "reconnected", serverId: "s", restarted: false };
   expect(await endedBy([...times(15, REFUSED), back, ...times(15, REFUSED)], 500)).toBeUndefined();
   expect(await endedBy(times(40, BROKEN), 500)).toBeUndefined();
+  // A server that reads its users again, a minute of nothing, and once more.
+  expect(await endedBy([REFUSED, ...out, REFUSED], 500)).toBeUndefined();
 });

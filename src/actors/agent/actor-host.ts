@@ -271,7 +271,7 @@ export class ActorHost {
     this.#notices.flush();
     // Who had nothing to settle has little to say; cut off, nothing that could leave.
     if (!idle) await bus.flush();
-    else if (bus.state === "connected") await bus.flush(IDLE_FLUSH_MS);
+    else if (bus.state === "connected") await bus.flush(IDLE_FLUSH_MS).catch(() => undefined);
   }
 
   #recall({ from, burst }: { readonly from: string; readonly burst: number }): RecallReply {

@@ -3,11 +3,11 @@ import type { Command } from "commander";
 import type { EnrolEvent } from "../../admission/enrol-event.ts";
 import { type Home, openHome } from "../../bus/home/home.ts";
 import { type Membership, readMembership } from "../../bus/home/membership.ts";
-import { liveBroker } from "../../bus/nats-server/broker-record.ts";
 import { browse } from "../../client/browse.ts";
 import { systemClock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { isNodeRole } from "../../protocols/roles.ts";
+import { refuseLeadersHome } from "../admission-home.ts";
 import type { Cli } from "../cli.ts";
 import { addHomeOption, addPeerOption, addTimeoutOption, type NodeFlags } from "../options.ts";
 import { printable } from "../style.ts";
@@ -71,18 +71,14 @@ export function addConnect(program: Command, cli: Cli): void {
 }
 
 /** @throws VgasError CONFIG if the home is a node's: as a client it would be two things at once */
-async function refuseNodesHome({ dir, layout }: Home): Promise<void> {
+async function refuseNodesHome(home: Home): Promise<void> {
+  const { dir, layout } = home;
+  await refuseLeadersHome(home);
   const membership = await readMembership(layout);
   if (membership !== undefined && isNodeRole(membership.role)) {
     throw new VgasError(
       "CONFIG",
       `the home ${dir} is a node's of the swarm ${membership.swarmId}; give a client its own --home`,
-    );
-  }
-  if ((await liveBroker(layout)) !== undefined) {
-    throw new VgasError(
-      "CONFIG",
-      `a node that leads a swarm runs on the home ${dir}; give a client of another swarm its own --home`,
     );
   }
 }
