@@ -22,15 +22,18 @@ export interface RotationOfLane extends LaneName {
 export interface Rotations {
   /** By pool and kind. */
   readonly lanes: readonly RotationOfLane[];
-  /** What in the bucket is not of vgas, a sentence each that names the key and the way to get rid of it. Nothing else is hidden by it. */
+  /**
+   * What in the bucket is not of vgas, a sentence each that names the key and, unless it is a lane's, which dispatchers write over
+   * themselves, the way to get rid of it. Nothing else is hidden by it.
+   */
   readonly warnings: readonly string[];
 }
 
 const TIMEOUT_MS = 10_000;
 
 /**
- * Every lane that ever had a roster. A damaged record counts as the last good one that the bucket keeps of it, as it does for
- * dispatchers; without one, and under foreign keys, there is nothing but a warning.
+ * Every lane that ever had a roster. A record that is damaged or deleted counts as the last good one that the bucket keeps of it,
+ * as it does for dispatchers; without one, and under foreign keys, there is nothing but a warning.
  *
  * @throws VgasError NO_SWARM if there is no such bucket; PERMISSION_DENIED, TIMEOUT
  */
@@ -42,28 +45,28 @@ export async function readRotations(bus: Bus, names: Names): Promise<Rotations> 
   for (const entry of await read(bus, bucket, ">", "newest"))
     newest.set(entry.subject.slice(kvSubject(bucket, "").length), entry);
   for (const [key, entry] of newest) {
-    // A key that was deleted.
-    if (entry.data.length === 0) continue;
+    const deleted = entry.data.length === 0;
     const lane = laneOf(key);
-    if (lane === undefined || ![names.rotationKey(lane), names.rosterKey(lane)].includes(key)) {
-      warnings.push(warning(bucket, key, "is not a key of vgas"));
+    const isRoster = lane !== undefined && key === names.rosterKey(lane);
+    if (lane === undefined || (!isRoster && key !== names.rotationKey(lane))) {
+      if (!deleted) warnings.push(removable(bucket, key, "is not a key of vgas"));
       continue;
     }
-    const rosterKey = names.rosterKey(lane);
-    if (key === rosterKey) {
-      if (parseRoster(entry) === undefined) warnings.push(warning(bucket, key, "holds what is no roster"));
-      continue;
+    const good = isRoster ? parseRoster(entry) : parseRecord(entry);
+    if (good === undefined && !deleted) {
+      const what = `holds what is no ${isRoster ? "roster" : "rotation record"}`;
+      const known = await isKnown(bus, names, lane);
+      warnings.push(known ? leftAlone(bucket, key, what) : removable(bucket, key, what));
     }
-    const good = parseRecord(entry);
-    if (good === undefined) warnings.push(warning(bucket, key, "holds what is no rotation record"));
-    const record = good ?? (await lastGood(bus, bucket, key));
+    if (isRoster) continue;
+    const record = parseRecord(entry) ?? (await lastGood(bus, bucket, key, parseRecord));
     if (record === undefined) continue;
-    const latest = newest.get(rosterKey);
+    const latest = newest.get(names.rosterKey(lane));
     // A newer roster may be written already; it counts from when the record points at it.
     const found =
       latest?.sequence === record.roster
         ? latest
-        : (await read(bus, bucket, rosterKey, "all")).find(({ sequence }) => sequence === record.roster);
+        : (await read(bus, bucket, names.rosterKey(lane), "all")).find(({ sequence }) => sequence === record.roster);
     const ranges = (found && parseRoster(found)) ?? [];
     lanes.push({ ...lane, index: record.index, base: record.base, roster: record.roster, ranges });
   }
@@ -83,12 +86,24 @@ async function read(bus: Bus, bucket: string, key: string, from: "all" | "newest
   }
 }
 
-async function lastGood(bus: Bus, bucket: string, key: string): Promise<RotationRecord | undefined> {
+async function lastGood<T>(
+  bus: Bus,
+  bucket: string,
+  key: string,
+  parse: (message: ReadMessage) => T | undefined,
+): Promise<T | undefined> {
   const history = await read(bus, bucket, key, "all");
   return history
-    .map(parseRecord)
-    .filter((record) => record !== undefined)
+    .map(parse)
+    .filter((value) => value !== undefined)
     .at(-1);
+}
+
+/** Whether the bucket keeps anything that vgas wrote of the lane. */
+async function isKnown(bus: Bus, names: Names, lane: LaneName): Promise<boolean> {
+  const bucket = names.buckets.rotation;
+  if ((await lastGood(bus, bucket, names.rotationKey(lane), parseRecord)) !== undefined) return true;
+  return (await lastGood(bus, bucket, names.rosterKey(lane), parseRoster)) !== undefined;
 }
 
 /** The lane that a key of either form begins with. */
@@ -97,9 +112,20 @@ function laneOf(key: string): LaneName | undefined {
   return isToken(pool) && isToken(kind) ? { pool, kind } : undefined;
 }
 
-function warning(bucket: string, key: string, what: string): string {
-  const short = JSON.stringify(key.slice(0, 200));
-  return `${short} in the bucket ${bucket} ${what}; dispatchers write over it if they need the key, else remove it: nats kv del ${bucket} ${short}`;
+/** Whoever wrote it chose its name: only one that is nothing to a shell stands in a command that somebody may paste. */
+const PLAIN_KEY = /^[A-Za-z0-9._=/-]{1,200}$/;
+
+function removable(bucket: string, key: string, what: string): string {
+  const how = PLAIN_KEY.test(key) ? `: nats kv del ${bucket} ${key}` : " with a NATS tool";
+  return `${shortOf(key)} in the bucket ${bucket} ${what}; dispatchers write over it if they need the key, else remove it${how}`;
+}
+
+function leftAlone(bucket: string, key: string, what: string): string {
+  return `${shortOf(key)} in the bucket ${bucket} ${what}; leave it: what the lane had stays in force, and its dispatchers write over this`;
+}
+
+function shortOf(key: string): string {
+  return JSON.stringify(key.slice(0, 200));
 }
 
 function parseRecord({ data }: ReadMessage): RotationRecord | undefined {

@@ -53,10 +53,19 @@ test("foreign and damaged keys are told, with the way to remove them, and hide n
   expect(seen.warnings).toHaveLength(foreign.length);
   for (const key of foreign)
     expect(seen.warnings).toContainEqual(
-      expect.stringMatching(new RegExp(`^"${key}" .* nats kv del vgas_rotation "${key}"$`)),
+      expect.stringMatching(new RegExp(`^"${key}" .* nats kv del vgas_rotation ${key}$`)),
     );
   for (const key of foreign) await rotation.delete(key);
   expect((await readRotations(bus, names)).warnings).toEqual([]);
+});
+
+test("a key that a shell would run is not put into a command", async () => {
+  await strike(names.buckets.rotation, "$(id)");
+  const { warnings } = await readRotations(bus, names);
+  const told = warnings.filter((warning) => warning.includes("$(id)"));
+  expect(told).toHaveLength(1);
+  expect(told[0]).not.toContain("kv del");
+  await rotation.delete("$(id)");
 });
 
 test("a lane whose record or roster was overwritten is shown as it was, with a warning", async () => {
@@ -65,10 +74,31 @@ test("a lane whose record or roster was overwritten is shown as it was, with a w
   const { lanes, warnings } = await readRotations(bus, names);
   expect(lanes).toMatchObject([{ ...echo, index: 5, ranges }]);
   expect(warnings).toHaveLength(2);
+  // What vgas writes over itself nobody is told to delete.
+  for (const warning of warnings) expect(warning).toMatch(/^"default\.echo(\.roster)?" .* leave it: /);
+  expect(warnings.join()).not.toContain("kv del");
   const fairness = await readFairness(bus, names);
   expect(fairness.lanes).toMatchObject([{ ...echo, index: 5, agents: [{ turns: 3 }, { turns: 2 }] }]);
   expect(fairness.warnings).toEqual(warnings);
   expect(await isOffered({ bus, names, rotation }, echo), "asks the hosts, of which there are none").toBe(false);
+});
+
+test("a lane whose record and roster were deleted is shown as it was, as its dispatchers go on", async () => {
+  await rotation.delete(names.rotationKey(echo));
+  await rotation.delete(names.rosterKey(echo));
+  expect(await readRotations(bus, names)).toEqual({
+    lanes: [{ ...echo, index: 5, base: 0, roster: expect.any(Number), ranges }],
+    warnings: [],
+  });
+});
+
+test("rubbish over the record of a lane of which only a roster is kept is told without the advice to delete it", async () => {
+  const fresh = { pool: "default", kind: "fresh" };
+  await rotation.put(names.rosterKey(fresh), encode({ v: 1, ranges }));
+  await strike(names.buckets.rotation, names.rotationKey(fresh));
+  const { lanes, warnings } = await readRotations(bus, names);
+  expect(lanes).toMatchObject([echo]);
+  expect(warnings).toEqual([expect.stringMatching(/^"default\.fresh" .* leave it: /)]);
 });
 
 test("rubbish in a task's execution record counts as nothing", async () => {

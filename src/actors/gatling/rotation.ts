@@ -7,10 +7,14 @@
  * 2. `ranges` is always the roster of revision `record.roster`: whoever draws, draws over the same agents (P4).
  * 3. A new roster is written first, then the record is pointed at it with `base = index`. Between the two the old roster
  *    stays in force.
- * 4. What stands there and is no record was written by no dispatcher: the last good one that the key's history keeps stays in
- *    force, the same for everybody, and the next swap writes over the rubbish. Without any the lane begins anew with its next
- *    roster, at the highest index that this dispatcher has seen.
- * 5. One write of one dispatcher is under way at a time: the lane's loop is the only caller.
+ * 4. What stands there and is no record, a deletion too, was written by no dispatcher: the last good one that the key's history
+ *    keeps stays in force, the same for everybody, and the next swap writes over the rubbish. Without any the lane begins anew
+ *    with its next roster, at the highest index that this dispatcher has seen.
+ * 5. `index` never falls below what this dispatcher has seen: a record that does was begun anew by somebody who did not know
+ *    of the tickets handed out, and is lifted before anything is drawn from it.
+ * 6. What is kept of a reading is of one reading: `#revision` beside an older `#record` would let a swap hand out tickets twice.
+ *    So a reading that fails changes nothing.
+ * 7. One write of one dispatcher is under way at a time: the lane's loop is the only caller.
  */
 import { decode, encode } from "../../bus/codec/codec.ts";
 import type { KvBucket, KvEntry } from "../../bus/kv.ts";
@@ -70,28 +74,31 @@ export class Rotation {
     return this.#dealt;
   }
 
-  /** Reads the record and its roster. False if the lane has none yet. */
+  /** Reads the record and its roster. False if the lane has none yet. Where it throws, all is as before. */
   async load(): Promise<boolean> {
-    const { bucket, logger } = this.#options;
-    const newest = await bucket.getEntry(this.#key);
-    this.#revision = newest?.revision ?? 0;
-    const found = newest && !newest.deleted ? (recordOf(newest) ?? (await this.#lastGood())) : undefined;
-    if (newest?.deleted === false && found?.entry !== newest)
-      logger.warn(
-        { key: this.#key },
-        "something else was written over a rotation record; the next turn writes over that",
-      );
-    if (found === undefined) {
-      this.#record = undefined;
-      this.#ranges = [];
-      return false;
+    for (;;) {
+      const newest = await this.#options.bucket.getEntry(this.#key);
+      const found = newest && (recordOf(newest) ?? (await this.#lastGood()));
+      this.#warnOfRubbish(newest, found);
+      if (newest === undefined || found === undefined) {
+        this.#revision = newest?.revision ?? 0;
+        this.#record = undefined;
+        this.#ranges = [];
+        return false;
+      }
+      const dealt = Math.max(this.#dealt, Number(found.entry.header(HEADERS.dealt) ?? 0) || 0);
+      const current = await this.#lifted({ revision: newest.revision, record: found.record }, dealt);
+      // Somebody else wrote meanwhile.
+      if (current === undefined) continue;
+      const { revision, record } = current;
+      const ranges = record.roster === this.#record?.roster ? this.#ranges : await this.#rosterAt(record.roster);
+      this.#revision = revision;
+      this.#record = record;
+      this.#ranges = ranges;
+      this.#reached = record.index;
+      this.#dealt = dealt;
+      return true;
     }
-    const { entry, record } = found;
-    if (record.roster !== this.#record?.roster) this.#ranges = await this.#rosterAt(record.roster);
-    this.#record = record;
-    this.#reached = Math.max(this.#reached, record.index);
-    this.#dealt = Math.max(this.#dealt, Number(entry.header(HEADERS.dealt) ?? 0) || 0);
-    return true;
   }
 
   /** Draws `drawn` tickets; `dealt` is the highest stream sequence they will carry. */
@@ -113,7 +120,8 @@ export class Rotation {
         ? { ...known, base: known.index, roster: revision }
         : { v: 1, index: this.#reached, base: this.#reached, roster: revision, by: "", nonce: "" };
       if ((await this.#swap(next, this.#dealt)) === "won") {
-        this.#ranges = ranges;
+        // Where the answer was lost the record has been read again, and may be of a newer roster already.
+        if (this.#record?.roster === revision) this.#ranges = ranges;
         return;
       }
     }
@@ -149,6 +157,35 @@ export class Rotation {
     return written ? "won" : "lost";
   }
 
+  /** What was read, put where this dispatcher knows that the tickets handed out end. Undefined if it lost the race for that. */
+  async #lifted(read: Stored, dealt: number): Promise<Stored | undefined> {
+    const { bucket, by, nonce, logger } = this.#options;
+    const index = this.#reached;
+    if (read.record.index >= index) return read;
+    const record: RotationRecord = { ...read.record, index, base: index, by, nonce: nonce() };
+    try {
+      const headers = { [HEADERS.dealt]: String(dealt) };
+      const revision = await bucket.cas(this.#key, encode(record), read.revision, headers);
+      logger.warn(
+        { key: this.#key, index, was: read.record.index },
+        "a rotation record was behind tickets handed out already; the rotation goes on after them",
+      );
+      return { revision, record };
+    } catch (error) {
+      if (!(error instanceof VgasError) || error.code !== "CONFLICT") throw error;
+      this.conflicts++;
+      return undefined;
+    }
+  }
+
+  #warnOfRubbish(newest: KvEntry | undefined, found: Good | undefined): void {
+    if (newest === undefined || found?.entry === newest) return;
+    // A key that was deleted and never held a record is as good as none.
+    if (newest.deleted && found === undefined) return;
+    const what = newest.deleted ? "a rotation record was deleted" : "something else was written over a rotation record";
+    this.#options.logger.warn({ key: this.#key }, `${what}; the next turn writes over that`);
+  }
+
   async #rosterAt(revision: number): Promise<readonly RosterRange[]> {
     const history = await this.#options.bucket.history(this.#rosterKey);
     const entry = history.find((each) => each.revision === revision);
@@ -172,6 +209,12 @@ export class Rotation {
 
 interface Good {
   readonly entry: KvEntry;
+  readonly record: RotationRecord;
+}
+
+/** A record and the revision that the next swap expects. */
+interface Stored {
+  readonly revision: number;
   readonly record: RotationRecord;
 }
 

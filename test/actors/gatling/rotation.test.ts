@@ -8,7 +8,7 @@ import { VgasError } from "../../../src/protocols/errors.ts";
 import { silentLogger } from "../../../src/protocols/logger.ts";
 import type { RosterRange } from "../../../src/protocols/rotation.ts";
 import { TOPOLOGY_DEFAULTS } from "../../../src/protocols/streams.ts";
-import { Names } from "../../../src/protocols/subjects.ts";
+import { kvSubject, Names } from "../../../src/protocols/subjects.ts";
 import { useNats } from "../../support/nats.ts";
 
 const nats = useNats();
@@ -17,33 +17,58 @@ const ROSTER: readonly RosterRange[] = [{ host: "a", run: "r", first: 0, count: 
 let kind = 0;
 let nonce = 0;
 
+const WIDER: readonly RosterRange[] = [...ROSTER, { host: "b", run: "r", first: 0, count: 1, slots: 1 }];
+const RUBBISH = new TextEncoder().encode('{"type":"io.nats.jetstream.api.v1.stream_info_response"}');
+
 /** Stores what it is given and, when told so, loses the answer. */
 class LossyBucket extends KvBucket {
   loseAnswers = false;
   loseWrites = false;
+  /** A key whose history times out, once. */
+  failHistoryOf: string | undefined;
+  /** A key whose next write is stored and its answer lost, and what happens meanwhile. */
+  loseAnswerOf: { readonly key: string; readonly meanwhile: () => Promise<unknown> } | undefined;
 
   override async cas(...args: Parameters<KvBucket["cas"]>): Promise<number> {
     const lost = new VgasError("TIMEOUT", "the answer was lost");
     if (this.loseWrites) throw lost;
     const revision = await super.cas(...args);
     if (this.loseAnswers) throw lost;
-    return revision;
+    const { loseAnswerOf } = this;
+    if (loseAnswerOf?.key !== args[0]) return revision;
+    this.loseAnswerOf = undefined;
+    await loseAnswerOf.meanwhile();
+    throw lost;
+  }
+
+  override async history(key: string): ReturnType<KvBucket["history"]> {
+    if (this.failHistoryOf !== key) return super.history(key);
+    this.failHistoryOf = undefined;
+    throw new VgasError("TIMEOUT", "the history did not come");
   }
 }
 
 describe("Rotation", () => {
   let bucket: LossyBucket;
+  let publisher: Publisher;
   let lane: { pool: string; kind: string };
 
   beforeEach(async () => {
     const bus = await nats.bus();
     await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
-    bucket = new LossyBucket(bus, new Publisher(bus), names.buckets.rotation);
+    publisher = new Publisher(bus);
+    bucket = new LossyBucket(bus, publisher, names.buckets.rotation);
     lane = { pool: "default", kind: `k${kind++}` };
   });
 
   const rotation = (by: string): Rotation =>
     new Rotation({ bucket, names, lane, by, nonce: () => `${by}${nonce++}`, logger: silentLogger });
+
+  /** As `nats kv purge`: a marker, and nothing of what was before. */
+  const purge = (key: string): Promise<unknown> =>
+    publisher.publish(kvSubject(bucket.name, key), new Uint8Array(), {
+      headers: { "KV-Operation": "PURGE", "Nats-Rollup": "sub" },
+    });
 
   it("has nothing before a roster was written, and begins at ticket 0 then", async () => {
     const a = rotation("a");
@@ -96,20 +121,52 @@ describe("Rotation", () => {
     await a.replaceRoster(ROSTER);
     await b.load();
     await a.advance(10, 0);
-    const wider = [...ROSTER, { host: "b", run: "r", first: 0, count: 1, slots: 1 }];
-    await a.replaceRoster(wider);
-    expect([a.index, a.base, a.ranges]).toEqual([10, 10, wider]);
+    await a.replaceRoster(WIDER);
+    expect([a.index, a.base, a.ranges]).toEqual([10, 10, WIDER]);
     expect(await b.advance(1, 0)).toBe("lost");
-    expect([b.index, b.base, b.ranges]).toEqual([10, 10, wider]);
+    expect([b.index, b.base, b.ranges]).toEqual([10, 10, WIDER]);
+  });
+
+  it("P4: a roster whose swap's answer was lost is not taken for the newer one that is in force by then", async () => {
+    const [a, b] = [rotation("a"), rotation("b")];
+    await a.replaceRoster(ROSTER);
+    await b.load();
+    bucket.loseAnswerOf = { key: names.rotationKey(lane), meanwhile: () => b.replaceRoster(WIDER) };
+    await a.replaceRoster([]);
+    expect(a.ranges).toEqual(WIDER);
+    expect(await a.advance(1, 0)).toBe("won");
+  });
+
+  it("P3: hands out nothing that another did when the roster, or the history of an overwritten record, cannot be read", async () => {
+    const [a, b] = [rotation("a"), rotation("b")];
+    await a.replaceRoster(ROSTER);
+    expect(await a.advance(500, 1)).toBe("won");
+    await b.load();
+    await b.replaceRoster(WIDER);
+    expect(await b.advance(100, 600)).toBe("won");
+    bucket.failHistoryOf = names.rosterKey(lane);
+    await expect(a.advance(10, 601)).rejects.toMatchObject({ code: "TIMEOUT" });
+    // As it was: neither half of the new reading.
+    expect([a.index, a.base, a.dealt, a.ranges]).toEqual([500, 0, 1, ROSTER]);
+    expect(await a.advance(10, 601)).toBe("lost");
+    expect([a.index, a.base, a.dealt, a.ranges]).toEqual([600, 500, 600, WIDER]);
+
+    expect(await b.advance(100, 700)).toBe("won");
+    await bucket.put(names.rotationKey(lane), RUBBISH);
+    bucket.failHistoryOf = names.rotationKey(lane);
+    await expect(a.advance(10, 701)).rejects.toMatchObject({ code: "TIMEOUT" });
+    expect(a.index).toBe(600);
+    expect(await a.advance(10, 701)).toBe("lost");
+    expect(await a.advance(10, 701)).toBe("won");
+    expect(a.index).toBe(710);
   });
 
   it("P3: goes on where the rotation was when rubbish is written over its record, and writes over that", async () => {
     const [a, b] = [rotation("a"), rotation("b")];
     await a.replaceRoster(ROSTER);
     expect(await a.advance(7, 300)).toBe("won");
-    const rubbish = new TextEncoder().encode('{"type":"io.nats.jetstream.api.v1.stream_info_response"}');
     const key = names.rotationKey(lane);
-    await bucket.put(key, rubbish);
+    await bucket.put(key, RUBBISH);
     expect(await b.load()).toBe(true);
     expect([b.index, b.dealt, b.ranges]).toEqual([7, 300, ROSTER]);
     expect(await a.advance(2, 301)).toBe("lost");
@@ -117,8 +174,8 @@ describe("Rotation", () => {
     await b.load();
     expect(b.index).toBe(9);
     // So often that the history keeps nothing else, and over the roster too.
-    for (let i = 0; i < 16; i++) await bucket.put(key, rubbish);
-    await bucket.put(names.rosterKey(lane), rubbish);
+    for (let i = 0; i < 16; i++) await bucket.put(key, RUBBISH);
+    await bucket.put(names.rosterKey(lane), RUBBISH);
     expect(await b.load()).toBe(false);
     expect(b.ranges).toEqual([]);
     await b.replaceRoster(ROSTER);
@@ -127,11 +184,63 @@ describe("Rotation", () => {
     expect([a.index, a.ranges]).toEqual([9, ROSTER]);
   });
 
-  it("begins anew, behind what it knows, when somebody removes the record", async () => {
+  it("P3: goes on where the rotation was when somebody deletes its record, also for who starts only then", async () => {
+    const [a, b] = [rotation("a"), rotation("b")];
+    await a.replaceRoster(ROSTER);
+    await a.advance(500, 9);
+    await bucket.delete(names.rotationKey(lane));
+    expect(await b.load()).toBe(true);
+    expect([b.index, b.base, b.dealt, b.ranges]).toEqual([500, 0, 9, ROSTER]);
+    expect(await b.advance(1, 10)).toBe("won");
+    expect(await a.advance(1, 11)).toBe("lost");
+    expect(a.index).toBe(501);
+    expect(await a.advance(1, 11)).toBe("won");
+  });
+
+  it("P3: a rotation that somebody began anew goes on behind what any living dispatcher has seen", async () => {
+    const [a, b] = [rotation("a"), rotation("b")];
+    await a.replaceRoster(ROSTER);
+    await a.advance(500, 9);
+    await purge(names.rotationKey(lane));
+    // It cannot know better.
+    expect(await b.load()).toBe(false);
+    await b.replaceRoster(WIDER);
+    expect(await b.advance(3, 4)).toBe("won");
+    expect(b.index).toBe(3);
+    expect(await a.advance(10, 10)).toBe("lost");
+    expect([a.index, a.base, a.dealt, a.ranges]).toEqual([500, 500, 9, WIDER]);
+    expect(await b.advance(1, 11)).toBe("lost");
+    expect([b.index, b.base, b.dealt]).toEqual([500, 500, 9]);
+    expect(await b.advance(1, 11)).toBe("won");
+    await a.load();
+    expect([a.index, a.base]).toEqual([501, 500]);
+  });
+
+  it("P3: of two that lift such a rotation at once the one that has seen more prevails", async () => {
+    const [a, b, c] = [rotation("a"), rotation("b"), rotation("c")];
+    await a.replaceRoster(ROSTER);
+    await a.advance(500, 1);
+    await b.load();
+    await b.advance(100, 2);
+    await purge(names.rotationKey(lane));
+    await c.replaceRoster(ROSTER);
+    await Promise.all([a.load(), b.load()]);
+    await a.load();
+    expect([a.index, a.base, b.index]).toEqual([600, 600, 600]);
+    // A lift whose answer is lost changes nothing here, and is found there at the next reading.
+    await purge(names.rotationKey(lane));
+    await rotation("d").replaceRoster(ROSTER);
+    bucket.loseAnswerOf = { key: names.rotationKey(lane), meanwhile: async () => undefined };
+    await expect(a.advance(1, 3)).rejects.toMatchObject({ code: "TIMEOUT" });
+    expect(await a.advance(1, 3)).toBe("lost");
+    expect([a.index, a.base]).toEqual([600, 600]);
+  });
+
+  it("begins anew, behind what it knows, when nothing is kept of the record", async () => {
     const a = rotation("a");
     await a.replaceRoster(ROSTER);
     await a.advance(4, 1);
-    await bucket.delete(names.rotationKey(lane));
+    await purge(names.rotationKey(lane));
     expect(await a.advance(1, 2)).toBe("lost");
     await a.replaceRoster(ROSTER);
     expect([a.index, a.base, a.ranges]).toEqual([4, 4, ROSTER]);
