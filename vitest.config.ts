@@ -28,9 +28,10 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     setupFiles: ["scripts/lib/test-worker.mjs"],
-    // Many tests start a real nats-server and real processes: a file gets its own process, and two run at a time.
+    // Many tests start a real nats-server and real processes: a file gets its own process, and three run at a time: on two
+    // cores one of them mostly waits.
     pool: "forks",
-    maxWorkers: 2,
+    maxWorkers: 3,
     fileParallelism: true,
     // In files that say so, whole swarms run side by side: more of them than this would get in each other's way.
     maxConcurrency: 3,
