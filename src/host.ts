@@ -1,6 +1,6 @@
 /**
- * The composition root of a node: config -> home -> HTTP -> broker -> bus -> streams -> actors -> vault -> dispatcher -> agents,
- * started in this order and stopped in reverse.
+ * The composition root of a node: config -> home -> certificate -> HTTP -> broker -> bus -> streams -> actors -> vault ->
+ * dispatcher -> agents -> network, started in this order and stopped in reverse.
  *
  * 1. What was started is stopped, also when a later part fails to start.
  * 2. `stop` drains first: the dispatcher pulls no more, the agents finish within the grace, then everything closes (P8).

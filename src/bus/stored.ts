@@ -32,7 +32,8 @@ const encoder = new TextEncoder();
 const NOTHING = new Uint8Array();
 
 /**
- * The newest message of `subject`, or undefined if there is none.
+ * The newest message of `subject`, or undefined if there is none. By the form of the request that names the subject in its own: a
+ * credential can be limited to some subjects by it, as a guest's is.
  *
  * @throws VgasError UNDELIVERABLE if there is no such stream or it allows no direct get; TIMEOUT; PERMISSION_DENIED
  */
@@ -42,23 +43,8 @@ export async function lastBySubject(
   subject: string,
   timeoutMs = TIMEOUT_MS,
 ): Promise<StoredMessage | undefined> {
-  return one(bus, stream, { last_by_subj: subject }, timeoutMs);
-}
-
-/**
- * As `lastBySubject`, by the form of the request that names the subject in its own: a credential can be limited to some subjects
- * by it.
- */
-export async function lastByNamedSubject(
-  bus: Bus,
-  stream: string,
-  subject: string,
-  timeoutMs = TIMEOUT_MS,
-): Promise<StoredMessage | undefined> {
-  return storedOf(
-    stream,
-    await bus.request(`reading ${subject}`, jsApi.directGetOf(stream, subject), NOTHING, { timeoutMs }),
-  );
+  const asked = bus.request(`reading ${subject}`, jsApi.directGetOf(stream, subject), NOTHING, { timeoutMs });
+  return storedOf(stream, await asked);
 }
 
 /** The message at `sequence`, or undefined if it is gone or was never there. Fails as `lastBySubject`. */
@@ -68,7 +54,8 @@ export async function getBySequence(
   sequence: number,
   timeoutMs = TIMEOUT_MS,
 ): Promise<StoredMessage | undefined> {
-  return one(bus, stream, { seq: sequence }, timeoutMs);
+  const request = encoder.encode(JSON.stringify({ seq: sequence }));
+  return storedOf(stream, await bus.request(`reading ${stream}`, jsApi.directGet(stream), request, { timeoutMs }));
 }
 
 /** The newest message of each of `subjects` that has one, by subject, in one request per 256. Fails as `lastBySubject`. */
@@ -115,16 +102,6 @@ async function lastOf(
   if (end?.status === NOT_FOUND) return 0;
   if (end?.status === END_OF_BATCH) return Number(end.header(HEADER.pending) ?? 0);
   throw unexpected(stream, end);
-}
-
-async function one(bus: Bus, stream: string, request: object, timeoutMs: number): Promise<StoredMessage | undefined> {
-  const message = await bus.request(
-    `reading ${stream}`,
-    jsApi.directGet(stream),
-    encoder.encode(JSON.stringify(request)),
-    { timeoutMs },
-  );
-  return storedOf(stream, message);
 }
 
 function storedOf(stream: string, message: BusMessage): StoredMessage | undefined {

@@ -13,9 +13,9 @@ import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import { refuseLeadersHome } from "./admission-home.ts";
 import type { Cli } from "./cli.ts";
+import { enrolText, teller } from "./enrol-progress.ts";
 import { UsageError } from "./failure.ts";
 import { createLogger } from "./logging.ts";
-import { printable } from "./style.ts";
 import { readToken, type TokenFlags } from "./token-input.ts";
 
 export interface MemberOptions {
@@ -46,12 +46,7 @@ export async function becomeMember(cli: Cli, { config, flags }: MemberOptions): 
   const browser = config.mdns ? await browse(config, home, logger) : undefined;
   const sources = [...(browser ? [browser.asCandidates()] : []), peerSource(config.peers)];
   const role = config.roles.includes("dispatcher") ? "dispatcher" : "worker";
-  const told = new Set<string>();
-  const say = (text: string): void => {
-    // Each thing once: what is tried again for hours would be told for hours.
-    if (!told.has(text)) cli.terminal.note(`vgas: ${text}`);
-    told.add(text);
-  };
+  const say = teller(cli.terminal);
   let hint: NodeJS.Timeout | undefined;
   try {
     const stored = await readMembership(home.layout);
@@ -71,7 +66,7 @@ export async function becomeMember(cli: Cli, { config, flags }: MemberOptions): 
     hint = setTimeout(() => say(NOTHING_FOUND), HINT_MS);
     const onProgress = (event: EnrolEvent): void => {
       clearTimeout(hint);
-      say(textOf(event));
+      say(enrolText(event));
     };
     const limits = { signal: cli.interrupt.signal, ...(flags.timeout !== undefined && { timeoutMs: flags.timeout }) };
     return await enrol({ home, token, role, sources, onProgress, ...limits, clock: systemClock, logger });
@@ -160,21 +155,4 @@ function revoked({ dir }: Home, { swarmId, user }: Membership, cause: VgasError)
       cause,
     },
   );
-}
-
-function textOf(event: EnrolEvent): string {
-  const where = printable("where" in event ? event.where : "");
-  switch (event.type) {
-    case "pending":
-      return (
-        `waiting to be let in. Fingerprint ${event.fingerprint}; if the swarm's side shows just that for ${event.user}, there: ` +
-        `vgas approve ${event.user} --fingerprint ${event.fingerprint}`
-      );
-    case "rejected":
-      return `${where} did not let this node in: ${printable(event.why)}`;
-    case "joined":
-      return `joined the swarm ${event.swarmId} as ${event.user}, ${event.role}; the credential is in the home`;
-    default:
-      return `${event.type} ${where}`;
-  }
 }

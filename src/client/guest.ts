@@ -5,7 +5,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Bus } from "../bus/bus.ts";
 import { PublishRefused } from "../bus/publisher.ts";
-import { lastByNamedSubject } from "../bus/stored.ts";
+import { lastBySubject } from "../bus/stored.ts";
 import { ERRORS, type ErrorCode, VgasError } from "../protocols/errors.ts";
 import { checkOwnId, guestIdPrefix, guestMessageId } from "../protocols/guests.ts";
 
@@ -83,7 +83,7 @@ export async function readOneByOne(
   const left = subjects.values();
   const read = async (): Promise<void> => {
     for (const subject of left) {
-      const message = await lastByNamedSubject(bus, stream, subject);
+      const message = await lastBySubject(bus, stream, subject);
       if (message !== undefined) found.set(subject, message);
     }
   };

@@ -245,7 +245,7 @@ function worker(names: Names, hostId: string): Permissions {
 
 /** What a guest asks for one stored result, as any client library does. */
 export function guestRead(names: Names): string {
-  return `${jsApi.directGet(names.streams.results)}.${names.result(ANY, ANY)}`;
+  return jsApi.directGetOf(names.streams.results, names.result(ANY, ANY));
 }
 
 /** What whoever does that could pass for the vault by, or overhear it. */

@@ -1,6 +1,5 @@
 /** `vgas connect`: makes this machine a client of a swarm that another one leads. */
 import type { Command } from "commander";
-import type { EnrolEvent } from "../../admission/enrol-event.ts";
 import { type Home, openHome } from "../../bus/home/home.ts";
 import { type Membership, readMembership } from "../../bus/home/membership.ts";
 import { browse } from "../../client/browse.ts";
@@ -9,8 +8,8 @@ import { VgasError } from "../../protocols/errors.ts";
 import { isNodeRole } from "../../protocols/roles.ts";
 import { refuseLeadersHome } from "../admission-home.ts";
 import type { Cli } from "../cli.ts";
+import { enrolText, teller } from "../enrol-progress.ts";
 import { addHomeOption, addPeerOption, addTimeoutOption, type NodeFlags } from "../options.ts";
-import { printable } from "../style.ts";
 import { commandConfig, commandLogger } from "../swarm.ts";
 import { addTokenOption, requireToken, type TokenFlags } from "../token-input.ts";
 
@@ -44,6 +43,7 @@ export function addConnect(program: Command, cli: Cli): void {
     async (flags: Flags) => {
       const config = commandConfig(cli, flags);
       const home = await openHome(config.home);
+      const say = teller(cli.terminal);
       await refuseNodesHome(home);
       // Two at once would write one membership.
       await home.lock();
@@ -57,7 +57,7 @@ export function addConnect(program: Command, cli: Cli): void {
         const membership = await enrol({
           ...{ home, token, role: "client", logger, clock: systemClock },
           sources: [...(browser === undefined ? [] : [browser.asCandidates()]), peerSource(config.peers)],
-          onProgress: (event) => tell(cli, event),
+          onProgress: (event) => say(enrolText(event)),
           signal: cli.interrupt.signal,
           timeoutMs: flags.timeout ?? DEFAULT_TIMEOUT_MS,
         });
@@ -93,10 +93,4 @@ function described({ layout }: Home, { urls, inboxPrefix, serverName, role }: Me
     inboxPrefix,
     role,
   };
-}
-
-function tell({ terminal }: Cli, event: EnrolEvent): void {
-  if (event.type === "rejected") terminal.note(`vgas: ${printable(event.where)}: ${printable(event.why)}`);
-  if (event.type === "joined")
-    terminal.note(`vgas: ${event.user} is a ${event.role} of the swarm ${event.swarmId} now`);
 }

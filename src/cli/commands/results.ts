@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { Deadline } from "../../bus/deadline.ts";
-import { lastByNamedSubject } from "../../bus/stored.ts";
+import { lastBySubject } from "../../bus/stored.ts";
 import { decodeResult } from "../../client/waiting-results.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { TaskResult } from "../../protocols/result.ts";
@@ -70,7 +70,7 @@ async function oneResult(cli: Cli, id: string, flags: Flags): Promise<TaskResult
     return await withClient(cli, flags, (client) => client.handle(pool, id).result(waiting));
   }
   const stored = await withSwarm(cli, flags, "client", ({ bus, names }) =>
-    lastByNamedSubject(bus, names.streams.results, names.result(pool, id)),
+    lastBySubject(bus, names.streams.results, names.result(pool, id)),
   );
   const result = stored && decodeResult(stored.data);
   if (result !== undefined) return result;

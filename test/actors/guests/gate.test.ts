@@ -3,7 +3,7 @@ import { GuestGate } from "../../../src/actors/guests/gate.ts";
 import type { Bus, BusMessage } from "../../../src/bus/bus.ts";
 import { encode } from "../../../src/bus/codec/codec.ts";
 import { Publisher } from "../../../src/bus/publisher.ts";
-import { lastByNamedSubject, lastBySubject } from "../../../src/bus/stored.ts";
+import { lastBySubject } from "../../../src/bus/stored.ts";
 import { ensureTopology, streamInfo } from "../../../src/bus/topology.ts";
 import { silentLogger } from "../../../src/protocols/logger.ts";
 import { TOPOLOGY_DEFAULTS } from "../../../src/protocols/streams.ts";
@@ -189,17 +189,17 @@ test("a guest reads the stored results of its own tasks as by direct get; others
   await open();
   const subject = names.result("default", `${ANN}-read`);
   const { streams } = names;
-  expect(await lastByNamedSubject(ann, streams.results, subject)).toBeUndefined();
+  expect(await lastBySubject(ann, streams.results, subject)).toBeUndefined();
   const bytes = encode({ id: `${ANN}-read`, status: "ok" });
   await publisher.publish(subject, bytes);
   const direct = await lastBySubject(system, streams.results, subject);
-  const read = await lastByNamedSubject(ann, streams.results, subject);
+  const read = await lastBySubject(ann, streams.results, subject);
   expect(read).toMatchObject({ subject, sequence: direct?.sequence, timestampMs: direct?.timestampMs });
   expect(read?.header("Nats-Stream")).toBe(streams.results);
   expect(new Uint8Array(read?.data ?? [])).toEqual(new Uint8Array(bytes));
-  expect(await lastByNamedSubject(bob, streams.results, subject)).toBeUndefined();
+  expect(await lastBySubject(bob, streams.results, subject)).toBeUndefined();
   await publisher.publish(names.result("default", "s77"), bytes);
-  expect(await lastByNamedSubject(ann, streams.results, names.result("default", "s77"))).toBeUndefined();
+  expect(await lastBySubject(ann, streams.results, names.result("default", "s77"))).toBeUndefined();
 });
 
 test("results of guests are shown to them, and to nobody else, as long as there are guests", async () => {

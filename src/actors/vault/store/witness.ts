@@ -12,7 +12,7 @@ import { VgasError } from "../../../protocols/errors.ts";
 
 /** The only key of the bucket: a node has one vault, and a witness of another one must be noticed. */
 const KEY = "witness";
-/** Nobody else writes there: one lost race is a lost answer of our own, more are a defect. */
+/** Nobody else has to write there: one lost race is a lost answer of our own, more are a defect, or somebody who abuses a role. */
 const MAX_TRIES = 8;
 
 /** What `KvBucket` offers. */
