@@ -16,7 +16,7 @@ export class AttemptsLog {
 
   /** What is recorded of a task's executions, or undefined if nothing is. A damaged record counts as nothing. */
   async read(pool: string, id: string): Promise<AttemptsRecord | undefined> {
-    const entry = await this.#bucket.get(this.#names.attemptsKey(pool, id));
+    const entry = await this.#bucket.get(this.#names.taskKey(pool, id));
     if (!entry) return undefined;
     try {
       const parsed = attemptsRecord.safeParse(decode(entry.value));
@@ -29,6 +29,6 @@ export class AttemptsLog {
 
   /** Durable when it resolves. */
   async write(pool: string, id: string, record: Omit<AttemptsRecord, "v">): Promise<void> {
-    await this.#bucket.put(this.#names.attemptsKey(pool, id), encode({ v: 1, ...record }));
+    await this.#bucket.put(this.#names.taskKey(pool, id), encode({ v: 1, ...record }));
   }
 }

@@ -110,9 +110,10 @@ const DURATIONS = ["max_age", "duplicate_window"] as const;
 export function compareConfig(wanted: WantedConfig, found: StreamConfig): Comparison {
   const drift: Difference[] = [];
   const update: Partial<StreamConfig> = {};
-  if ([...wanted.subjects].sort().join() !== [...found.subjects].sort().join()) {
-    drift.push({ field: "subjects", wanted: wanted.subjects, found: found.subjects });
-  }
+  const foreign = found.subjects.filter((subject) => !wanted.subjects.includes(subject));
+  if (foreign.length > 0) drift.push({ field: "subjects", wanted: wanted.subjects, found: found.subjects });
+  // A stream of an earlier version takes fewer.
+  else if (found.subjects.length < wanted.subjects.length) update.subjects = [...wanted.subjects];
   for (const field of EXACT) {
     // The server leaves out what is false.
     if (wanted[field] !== (found[field] ?? false))

@@ -20,6 +20,12 @@ export const ERRORS = {
     false,
     1,
   ),
+  AGENT_CRASHED: entry(
+    "The process that ran the behaviour ended before it had answered.",
+    "Read the node's log for the process's last words; mend what ends it.",
+    true,
+    3,
+  ),
   AGENT_ERROR: entry(
     "The behaviour threw something that was no TaskError.",
     "Read the message, mend the behaviour, or throw a TaskError that says whether a retry can help.",
@@ -44,6 +50,7 @@ export const ERRORS = {
     false,
     77,
   ),
+  CANCELLED: entry("The task was cancelled.", "Nothing is wrong; submit it again if it is to run.", false, 3),
   CERTIFICATE_MISMATCH: entry(
     "The machine that answered does not show the certificate of the swarm that is meant.",
     "Check the address and the token. If both are right, somebody is between you and the swarm: do not go on.",
@@ -106,6 +113,12 @@ export const ERRORS = {
     false,
     2,
   ),
+  INVALID_INPUT: entry(
+    "The input is not what the agent's schema says.",
+    "Correct the input; the message names what is wrong with it.",
+    false,
+    3,
+  ),
   INVALID_OUTPUT: entry(
     "The behaviour's output cannot be encoded.",
     "Return plain data: no functions, symbols, class instances or cycles, and below the size limit.",
@@ -115,6 +128,12 @@ export const ERRORS = {
   KEY_RESTING: entry(
     "The provider has refused every usable key or asked to wait.",
     "Try again after the time that the message names; `vgas vault show` says which key rests and why.",
+    true,
+    1,
+  ),
+  LANE_FULL: entry(
+    "As many messages of that kind and priority wait as --max-waiting allows.",
+    "Submit slower, add agents for the kind, or raise --max-waiting.",
     true,
     1,
   ),
@@ -148,6 +167,12 @@ export const ERRORS = {
     "Start one with `vgas up`, or point --home, --nats or --connection at a running one.",
     true,
     69,
+  ),
+  OBJECT_MISSING: entry(
+    "An input, context or output that was too large for a message is not in the object store any more, or is not what was put there.",
+    "Submit the task again; outputs are kept as long as results (--results-ttl).",
+    false,
+    3,
   ),
   PERMISSION_DENIED: entry(
     "The credential does not open that subject, or its role may not do that.",
@@ -184,6 +209,12 @@ export const ERRORS = {
     "Consume or purge what it holds, or raise its limit; tasks already accepted are kept and go on when there is room.",
     true,
     1,
+  ),
+  SUPERSEDED: entry(
+    "A later attempt of the task has begun, so this one may not write any more.",
+    "End the behaviour: its result would be refused.",
+    false,
+    3,
   ),
   TIMEOUT: entry(
     "The named operation took longer than it may.",

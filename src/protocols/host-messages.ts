@@ -8,6 +8,9 @@
  * | Recall | hosts.<h>.recall | dispatcher | Receipt of that burst, or `{unknown: true}`: it will never be taken |
  * | Owned | hosts.<h>.owned | dispatcher | the numbers among those asked that the host still owns |
  * | Running | hosts.<h>.running | dispatcher | the ids among those asked that the host runs or has not settled |
+ * | Where | hosts.<h>.where | dispatcher | how the ids among those asked that the host runs are doing |
+ * | Cancel | hosts.<h>.cancel | dispatcher | the ids among those asked that the host runs: they were told to end |
+ * | Drain | hosts.<h>.drain | operator | `{v: 1}`: the node drains and ends, as at SIGTERM |
  * | Stats | hosts.<h>.stats | observer | HostStats |
  * | Settled | settled.<d> | host | none |
  * | Heartbeat | heartbeats.<h> | host | none |
@@ -25,9 +28,10 @@ const count = int.min(0);
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 
 /**
- * One task handed over: `[n, agent, ticket, attempt, id, submittedAt, timeoutMs, maxAttempts, ack, body, grant?]`. `ack` is
- * the task's ack subject, or "" for an array element, whose dispatcher acknowledges. `body` is the task as it came. `grant` is
- * there for an agent that declares providers: what it shows the vault (SignedGrant of vault/messages.ts).
+ * One task handed over: `[n, agent, ticket, attempt, id, submittedAt, timeoutMs, maxAttempts, ack, body, grant?, traceparent?]`.
+ * `ack` is the task's ack subject, or "" for an array element, whose dispatcher acknowledges. `body` is the task as it came.
+ * `grant` is there for an agent that declares providers: what it shows the vault (SignedGrant of vault/messages.ts); null
+ * stands for none where `traceparent`, the W3C trace context of the task's message, follows.
  */
 export const assignment = z.tuple([
   count,
@@ -40,7 +44,8 @@ export const assignment = z.tuple([
   int.min(1),
   z.string(),
   bytes,
-  bytes.optional(),
+  bytes.nullable().optional(),
+  z.string().optional(),
 ]);
 export type Assignment = z.infer<typeof assignment>;
 
@@ -85,6 +90,24 @@ export type Running = z.infer<typeof running>;
 export const runningReply = z.object({ v: z.literal(1), ids: z.array(z.string()) });
 export type RunningReply = z.infer<typeof runningReply>;
 
+/** A task that a host runs, or has not settled. Times are ms since the epoch. */
+export const runningTask = z.object({
+  id: z.string(),
+  pool: z.string(),
+  kind: z.string(),
+  agent: z.string(),
+  attempt: int.min(1),
+  /** 0 before it started. */
+  startedAt: z.number(),
+});
+export type RunningTask = z.infer<typeof runningTask>;
+
+/** Asked as `running` is. */
+export const whereReply = z.object({ v: z.literal(1), tasks: z.array(runningTask) });
+export type WhereReply = z.infer<typeof whereReply>;
+
+export const drain = z.object({ v: z.literal(1) });
+
 /**
  * What ended since the last notice, and free slots as they are now (absolute, pairs `agent, free`).
  * `done`: assignments that need nothing more. `again`: array elements that failed and may be tried again, pairs `n, delayMs`.
@@ -99,6 +122,13 @@ export const settled = z.object({
 });
 export type Settled = z.infer<typeof settled>;
 
+/** What the whole swarm may do of each kind of an agent: `concurrency` tasks at once, `tasks` begun in any `perMs`. */
+export const kindLimits = z.object({
+  concurrency: int.min(1).max(1_000_000).optional(),
+  rate: z.object({ tasks: int.min(1).max(1_000_000), perMs: int.min(1).max(86_400_000) }).optional(),
+});
+export type KindLimits = z.infer<typeof kindLimits>;
+
 /** `count` agents numbered from `first`, each with `slots`, that take tasks of these kinds in this pool. */
 export const agentGroup = z.object({
   pool: z.string(),
@@ -108,6 +138,8 @@ export const agentGroup = z.object({
   slots: int.min(1).max(1_000_000),
   /** Providers whose keys these agents ask the vault for; left out if there are none. */
   providers: z.array(z.string().max(64)).max(MAX_PROVIDERS).optional(),
+  /** Of each of `kinds`; left out if there are none. */
+  limits: kindLimits.optional(),
 });
 export type AgentGroup = z.infer<typeof agentGroup>;
 
@@ -145,6 +177,8 @@ export const hostStats = z.object({
   lanes: z.array(z.object({ pool: z.string(), kind: z.string(), base: count, tickets: z.array(count) })),
   running: z.array(count),
   abandoned: count,
+  /** Those that run longest, the oldest first; at most ten. */
+  slowest: z.array(runningTask).max(10).optional(),
 });
 export type HostStats = z.infer<typeof hostStats>;
 

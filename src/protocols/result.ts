@@ -4,8 +4,8 @@ import type { Usage } from "./vault/keys.ts";
 /** How a task ended. */
 export type ResultStatus = "ok" | "failed" | "cancelled" | "expired";
 
-/** Where an output too large for a message is kept. */
-export interface OutputRef {
+/** Where an input, a context or an output too large for a message is kept: an object of a NATS object store. */
+export interface ObjectRef {
   readonly bucket: string;
   readonly name: string;
   readonly bytes: number;
@@ -22,7 +22,7 @@ export interface TaskResult<Output = unknown> {
   readonly kind: string;
   readonly status: ResultStatus;
   readonly output?: Output;
-  readonly outputRef?: OutputRef;
+  readonly outputRef?: ObjectRef;
   readonly error?: WireError;
   readonly attempt: number;
   readonly submittedAt: number;
@@ -33,6 +33,7 @@ export interface TaskResult<Output = unknown> {
   readonly ticket?: number;
   /** What the attempt that made this result used; left out if it used nothing. */
   readonly usage?: TaskUsage;
+  /** Id of the task that this one repeats. */
   readonly replayOf?: string;
 }
 

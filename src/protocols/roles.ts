@@ -26,7 +26,16 @@
  * name, nor, but an admin's, its witness and its checkpoints; what a reply subject can put there all the same is in docs/vault.md.
  */
 import { covers } from "./subject-sets.ts";
-import { ACK_PREFIX, inboxPrefix, jsApi, kvStream, kvSubject, type Names } from "./subjects.ts";
+import {
+  ACK_PREFIX,
+  inboxPrefix,
+  jsApi,
+  kvStream,
+  kvSubject,
+  type Names,
+  objectStream,
+  objectSubjects,
+} from "./subjects.ts";
 import { VAULT } from "./vault/messages.ts";
 
 /** Name of the actor that every node finds others with. */
@@ -116,21 +125,24 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
       "$JS.FC.>",
       ...SERVICES,
       ...buckets(names).map((bucket) => kvSubject(bucket, ">")),
+      ...Object.values(names.objectStores).flatMap(objectSubjects),
     ],
     subscribe: [
       `${names.prefix}.>`,
       "$JS.EVENT.>",
       "$SRV.>",
       ...buckets(names).map((bucket) => kvSubject(bucket, ">")),
+      ...Object.values(names.objectStores).flatMap(objectSubjects),
     ],
     deny: asTheVault(names),
   }),
 
   client: (names) => ({
     publish: [
-      names.task(ANY, ANY),
+      ...names.tasks(ANY, ANY),
       names.now(ANY, ANY),
       names.cancel(ANY, ANY),
+      names.status(ANY, ANY),
       ...mailboxes(names),
       ...SERVICES,
       ...API_BASICS,
@@ -140,6 +152,14 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
       // Who offers a kind: the roster in the bucket, and the hosts' heartbeats.
       info(kvStream(names.buckets.rotation)),
       jsApi.messageGet(kvStream(names.buckets.rotation)),
+      // What belongs to a batch.
+      kvSubject(names.buckets.batches, ">"),
+      ...readStored(kvStream(names.buckets.batches)),
+      // What is too large for a message: it puts inputs there, and reads outputs.
+      ...objectSubjects(names.objectStores.inputs),
+      ...readStored(objectStream(names.objectStores.inputs)),
+      ...readStored(objectStream(names.objectStores.outputs)),
+      ...follow(objectStream(names.objectStores.outputs)),
     ],
     subscribe: [names.result(ANY, ANY), names.event(ANY, ANY), names.heartbeat(ANY)],
   }),
@@ -147,6 +167,7 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
   observer: (names) => ({
     publish: [
       names.host(ANY, "stats"),
+      names.status(ANY, ANY),
       names.actor(VAULT),
       names.actor(DISCOVERY, ANY),
       ...SERVICES,
@@ -159,7 +180,7 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
         .flatMap(follow),
     ],
     subscribe: [
-      names.task(ANY, ANY),
+      ...names.tasks(ANY, ANY),
       names.result(ANY, ANY),
       names.event(ANY, ANY),
       names.dead(ANY, ANY),
@@ -182,9 +203,10 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
     return {
       publish: [
         ...host.publish,
-        names.task(ANY, ANY),
+        ...names.tasks(ANY, ANY),
         names.host(ANY, ANY),
         kvSubject(names.buckets.rotation, ">"),
+        kvSubject(names.buckets.cancels, ">"),
         ...allStreams(names).map(info),
         ...allStreams(names)
           .filter((stream) => !vaultStreams(names).includes(stream))
@@ -192,13 +214,16 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
         ...inspectConsumers(tasks),
         ...follow(tasks),
         `${API}.CONSUMER.DURABLE.CREATE.${tasks}.*`,
-        ...follow(rotation),
+        // A task that is cancelled while it waits leaves the queue.
+        `${API}.STREAM.MSG.DELETE.${tasks}`,
+        ...[rotation, kvStream(names.buckets.cancels), kvStream(names.buckets.control)].flatMap(follow),
         ...SERVICES,
       ],
       subscribe: [
         ...host.subscribe,
         names.now(ANY, ANY),
         names.cancel(ANY, ANY),
+        names.status(ANY, ANY),
         names.heartbeat(ANY),
         names.settled(ANY),
       ],
@@ -209,6 +234,8 @@ const TABLE: Record<UserRole, (names: Names, user: string) => Permissions> = {
 
 function worker(names: Names, hostId: string): Permissions {
   const owners = kvStream(names.buckets.owners);
+  const inputs = objectStream(names.objectStores.inputs);
+  const outputs = objectStream(names.objectStores.outputs);
   return {
     publish: [
       names.result(ANY, ANY),
@@ -230,6 +257,15 @@ function worker(names: Names, hostId: string): Permissions {
       kvSubject(names.buckets.owners, ">"),
       ...readStored(owners),
       ...follow(owners),
+      kvSubject(names.buckets.checkpoints, ">"),
+      ...readStored(kvStream(names.buckets.checkpoints)),
+      // Reads an input that was too large for a message, and removes it with its task; puts such outputs there.
+      ...readStored(inputs),
+      ...follow(inputs),
+      ...objectSubjects(names.objectStores.inputs),
+      `${API}.STREAM.PURGE.${inputs}`,
+      ...readStored(outputs),
+      ...objectSubjects(names.objectStores.outputs),
     ],
     subscribe: [
       // Of its own id: so it notices a copied home.
@@ -269,7 +305,11 @@ function buckets(names: Names): readonly string[] {
 }
 
 function allStreams(names: Names): readonly string[] {
-  return [...Object.values(names.streams), ...buckets(names).map(kvStream)];
+  return [
+    ...Object.values(names.streams),
+    ...buckets(names).map(kvStream),
+    ...Object.values(names.objectStores).map(objectStream),
+  ];
 }
 
 function info(stream: string): string {

@@ -12,9 +12,11 @@ export interface TopologyOptions {
   readonly maxDeadBytes: number;
 }
 
+const DAY_MS = 24 * 3_600_000;
+
 export const TOPOLOGY_DEFAULTS: TopologyOptions = {
   replicas: 1,
-  resultsTtlMs: 24 * 3_600_000,
+  resultsTtlMs: DAY_MS,
   maxTaskBytes: 16 * 2 ** 30,
   maxResultBytes: 8 * 2 ** 30,
   maxDeadBytes: 2 ** 30,
@@ -59,6 +61,9 @@ export const LANE_CONSUMER = {
 
 const DUPLICATE_WINDOW_MS = 120_000;
 
+/** A task that was cancelled while it waited is dropped when it is reached, if that is within this. */
+const CANCELS_MS = 90 * DAY_MS;
+
 /** About 180 000 checkpoints of 350 bytes. Each vouches for all records before it, so losing the oldest loses nothing. */
 const MAX_AUDIT_BYTES = 64 * 2 ** 20;
 
@@ -74,7 +79,7 @@ export function streamSpecs(names: Names, options: TopologyOptions): readonly St
     {
       ...common,
       name: names.streams.tasks,
-      subjects: [names.task("*", "*")],
+      subjects: names.tasks("*", "*"),
       retention: "workqueue",
       discard: "new",
       discardNewPerSubject: false,
@@ -129,8 +134,13 @@ export function bucketSpecs(names: Names, options: TopologyOptions): readonly Bu
   return [
     { name: names.buckets.rotation, history: 16, maxAgeMs: 0, replicas, allowDirect: false },
     // A record outlives its task only if the task was never delivered again; a result's lifetime is long enough.
-    { name: names.buckets.attempts, history: 1, maxAgeMs: 7 * 24 * 3_600_000, replicas, allowDirect: false },
+    { name: names.buckets.attempts, history: 1, maxAgeMs: 7 * DAY_MS, replicas, allowDirect: false },
     { name: names.buckets.owners, history: 1, maxAgeMs: 0, replicas, allowDirect: false },
     { name: names.buckets.vault, history: 5, maxAgeMs: 0, replicas, allowDirect: false },
+    { name: names.buckets.control, history: 1, maxAgeMs: 0, replicas, allowDirect: false },
+    { name: names.buckets.cancels, history: 1, maxAgeMs: CANCELS_MS, replicas, allowDirect: false },
+    // As long as a record of attempts: what a task wrote down is of no use once it is done.
+    { name: names.buckets.checkpoints, history: 1, maxAgeMs: 7 * DAY_MS, replicas, allowDirect: false },
+    { name: names.buckets.batches, history: 1, maxAgeMs: 7 * DAY_MS, replicas, allowDirect: false },
   ];
 }

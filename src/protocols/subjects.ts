@@ -2,15 +2,16 @@
  * Every subject, stream, consumer, bucket and header of vgas is built here and nowhere else.
  *
  * ```
- * <prefix>.tasks.<pool>.<kind>          client -> swarm      stored in <PREFIX>_TASKS
+ * <prefix>.tasks.<pool>.<kind>          client -> swarm      stored in <PREFIX>_TASKS; with .high or .low behind it: of that priority
  * <prefix>.now.<pool>.<kind>            client -> swarm      request
  * <prefix>.results.<pool>.<taskId>      swarm -> client      stored in <PREFIX>_RESULTS
  * <prefix>.events.<pool>.<taskId>       swarm -> client
  * <prefix>.dead.<pool>.<taskId>         swarm -> operator    stored in <PREFIX>_DEAD
  * <prefix>.cancel.<pool>.<taskId>       client -> swarm      request
+ * <prefix>.status.<pool>.<taskId>       client -> swarm      request: where is that task
  * <prefix>.actors.<name>[.<hostId>]     anyone allowed       mailbox
  * <prefix>.heartbeats.<hostId>          host -> swarm        once a second
- * <prefix>.hosts.<hostId>.burst|recall|owned|running|stats   swarm -> host   requests
+ * <prefix>.hosts.<hostId>.burst|recall|owned|running|where|cancel|drain|stats   swarm -> host   requests
  * <prefix>.settled.<dispatcherId>       host -> dispatcher   what ended, and free slots
  * <prefix>.guests.<guest>.tasks.<pool>.<kind>      what a guest publishes as <prefix>.tasks.<pool>.<kind> in its own account
  * <prefix>.guests.<guest>.read.<pool>.<taskId>    what it reads as a direct get of <prefix>.results.<pool>.<taskId>
@@ -33,7 +34,11 @@ export const HEADERS = {
   attempts: "Vgas-Attempts",
   /** On a rotation record: the highest task stream sequence handed out when it was written. */
   dealt: "Vgas-Dealt",
-  /** W3C trace context, carried through. */
+  /** Inbox that is told the agent of a task that came by `now`, or that none was free. Only dispatchers set it. */
+  nowReply: "Vgas-Now-Reply",
+  /** When a task that came by `now` is dropped if no agent has it by then, ms since the epoch. Only dispatchers set it. */
+  nowUntil: "Vgas-Now-Until",
+  /** W3C trace context, carried from the task to its result and events. */
   traceparent: "traceparent",
 } as const;
 
@@ -41,6 +46,14 @@ export const HEADERS = {
 export interface LaneName {
   readonly pool: string;
   readonly kind: string;
+}
+
+/** Levels of waiting tasks, the first one to be served first; each has a subject and a consumer of its own. */
+export const PRIORITIES = ["high", "normal", "low"] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+export function isPriority(value: unknown): value is Priority {
+  return (PRIORITIES as readonly unknown[]).includes(value);
 }
 
 /** Separates pool and kind in a consumer's name: no token can hold it, so the name is injective. */
@@ -60,7 +73,15 @@ export class Names {
     readonly attempts: string;
     readonly owners: string;
     readonly vault: string;
+    /** Lanes that are paused. */
+    readonly control: string;
+    /** Tasks that were cancelled before a dispatcher reached them. */
+    readonly cancels: string;
+    readonly checkpoints: string;
+    readonly batches: string;
   };
+  /** What is too large for a message: of tasks that wait, and of results. */
+  readonly objectStores: { readonly inputs: string; readonly outputs: string };
 
   constructor(prefix = "vgas") {
     this.prefix = prefix;
@@ -76,11 +97,22 @@ export class Names {
       attempts: `${prefix}_attempts`,
       owners: `${prefix}_owners`,
       vault: `${prefix}_vault`,
+      control: `${prefix}_control`,
+      cancels: `${prefix}_cancels`,
+      checkpoints: `${prefix}_checkpoints`,
+      batches: `${prefix}_batches`,
     };
+    this.objectStores = { inputs: `${prefix}_inputs`, outputs: `${prefix}_outputs` };
   }
 
-  task(pool: string, kind: string): string {
-    return `${this.prefix}.tasks.${pool}.${kind}`;
+  task(pool: string, kind: string, priority: Priority = "normal"): string {
+    const lane = `${this.prefix}.tasks.${pool}.${kind}`;
+    return priority === "normal" ? lane : `${lane}.${priority}`;
+  }
+
+  /** The subjects of a lane's tasks, of every priority; `*` for any pool or kind. */
+  tasks(pool: string, kind: string): readonly string[] {
+    return PRIORITIES.map((priority) => this.task(pool, kind, priority));
   }
 
   now(pool: string, kind: string): string {
@@ -101,6 +133,10 @@ export class Names {
 
   cancel(pool: string, id: string): string {
     return `${this.prefix}.cancel.${pool}.${id}`;
+  }
+
+  status(pool: string, id: string): string {
+    return `${this.prefix}.status.${pool}.${id}`;
   }
 
   actor(name: string, hostId?: string): string {
@@ -130,9 +166,10 @@ export class Names {
     return `${this.prefix}.audit.${vaultId}`;
   }
 
-  /** Durable consumer of a lane. */
-  consumer(lane: LaneName): string {
-    return `${lane.pool}${LANE_SEPARATOR}${lane.kind}`;
+  /** Durable consumer of a lane's tasks of one priority. */
+  consumer(lane: LaneName, priority: Priority = "normal"): string {
+    const name = `${lane.pool}${LANE_SEPARATOR}${lane.kind}`;
+    return priority === "normal" ? name : `${name}${LANE_SEPARATOR}${priority}`;
   }
 
   /** Key of a lane's rotation record in the rotation bucket. */
@@ -145,9 +182,21 @@ export class Names {
     return `${lane.pool}.${lane.kind}.roster`;
   }
 
-  /** Key of a task's execution record in the attempts bucket. */
-  attemptsKey(pool: string, id: string): string {
+  /** Key in the control bucket: there while the lane is paused. */
+  pauseKey(lane: LaneName): string {
+    return `pause.${lane.pool}.${lane.kind}`;
+  }
+
+  /** Key of a task in the buckets that keep something of single tasks. */
+  taskKey(pool: string, id: string): string {
     return `${pool}.${id}`;
+  }
+
+  /** Lane and priority of a task subject; undefined if it is none. */
+  parseTask(subject: string): (LaneName & { readonly priority: Priority }) | undefined {
+    const [prefix, tasks, pool, kind, priority = "normal", ...more] = subject.split(".");
+    const whole = prefix === this.prefix && tasks === "tasks" && more.length === 0;
+    return whole && pool && kind && isPriority(priority) ? { pool, kind, priority } : undefined;
   }
 
   /** `{pool, kind}` of a task or now subject, or `{pool, id}` as `kind` of a result, event, dead or cancel subject. */
@@ -159,7 +208,7 @@ export class Names {
   }
 }
 
-export const HOST_OPERATIONS = ["burst", "recall", "owned", "running", "stats"] as const;
+export const HOST_OPERATIONS = ["burst", "recall", "owned", "running", "where", "cancel", "drain", "stats"] as const;
 export type HostOperation = (typeof HOST_OPERATIONS)[number];
 
 /** `tasks`: `name` is a kind; `read` and `results`: a task id. */
@@ -173,6 +222,16 @@ export function kvSubject(bucket: string, key: string): string {
 /** Stream behind a KV bucket. */
 export function kvStream(bucket: string): string {
   return `KV_${bucket}`;
+}
+
+/** Stream behind an object store. */
+export function objectStream(store: string): string {
+  return `OBJ_${store}`;
+}
+
+/** Subjects of an object store's chunks and of what describes its objects. */
+export function objectSubjects(store: string): readonly string[] {
+  return [`$O.${store}.C.>`, `$O.${store}.M.>`];
 }
 
 /** JetStream API subjects used without the client library's wrapper. */

@@ -24,7 +24,7 @@ describe("ensureTopology", () => {
     await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
     const tasks = await manager.streams.info("MADE_TASKS");
     expect(tasks.config).toMatchObject({
-      subjects: ["made.tasks.*.*"],
+      subjects: ["made.tasks.*.*.high", "made.tasks.*.*", "made.tasks.*.*.low"],
       retention: RetentionPolicy.Workqueue,
       discard: DiscardPolicy.New,
       max_msg_size: MAX_TASK_BYTES,

@@ -52,6 +52,8 @@ export class Run {
   readonly body: Uint8Array;
   /** What it shows the vault, if its agent declares providers. */
   readonly grant: Uint8Array | undefined;
+  /** W3C trace context of the task's message. */
+  readonly traceparent: string | undefined;
   readonly lane: LaneName;
   readonly dispatcher: string;
   readonly entry: WorkEntry;
@@ -91,8 +93,9 @@ export class Run {
       this.maxAttempts,
       this.ack,
       this.body,
-      this.grant,
     ] = assignment;
+    this.grant = assignment[10] ?? undefined;
+    this.traceparent = assignment[11];
     this.encoding = readEncoding(this.body);
   }
 

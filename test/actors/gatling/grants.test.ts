@@ -75,12 +75,12 @@ class Setup {
   }
 
   /** The grants of everything handed over, by the n-th item; undefined where there is none. */
-  get grants(): readonly (Uint8Array | undefined)[] {
+  get grants(): readonly (Uint8Array | null | undefined)[] {
     // Through the bytes of the wire, as another host reads them.
     return this.given.flatMap((burst) => burstSchema.parse(decode(encode(burst))).items.map((item) => item[10]));
   }
 
-  read(bytes: Uint8Array | undefined): Grant {
+  read(bytes: Uint8Array | null | undefined): Grant {
     const { user, body, signature } = signedGrant.parse(decode(bytes ?? new Uint8Array(0)));
     expect(user).toBe("ndealer");
     expect(verifySignature(this.signer.publicKey, Buffer.concat([Buffer.from(GRANT_DOMAIN), body]), signature)).toBe(

@@ -208,8 +208,8 @@ describe("P12: a credential opens only the subjects of its role", () => {
 
     const worker = await busAs(url, await home.credentials.issueNode("worker"));
     const attempts = new KvBucket(worker, new Publisher(worker), names.buckets.attempts);
-    await attempts.put(names.attemptsKey("p", "i"), BYTES);
-    expect(await attempts.get(names.attemptsKey("p", "i"))).toBeDefined();
+    await attempts.put(names.taskKey("p", "i"), BYTES);
+    expect(await attempts.get(names.taskKey("p", "i"))).toBeDefined();
     await new Publisher(worker).publish(names.result("p", "i"), BYTES);
     ackTask(worker, pulled.ack);
     await worker.flush();
