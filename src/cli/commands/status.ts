@@ -1,6 +1,6 @@
 import type { Command } from "commander";
+import { type LaneState, readHealth, type SwarmState, type VaultHealth } from "../../swarm-view/health.ts";
 import type { Cli } from "../cli.ts";
-import { type LaneState, readHealth, type SwarmState, type VaultHealth } from "../health.ts";
 import { addSwarmOptions, type SwarmFlags } from "../options.ts";
 import { printable } from "../style.ts";
 import { withSwarm } from "../swarm.ts";

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { judge, type Observations } from "../../src/cli/health.ts";
-import { type NodeView, nodeViews } from "../../src/cli/nodes.ts";
 import { Names } from "../../src/protocols/subjects.ts";
+import { judge, type Observations } from "../../src/swarm-view/health.ts";
+import { type NodeView, nodeViews } from "../../src/swarm-view/nodes.ts";
 import { heartbeatOf } from "../support/heartbeat.ts";
 
 const names = new Names();

@@ -10,7 +10,13 @@ import type { Names } from "../protocols/subjects.ts";
 import type { VaultState } from "../protocols/vault/messages.ts";
 import { type NodeView, nodeViews, rosterHosts } from "./nodes.ts";
 import { rollCall } from "./roll-call.ts";
-import type { Swarm } from "./swarm.ts";
+
+/** A connection that may look at the swarm: of an observer, an admin or the swarm's own node. */
+export interface Viewer {
+  readonly bus: Bus;
+  readonly names: Names;
+  readonly url: string;
+}
 
 export interface LaneState {
   readonly pool: string;
@@ -64,7 +70,7 @@ export interface Observations {
   readonly nodes: readonly NodeView[];
   readonly rotations: Rotations;
   readonly streams: readonly StreamState[];
-  readonly names: Swarm["names"];
+  readonly names: Names;
   /** Messages by subject of the task stream. */
   readonly stored: ReadonlyMap<string, number>;
   readonly consumers: readonly ConsumerState[];
@@ -79,7 +85,7 @@ const MAX_LAG_MS = 1_000;
 const ALMOST_FULL = 0.9;
 
 /** @throws VgasError NO_SWARM if there is none with this prefix, PERMISSION_DENIED (an observer or an admin may), TIMEOUT */
-export async function readHealth({ bus, names, url }: Swarm): Promise<SwarmState> {
+export async function readHealth({ bus, names, url }: Viewer): Promise<SwarmState> {
   const rotations = await readRotations(bus, names);
   const heard = await rollCall(bus, names, rosterHosts(rotations.lanes));
   const [vault, stored, consumers, ...streams] = await Promise.all([
