@@ -10,10 +10,8 @@ export type {
   AgentDefinition,
   Task,
   TaskContext,
-  TaskVault,
-  VaultLease,
-  VaultWaitOptions,
 } from "./actors/agent/definition.ts";
+export type { TaskVault, VaultLease, VaultWaitOptions } from "./actors/agent/task-vault.ts";
 export type { ActorDefinition, MailOf, MessageTable } from "./actors/runtime/definition.ts";
 export type { ActorHandle } from "./actors/runtime/refs.ts";
 export type { ConnectionDescription } from "./bus/credentials/connection-file.ts";

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createJiti } from "jiti";
-import { type ResolvedAgent, resolveAgent } from "./actors/agent/definition.ts";
+import { type ResolvedAgent, resolveAgent } from "./actors/agent/resolve.ts";
 import { VgasError } from "./protocols/errors.ts";
 
 /** A module that waits at its top level for something that never comes would keep the node from starting without a word, ms. */

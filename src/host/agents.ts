@@ -1,6 +1,7 @@
 /** The agents of a node: the built-in ones, those that the caller gives, and those of modules. */
 import { builtinAgents } from "../actors/agent/builtin.ts";
-import { type AgentDefinition, type ResolvedAgent, resolveAgent } from "../actors/agent/definition.ts";
+import type { AgentDefinition } from "../actors/agent/definition.ts";
+import { type ResolvedAgent, resolveAgent } from "../actors/agent/resolve.ts";
 import type { Config } from "../config.ts";
 import { loadAgents } from "../modules.ts";
 import { VgasError } from "../protocols/errors.ts";

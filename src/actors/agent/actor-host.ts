@@ -34,12 +34,12 @@ import type { HostOperation, LaneName, Names } from "../../protocols/subjects.ts
 import type { LocalActor } from "../runtime/refs.ts";
 import { Agent } from "./agent.ts";
 import { RunContext } from "./context.ts";
-import type { ResolvedAgent } from "./definition.ts";
 import type { Heartbeat } from "./heartbeat.ts";
 import type { agentMachine } from "./machine.ts";
 import { Notices } from "./notices.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Receipts } from "./receipts.ts";
+import type { ResolvedAgent } from "./resolve.ts";
 import { Run, type RunHooks, type RunOrigin, type RunOutcome } from "./run.ts";
 
 /** Ended attempts that wait to be stored; above it they keep their slots, so that a full stream cannot fill the memory. */
@@ -157,8 +157,8 @@ export class ActorHost {
   /** Groups of like agents, as heartbeats and rosters name them. */
   static groups(agents: readonly ResolvedAgent[]): readonly AgentGroup[] {
     let first = 0;
-    return agents.map(({ pool, kinds, instances, slots, providers }) => {
-      const declared = providers.length > 0 ? { providers: [...providers] } : {};
+    return agents.map(({ pool, kinds, instances, slots, providers, limits }) => {
+      const declared = { ...(providers.length > 0 && { providers: [...providers] }), ...(limits && { limits }) };
       const group = { pool, kinds: [...kinds], first, count: instances, slots, ...declared };
       first += instances;
       return group;

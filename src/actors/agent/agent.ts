@@ -1,7 +1,7 @@
 import type { LaneName } from "../../protocols/subjects.ts";
 import type { LocalActor } from "../runtime/refs.ts";
-import type { ResolvedAgent } from "./definition.ts";
 import type { agentMachine } from "./machine.ts";
+import type { ResolvedAgent } from "./resolve.ts";
 
 interface LaneTickets extends LaneName {
   base: number;

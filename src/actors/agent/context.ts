@@ -7,8 +7,9 @@ import type { Logger } from "../../protocols/logger.ts";
 import type { TaskEvent } from "../../protocols/result.ts";
 import { agentId } from "../../protocols/rotation.ts";
 import type { Names } from "../../protocols/subjects.ts";
-import type { TaskContext, TaskVault } from "./definition.ts";
+import type { TaskContext } from "./definition.ts";
 import type { Run } from "./run.ts";
+import type { TaskVault } from "./task-vault.ts";
 import { VaultAccess } from "./vault-access.ts";
 
 export interface ContextOptions {

@@ -15,7 +15,8 @@ import type { LaneName } from "../../protocols/subjects.ts";
 import { KNOWN_FIELDS } from "../../protocols/task.ts";
 import { isInbox } from "../../protocols/tokens.ts";
 import type { Usage } from "../../protocols/vault/keys.ts";
-import type { ResolvedAgent, Task, TaskContext } from "./definition.ts";
+import type { Task, TaskContext } from "./definition.ts";
+import type { ResolvedAgent } from "./resolve.ts";
 import type { WorkEntry } from "./work-table.ts";
 
 /** What a behaviour did: its output, or what it threw. */

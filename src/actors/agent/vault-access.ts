@@ -15,8 +15,8 @@ import type { VaultCaller } from "../../bus/sealed/vault-caller.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { type ErrorCode, VgasError } from "../../protocols/errors.ts";
 import { addUsage, NO_USAGE, type Usage } from "../../protocols/vault/keys.ts";
-import type { TaskVault, VaultLease, VaultWaitOptions } from "./definition.ts";
 import type { Run } from "./run.ts";
+import type { TaskVault, VaultLease, VaultWaitOptions } from "./task-vault.ts";
 import { type BrokerPort, brokeredFetch } from "./vault-fetch.ts";
 import { Lease } from "./vault-lease.ts";
 

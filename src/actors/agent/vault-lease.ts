@@ -1,7 +1,7 @@
 import type { Secret } from "../../bus/sealed/secret.ts";
 import type { Clock, Timer } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
-import type { VaultLease } from "./definition.ts";
+import type { VaultLease } from "./task-vault.ts";
 
 export interface LeasedKey {
   readonly provider: string;

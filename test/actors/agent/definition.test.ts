@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ActorHost } from "../../../src/actors/agent/actor-host.ts";
-import { type AgentDefinition, resolveAgent } from "../../../src/actors/agent/definition.ts";
+import type { AgentDefinition } from "../../../src/actors/agent/definition.ts";
+import { resolveAgent } from "../../../src/actors/agent/resolve.ts";
 import { agentGroup } from "../../../src/protocols/host-messages.ts";
 
 const run = (): null => null;
@@ -32,6 +33,31 @@ describe("the providers of an agent", () => {
     const [plain, keyed] = groups.map((group) => agentGroup.parse(group));
     expect(plain).not.toHaveProperty("providers");
     expect(keyed).toEqual({ pool: "default", kinds: ["ask"], first: 1, count: 2, slots: 16, providers: ["openai"] });
+  });
+});
+
+describe("the limits of an agent's kinds", () => {
+  it("are told to the swarm, and are none unless it declares some", () => {
+    const limits = { concurrency: 1_000_000, rate: { tasks: 5, perMs: 86_400_000 } };
+    const [plain, limited] = ActorHost.groups([resolve({}), resolve({ limits })]).map((group) =>
+      agentGroup.parse(group),
+    );
+    expect(plain).not.toHaveProperty("limits");
+    expect(limited?.limits).toEqual(limits);
+  });
+
+  it.each<[string, unknown, RegExp]>([
+    ["what is no object", 3, /limits must be an object of concurrency, rate, got 3/],
+    ["none in an object", {}, /limits must have concurrency, rate or both/],
+    ["another field", { concurency: 1 }, /limits has only the fields concurrency, rate, got "concurency"/],
+    ["no tasks at once", { concurrency: 0 }, /limits\.concurrency must be an integer from 1 to 1000000, got 0/],
+    ["half a rate", { rate: { tasks: 1 } }, /limits\.rate\.perMs is missing: an integer from 1 to 86400000/],
+    ["a rate over more than a day", { rate: { tasks: 1, perMs: 86_400_001 } }, /limits\.rate\.perMs must be/],
+    ["a rate that is no object", { rate: 5 }, /limits\.rate must be an object of tasks, perMs, got 5/],
+  ])("are refused: %s", (_, limits, message) => {
+    expect(() => resolve({ limits })).toThrow(
+      expect.objectContaining({ code: "CONFIG", message: expect.stringMatching(message) }),
+    );
   });
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { resolveAgent, type TaskContext } from "../../../src/actors/agent/definition.ts";
+import type { TaskContext } from "../../../src/actors/agent/definition.ts";
+import { resolveAgent } from "../../../src/actors/agent/resolve.ts";
 import { Run, type RunOutcome } from "../../../src/actors/agent/run.ts";
 import { encode } from "../../../src/bus/codec/codec.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";

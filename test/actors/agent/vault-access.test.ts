@@ -3,15 +3,12 @@ import { inspect } from "node:util";
 import { createUser } from "@nats-io/nkeys";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { ActorHost as AgentHost } from "../../../src/actors/agent/actor-host.ts";
-import {
-  type AgentDefinition,
-  resolveAgent,
-  type TaskContext,
-  type VaultLease,
-} from "../../../src/actors/agent/definition.ts";
+import type { AgentDefinition, TaskContext } from "../../../src/actors/agent/definition.ts";
 import type { Heartbeat } from "../../../src/actors/agent/heartbeat.ts";
 import { LoadBoard } from "../../../src/actors/agent/load-board.ts";
 import { agentMachine } from "../../../src/actors/agent/machine.ts";
+import { resolveAgent } from "../../../src/actors/agent/resolve.ts";
+import type { VaultLease } from "../../../src/actors/agent/task-vault.ts";
 import { WorkTable } from "../../../src/actors/agent/work-table.ts";
 import { AttemptsLog } from "../../../src/bus/attempts.ts";
 import { encode } from "../../../src/bus/codec/codec.ts";

@@ -1,0 +1,149 @@
+/** Checks what a module exports as an agent, and fills in the defaults. */
+import { VgasError } from "../../protocols/errors.ts";
+import { type KindLimits, MAX_PROVIDERS } from "../../protocols/host-messages.ts";
+import { isToken } from "../../protocols/tokens.ts";
+import type { AgentDefinition, Task, TaskContext } from "./definition.ts";
+
+/** A definition with every default filled in. */
+export interface ResolvedAgent {
+  /** Where it comes from, for messages: `--module agent.ts`. */
+  readonly source: string;
+  readonly pool: string;
+  readonly kinds: readonly string[];
+  readonly instances: number;
+  readonly slots: number;
+  readonly providers: readonly string[];
+  readonly limits: KindLimits | undefined;
+  run(task: Task, ctx: TaskContext): unknown;
+}
+
+const MAX_INSTANCES = 10_000;
+const MAX_SLOTS = 10_000;
+/** As `kindLimits` of the heartbeat allows. */
+const MAX_LIMIT = 1_000_000;
+const DAY_MS = 86_400_000;
+
+/**
+ * Checks a definition and fills in the defaults. `source` names it in messages.
+ *
+ * @throws VgasError CONFIG naming the field, the bound and the value
+ */
+export function resolveAgent(
+  value: unknown,
+  defaults: { readonly pool: string; readonly slots: number },
+  source: string,
+): ResolvedAgent {
+  if (typeof value !== "object" || value === null) throw config(source, "an agent definition must be an object", value);
+  const { kind, kinds, pool, instances, slots, providers, limits, run } = value as Partial<
+    Record<keyof AgentDefinition, unknown>
+  >;
+  if ((kind === undefined) === (kinds === undefined))
+    throw config(source, "an agent definition needs either kind or kinds", kind);
+  const list = kinds === undefined ? [kind] : kinds;
+  if (!Array.isArray(list) || list.length === 0) throw config(source, "kinds must be a non-empty array", kinds);
+  for (const each of list) if (!isToken(each)) throw config(source, "a kind must be a token [A-Za-z0-9_-]{1,64}", each);
+  if (new Set(list).size !== list.length) throw config(source, "kinds must differ from each other", list);
+  if (pool !== undefined && !isToken(pool)) throw config(source, "pool must be a token [A-Za-z0-9_-]{1,64}", pool);
+  if (typeof run !== "function") throw config(source, "run must be a function", run);
+  refuseMisspelt(source, value);
+  return {
+    source,
+    pool: pool ?? defaults.pool,
+    kinds: list as readonly string[],
+    instances: whole(source, "instances", instances, MAX_INSTANCES) ?? 1,
+    slots: whole(source, "slots", slots, MAX_SLOTS) ?? defaults.slots,
+    providers: providersOf(source, providers),
+    limits: limitsOf(source, limits),
+    run: (task, ctx) => (run as AgentDefinition["run"]).call(value as AgentDefinition, task, ctx),
+  };
+}
+
+function providersOf(source: string, value: unknown): readonly string[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || value.length > MAX_PROVIDERS)
+    throw config(source, `providers must be an array of at most ${MAX_PROVIDERS}`, value);
+  for (const each of value)
+    if (!isToken(each)) throw config(source, "a provider must be a token [A-Za-z0-9_-]{1,64}", each);
+  if (new Set(value).size !== value.length) throw config(source, "providers must differ from each other", value);
+  return [...value];
+}
+
+function limitsOf(source: string, value: unknown): KindLimits | undefined {
+  if (value === undefined) return undefined;
+  const { concurrency, rate } = fieldsOf(source, "limits", value, ["concurrency", "rate"]);
+  const tasksAtOnce = whole(source, "limits.concurrency", concurrency, MAX_LIMIT);
+  const pace = rate === undefined ? undefined : rateOf(source, rate);
+  if (tasksAtOnce === undefined && pace === undefined)
+    throw config(source, "limits must have concurrency, rate or both", value);
+  return { ...(tasksAtOnce !== undefined && { concurrency: tasksAtOnce }), ...(pace && { rate: pace }) };
+}
+
+function rateOf(source: string, value: unknown): KindLimits["rate"] {
+  const { tasks, perMs } = fieldsOf(source, "limits.rate", value, ["tasks", "perMs"]);
+  return {
+    tasks: required(source, "limits.rate.tasks", tasks, MAX_LIMIT),
+    perMs: required(source, "limits.rate.perMs", perMs, DAY_MS),
+  };
+}
+
+const FIELDS = [
+  "kind",
+  "kinds",
+  "pool",
+  "instances",
+  "slots",
+  "providers",
+  "limits",
+  "run",
+] as const satisfies readonly (keyof AgentDefinition)[];
+
+/** A definition may have fields of its own, which `run` finds in `this`; one letter off is a mistake. */
+function refuseMisspelt(source: string, definition: object): void {
+  for (const name of Object.keys(definition)) {
+    if ((FIELDS as readonly string[]).includes(name)) continue;
+    const meant = FIELDS.find((field) => field.length > 3 && isOneOff(name, field));
+    if (meant) throw config(source, `an agent definition has no field "${name}"; did you mean "${meant}"?`, name);
+  }
+}
+
+/** Whether one letter was left out, added, or is another, or the letters differ only in case. */
+function isOneOff(a: string, b: string): boolean {
+  const [left, right] = [a.toLowerCase(), b.toLowerCase()];
+  if (left === right) return true;
+  let from = 0;
+  while (from < left.length && left[from] === right[from]) from++;
+  const [restA, restB] = [left.slice(from), right.slice(from)];
+  return restA.slice(1) === restB || restA === restB.slice(1) || restA.slice(1) === restB.slice(1);
+}
+
+/** The fields of an object that has none but those. */
+function fieldsOf<Field extends string>(
+  source: string,
+  name: string,
+  value: unknown,
+  fields: readonly Field[],
+): Partial<Record<Field, unknown>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw config(source, `${name} must be an object of ${fields.join(", ")}`, value);
+  const other = Object.keys(value).find((each) => !(fields as readonly string[]).includes(each));
+  if (other !== undefined) throw config(source, `${name} has only the fields ${fields.join(", ")}`, other);
+  return value;
+}
+
+function required(source: string, field: string, value: unknown, max: number): number {
+  const number = whole(source, field, value, max);
+  if (number === undefined) throw config(source, `${field} is missing: an integer from 1 to ${max}`, value);
+  return number;
+}
+
+function whole(source: string, field: string, value: unknown, max: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= max) return value;
+  throw config(source, `${field} must be an integer from 1 to ${max}`, value);
+}
+
+function config(source: string, bound: string, value: unknown): VgasError {
+  const shown =
+    typeof value === "function" || typeof value === "symbol" ? typeof value : (JSON.stringify(value) ?? String(value));
+  return new VgasError("CONFIG", `${source}: ${bound}, got ${shown.slice(0, 200)}`);
+}
