@@ -81,6 +81,34 @@ export async function lastBySubjects(
   return found;
 }
 
+/** Which messages of a stream come next. */
+export interface NextOptions {
+  /** Of the subjects that this covers; wildcards as NATS has them. */
+  readonly filter: string;
+  /** From this sequence on. */
+  readonly from: number;
+  readonly maxMessages: number;
+  /** At least one message comes, however large it is. */
+  readonly maxBytes: number;
+}
+
+/** The next messages in order, and how many there are behind them. Fails as `lastBySubject`. */
+export async function nextBySubject(
+  bus: Bus,
+  stream: string,
+  { filter, from, maxMessages, maxBytes }: NextOptions,
+  timeoutMs = TIMEOUT_MS,
+): Promise<{ readonly messages: readonly StoredMessage[]; readonly behind: number }> {
+  const fields = { seq: from, next_by_subj: filter, batch: maxMessages, max_bytes: maxBytes };
+  const request = encoder.encode(JSON.stringify(fields));
+  const messages = await bus.requestMany(`reading ${stream}`, jsApi.directGet(stream), request, {
+    timeoutMs,
+    end: "sentinel",
+  });
+  const behind = pendingOf(stream, messages.pop());
+  return { messages: messages.map((message) => new DirectMessage(message)), behind };
+}
+
 /** One batch; returns how many messages the server still had. */
 async function lastOf(
   bus: Bus,
@@ -99,6 +127,11 @@ async function lastOf(
     const stored = new DirectMessage(message);
     found.set(stored.subject, stored);
   }
+  return pendingOf(stream, end);
+}
+
+/** What the end of a batch says is left. */
+function pendingOf(stream: string, end: BusMessage | undefined): number {
   if (end?.status === NOT_FOUND) return 0;
   if (end?.status === END_OF_BATCH) return Number(end.header(HEADER.pending) ?? 0);
   throw unexpected(stream, end);

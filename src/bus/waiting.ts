@@ -1,0 +1,49 @@
+/**
+ * Looks at tasks that wait in the stream, without a consumer: on a work queue even a consumer that only looks would be in the
+ * dispatchers' way. What is read stays as it is; whether somebody has it in hand cannot be seen here.
+ */
+import type { Bus } from "./bus.ts";
+import { nextBySubject, type StoredMessage } from "./stored.ts";
+
+export interface WaitingOptions {
+  /** Subjects, with wildcards as NATS has them; `Names.tasks` gives those of a lane, one for each priority. */
+  readonly filter: string;
+  /** First sequence that is of interest. Default: the oldest. */
+  readonly from?: number;
+  /** At most this many messages. Default: all. */
+  readonly maxMessages?: number;
+}
+
+/** Messages asked for at once; with less than a burst's bytes, so that looking never fills the server's buffers. */
+const BATCH_MESSAGES = 512;
+const BATCH_BYTES = 1_048_576;
+
+/**
+ * The messages of `stream` that `filter` covers, in order. No more than were there at the start, so that it ends however fast
+ * others submit; what is removed meanwhile is left out, and what comes meanwhile may stand in for it.
+ *
+ * @throws VgasError UNDELIVERABLE if there is no such stream; TIMEOUT; PERMISSION_DENIED
+ */
+export async function* waitingMessages(
+  bus: Bus,
+  stream: string,
+  { filter, from = 1, maxMessages = Number.POSITIVE_INFINITY }: WaitingOptions,
+): AsyncGenerator<StoredMessage, void, undefined> {
+  let next = from;
+  let left = maxMessages;
+  while (left > 0) {
+    const batch = { filter, from: next, maxMessages: Math.min(left, BATCH_MESSAGES), maxBytes: BATCH_BYTES };
+    const { messages, behind } = await nextBySubject(bus, stream, batch);
+    yield* messages;
+    const last = messages.at(-1);
+    if (last === undefined) return;
+    next = last.sequence + 1;
+    left = Math.min(left - messages.length, behind);
+  }
+}
+
+/** The oldest message of `stream` that `filter` covers, or undefined if there is none. Fails as `waitingMessages`. */
+export async function oldestWaiting(bus: Bus, stream: string, filter: string): Promise<StoredMessage | undefined> {
+  for await (const message of waitingMessages(bus, stream, { filter, maxMessages: 1 })) return message;
+  return undefined;
+}
