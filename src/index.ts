@@ -1,7 +1,8 @@
 /** The public interface of vgas. */
 export { defineAgent } from "./actors/agent/definition.ts";
-export { Client, connect, PartialSubmitError } from "./client.ts";
+export { Client, connect } from "./client.ts";
 export { TaskHandle } from "./client/handle.ts";
+export { PartialSubmitError } from "./client/many-tasks.ts";
 export { resolveConfig } from "./config.ts";
 export { startHost } from "./host.ts";
 export { TaskError, VgasError } from "./protocols/errors.ts";
@@ -16,8 +17,9 @@ export type { ActorDefinition, MailOf, MessageTable } from "./actors/runtime/def
 export type { ActorHandle } from "./actors/runtime/refs.ts";
 export type { ConnectionDescription } from "./bus/credentials/connection-file.ts";
 export type { ClientOptions } from "./client/connect-to-swarm.ts";
-export type { ResultsOptions, SubmitManyOptions, SubmitOptions } from "./client.ts";
+export type { ResultsOptions } from "./client.ts";
 export type { WaitOptions } from "./client/handle.ts";
+export type { SubmitManyOptions, SubmitOptions } from "./client/submit-options.ts";
 export type { TaskOptions } from "./client/task-message.ts";
 export type { Config, ConfigInput } from "./config.ts";
 export type { Host, HostOptions } from "./host.ts";

@@ -1,5 +1,6 @@
 /** A task as a client sends it: checked and encoded before anything touches the connection. */
 import { encode } from "../bus/codec/codec.ts";
+import { systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import { MAX_TASK_BYTES } from "../protocols/limits.ts";
 import type { LaneName } from "../protocols/subjects.ts";
@@ -21,14 +22,24 @@ export interface TaskOptions {
   readonly expiresMs?: number;
   /** At most this many executions, 1..100. Default 3; 1 means at most once. */
   readonly maxAttempts?: number;
+  /** Not started before: ms since the epoch, or a Date. In the past it means at once. Default: at once. */
+  readonly notBefore?: number | Date;
+  /** The same as a delay from now on, ms, by this machine's clock. Either this or `notBefore`. */
+  readonly delayMs?: number;
   /** Fields of your own; the behaviour gets them as `task.extra`. */
   readonly extra?: Readonly<Record<string, unknown>>;
 }
 
+/** Ten years of 366 days. */
+const MAX_DELAY_MS = 10 * 366 * 86_400_000;
+
 const MESSAGE_ID = /^[!-~]{1,128}$/;
 
-/** Kept free of a task message for its headers: the message id, and 27 bytes of the block's own. */
-const HEADER_BYTES = 160;
+/**
+ * Kept free of a task message for its headers: 27 bytes of the block's own, the message id (128), the trace context (70), and what
+ * a dispatcher adds to a task that comes by `now` (an inbox and a time).
+ */
+const HEADER_BYTES = 512;
 
 /** Room for tasks in one message, bytes. */
 export const MAX_BODY_BYTES = MAX_TASK_BYTES - HEADER_BYTES;
@@ -67,7 +78,8 @@ export function encodeTask(
   replyTo: string | undefined,
 ): Uint8Array {
   const { id, context, timeoutMs, expiresMs, maxAttempts, extra } = options;
-  const envelope = { id, timeoutMs, expiresMs, maxAttempts, replyTo };
+  const notBefore = startOf(options);
+  const envelope = { id, timeoutMs, expiresMs, maxAttempts, notBefore, replyTo };
   parseEnvelope(envelope, lane);
   if (extra !== undefined) checkExtra(extra);
   let bytes: Uint8Array;
@@ -84,6 +96,25 @@ export function encodeTask(
     );
   }
   return bytes;
+}
+
+/** When it may start, ms since the epoch. @throws VgasError INVALID */
+function startOf({ notBefore, delayMs, expiresMs }: TaskOptions): number | undefined {
+  if (notBefore === undefined && delayMs === undefined) return undefined;
+  if (notBefore !== undefined && delayMs !== undefined)
+    throw new VgasError("INVALID", "notBefore and delayMs say the same: give one of them");
+  const now = systemClock.now();
+  if (delayMs !== undefined && !(Number.isInteger(delayMs) && delayMs >= 0 && delayMs <= MAX_DELAY_MS))
+    throw new VgasError("INVALID", `delayMs must be an integer from 0 to ${MAX_DELAY_MS} ms, got ${String(delayMs)}`);
+  const start = notBefore === undefined ? now + (delayMs ?? 0) : Number(notBefore);
+  if (!(Number.isInteger(start) && start >= 1))
+    throw new VgasError("INVALID", `notBefore must be a Date or whole ms since the epoch, got ${String(notBefore)}`);
+  if (expiresMs !== undefined && start - now >= expiresMs)
+    throw new VgasError(
+      "INVALID",
+      `it may not start before it expires: expiresMs (${expiresMs}) counts from submission`,
+    );
+  return start;
 }
 
 function checkExtra(extra: Readonly<Record<string, unknown>>): void {

@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { GuestGate } from "../../src/actors/guests/gate.ts";
-import { Client, connect, PartialSubmitError } from "../../src/client.ts";
+import { PartialSubmitError } from "../../src/client/many-tasks.ts";
+import { Client, connect } from "../../src/client.ts";
 import { silentLogger } from "../../src/protocols/logger.ts";
 import { useGuestSwarm } from "../support/guests.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -101,6 +102,7 @@ test("what a guest may not is said before anything is sent", async () => {
   const denied = { code: "PERMISSION_DENIED", message: expect.stringContaining("guest") };
   expect(() => ann.results()).toThrowError(expect.objectContaining(denied));
   expect(await rejection(ann.offered("default", "echo"))).toMatchObject(denied);
+  expect(await rejection(ann.submit("echo", 1, { priority: "high" }))).toMatchObject(denied);
   expect(gate.counters).toMatchObject({ stored: 0, refused: 0 });
 });
 

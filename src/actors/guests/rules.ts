@@ -15,6 +15,7 @@ import { checkOwnId, checkOwnInbox, guestMessageId, isGuestName } from "../../pr
 import { HEADERS, type LaneName } from "../../protocols/subjects.ts";
 import { parseEnvelope } from "../../protocols/task.ts";
 import { isToken } from "../../protocols/tokens.ts";
+import { isTraceparent } from "../../protocols/traceparent.ts";
 
 /** A message of a guest, as far as the rules look at it. */
 export interface Submission {
@@ -30,9 +31,6 @@ export interface Admissible {
   readonly msgId: string | undefined;
   readonly headers: Readonly<Record<string, string>> | undefined;
 }
-
-/** W3C trace context; what is none is left out, as its specification wants it. */
-const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** @throws VgasError INVALID naming the rule, and the place in an array */
 export function admit(guest: string, lane: LaneName, submission: Submission): Admissible {
@@ -55,8 +53,7 @@ export function admit(guest: string, lane: LaneName, submission: Submission): Ad
   return {
     ids,
     msgId: msgId === undefined ? undefined : guestMessageId(guest, msgId),
-    headers:
-      traceparent !== undefined && TRACEPARENT.test(traceparent) ? { [HEADERS.traceparent]: traceparent } : undefined,
+    headers: isTraceparent(traceparent) ? { [HEADERS.traceparent]: traceparent } : undefined,
   };
 }
 

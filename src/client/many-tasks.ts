@@ -1,0 +1,73 @@
+/** Many tasks of one lane: which of them go into one message, and what became of them. */
+import { ARRAY_HEADER_BYTES, packArray } from "../bus/codec/array.ts";
+import { VgasError } from "../protocols/errors.ts";
+import type { TaskHandle } from "./handle.ts";
+import type { PendingResult } from "./pending-result.ts";
+import { MAX_BODY_BYTES } from "./task-message.ts";
+
+/** Some of many tasks were not stored. `handles` has those that were, at their places. */
+export class PartialSubmitError extends VgasError {
+  readonly handles: readonly (TaskHandle | undefined)[];
+
+  constructor(cause: VgasError, handles: readonly (TaskHandle | undefined)[]) {
+    const stored = handles.filter((handle) => handle !== undefined).length;
+    super(cause.code, `${stored} of ${handles.length} tasks were stored, then: ${cause.message}`, { cause });
+    this.handles = handles;
+  }
+}
+
+/** A task that is ready to be sent. */
+export interface EncodedTask {
+  readonly id: string | undefined;
+  readonly bytes: Uint8Array;
+  readonly pending: PendingResult | undefined;
+}
+
+/** In order, so that each fits into a message. */
+export function intoMessages(tasks: readonly EncodedTask[], perMessage: number): EncodedTask[][] {
+  const messages: EncodedTask[][] = [];
+  let message: EncodedTask[] = [];
+  let bytes = 0;
+  for (const task of tasks) {
+    if (
+      message.length > 0 &&
+      (message.length >= perMessage || bytes + task.bytes.length > MAX_BODY_BYTES - ARRAY_HEADER_BYTES)
+    ) {
+      messages.push(message);
+      message = [];
+      bytes = 0;
+    }
+    message.push(task);
+    bytes += task.bytes.length;
+  }
+  if (message.length > 0) messages.push(message);
+  return messages;
+}
+
+/** The body of a message: the task itself, or an array of them. */
+export function bodyOf(message: readonly EncodedTask[], array: boolean): Uint8Array {
+  const bytes = message.map((task) => task.bytes);
+  const [only] = bytes;
+  return array || only === undefined ? packArray(bytes) : only;
+}
+
+/** All handles. @throws PartialSubmitError if only some were stored, else what storing failed with */
+export function collect<Output>(
+  messages: readonly (readonly EncodedTask[])[],
+  stored: readonly PromiseSettledResult<TaskHandle<Output>[]>[],
+): TaskHandle<Output>[] {
+  const failed = stored.find((outcome) => outcome.status === "rejected");
+  const handles = stored.flatMap((outcome, i) =>
+    outcome.status === "fulfilled" ? outcome.value : (messages[i] ?? []).map(() => undefined),
+  );
+  if (failed === undefined) return handles.filter((handle) => handle !== undefined);
+  if (handles.every((handle) => handle === undefined)) throw failed.reason;
+  throw new PartialSubmitError(failed.reason as VgasError, handles);
+}
+
+/** Says which of many an error is about. */
+export function ofTask(index: number, error: unknown): unknown {
+  return error instanceof VgasError
+    ? new VgasError(error.code, `task ${index}: ${error.message}`, { cause: error })
+    : error;
+}

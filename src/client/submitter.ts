@@ -1,0 +1,169 @@
+/**
+ * Submits tasks: checks and encodes them, stores them in the stream, and makes their handles.
+ *
+ * Owns what names the messages of this client, so that one that is sent again is stored once.
+ */
+import { randomBytes } from "node:crypto";
+import type { PubAck, Publisher } from "../bus/publisher.ts";
+import { VgasError } from "../protocols/errors.ts";
+import type { LaneName, Names } from "../protocols/subjects.ts";
+import { automaticId } from "../protocols/tokens.ts";
+import type { Guest } from "./guest.ts";
+import { TaskHandle } from "./handle.ts";
+import { bodyOf, collect, type EncodedTask, intoMessages, ofTask, PartialSubmitError } from "./many-tasks.ts";
+import type { PendingResult } from "./pending-result.ts";
+import {
+  type Sending,
+  type SubmitManyOptions,
+  type SubmitOptions,
+  sendingOf,
+  tasksPerMessage,
+} from "./submit-options.ts";
+import { encodeTask } from "./task-message.ts";
+import type { WaitingResults } from "./waiting-results.ts";
+import { within } from "./within.ts";
+
+export interface SubmitterParts {
+  readonly names: Names;
+  readonly publisher: Publisher;
+  readonly waiting: WaitingResults;
+  readonly guest: Guest | undefined;
+}
+
+export class Submitter {
+  readonly #names: Names;
+  readonly #publisher: Publisher;
+  readonly #waiting: WaitingResults;
+  readonly #guest: Guest | undefined;
+  /** Begins the message ids of this client. */
+  readonly #run = randomBytes(9).toString("base64url");
+  #submitted = 0;
+
+  constructor({ names, publisher, waiting, guest }: SubmitterParts) {
+    this.#names = names;
+    this.#publisher = publisher;
+    this.#waiting = waiting;
+    this.#guest = guest;
+  }
+
+  /** As `Client.submit`. */
+  async one<Output>(lane: LaneName, input: unknown, options: SubmitOptions): Promise<TaskHandle<Output>> {
+    const sending = sendingOf(options, this.#guest);
+    const own = this.#withId(options);
+    const expected = own.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
+    try {
+      const body = encodeTask(lane, input, own, expected?.replyTo);
+      const ack = await this.#inTime(lane, own, (signal) => this.#store(lane, body, sending, signal));
+      return this.#handle(lane, own.id, automaticId(ack.sequence), ack, expected?.pending);
+    } catch (error) {
+      if (expected !== undefined) this.#waiting.forget(expected.pending);
+      throw error;
+    }
+  }
+
+  /** As `Client.submitMany`. */
+  async many<Output, Input>(
+    lane: LaneName,
+    inputs: Iterable<Input>,
+    options: SubmitManyOptions<Input>,
+  ): Promise<TaskHandle<Output>[]> {
+    const sending = sendingOf(options, this.#guest);
+    const perMessage = tasksPerMessage(options.array);
+    const array = options.array !== false;
+    const tasks: EncodedTask[] = [];
+    try {
+      for (const input of inputs) tasks.push(this.#encode(lane, input, tasks.length, options));
+      const messages = array ? intoMessages(tasks, perMessage) : tasks.map((task) => [task]);
+      const packed = messages.map((message) => ({ message, body: bodyOf(message, array) }));
+      const stored = await this.#inTime(lane, options, (signal) =>
+        Promise.allSettled(
+          packed.map(async ({ message, body }) => {
+            const ack = await this.#store(lane, body, sending, signal);
+            return message.map((task, i) => {
+              const automatic = automaticId(ack.sequence, array ? i : undefined);
+              return this.#handle<Output>(lane, task.id, automatic, ack, task.pending);
+            });
+          }),
+        ).then((outcomes) => collect(messages, outcomes)),
+      );
+      return stored;
+    } catch (error) {
+      const kept = error instanceof PartialSubmitError ? error.handles : [];
+      tasks.forEach(({ pending }, i) => {
+        if (pending !== undefined && kept[i] === undefined) this.#waiting.forget(pending);
+      });
+      throw error;
+    }
+  }
+
+  #inTime<T>(
+    lane: LaneName,
+    { signal, submitTimeoutMs }: Pick<SubmitOptions, "signal" | "submitTimeoutMs">,
+    work: (signal: AbortSignal | undefined) => Promise<T>,
+  ): Promise<T> {
+    const limits = {
+      ...(signal && { signal }),
+      ...(submitTimeoutMs !== undefined && { timeoutMs: submitTimeoutMs }),
+    };
+    return within(`submitting to ${lane.pool}/${lane.kind}`, limits, work);
+  }
+
+  async #store(lane: LaneName, body: Uint8Array, sending: Sending, signal: AbortSignal | undefined): Promise<PubAck> {
+    const subject = this.#names.task(lane.pool, lane.kind, sending.priority);
+    const msgId = sending.msgId ?? `${this.#run}-${(this.#submitted++).toString(36)}`;
+    const { headers } = sending;
+    try {
+      return await this.#publisher.publish(subject, body, {
+        msgId,
+        ...(headers && { headers }),
+        ...(signal && { signal }),
+      });
+    } catch (error) {
+      if (this.#guest !== undefined && error instanceof VgasError) throw this.#guest.meaningOf(error);
+      if (!(error instanceof VgasError) || error.code !== "UNDELIVERABLE") throw error;
+      throw new VgasError("NO_SWARM", `no stream takes ${subject}: no swarm runs with this prefix`, { cause: error });
+    }
+  }
+
+  #encode<Input>(lane: LaneName, input: Input, index: number, options: SubmitManyOptions<Input>): EncodedTask {
+    const own = this.#ownOf(input, index, options);
+    const expected = options.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
+    try {
+      return { id: own.id, bytes: encodeTask(lane, input, own, expected?.replyTo), pending: expected?.pending };
+    } catch (error) {
+      if (expected !== undefined) this.#waiting.forget(expected.pending);
+      throw ofTask(index, error);
+    }
+  }
+
+  /** What one of many has of all, and of its own. */
+  #ownOf<Input>(input: Input, index: number, options: SubmitManyOptions<Input>): SubmitOptions {
+    try {
+      return this.#withId({ ...options, ...options.task?.(input, index) });
+    } catch (error) {
+      throw ofTask(index, error);
+    }
+  }
+
+  /** A guest's task has an id of the guest's own: the swarm gives it none. @throws VgasError INVALID naming the rule */
+  #withId<Options extends SubmitOptions>(options: Options): Options {
+    return this.#guest === undefined ? options : { ...options, id: this.#guest.newId(options.id, options.msgId) };
+  }
+
+  #handle<Output>(
+    lane: LaneName,
+    given: string | undefined,
+    automatic: string,
+    ack: PubAck,
+    pending: PendingResult | undefined,
+  ): TaskHandle<Output> {
+    // The answer can come before the acknowledgement, and names the task that ran.
+    const outcome = pending?.outcome;
+    const id = given ?? (outcome === undefined || outcome instanceof VgasError ? automatic : outcome.id);
+    if (pending !== undefined) {
+      pending.id = id;
+      if (ack.duplicate) this.#waiting.watchToo(pending, id);
+    }
+    return new TaskHandle<Output>(this.#waiting, { id, pool: lane.pool, kind: lane.kind }, pending);
+  }
+}
