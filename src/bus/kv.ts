@@ -2,13 +2,11 @@
  * A key-value bucket, read from the stream's leader and written with one message. The library's own bucket reads by
  * direct get, which can be stale, and needs a promise and a timer more for each write.
  */
-import { MsgHdrsImpl } from "@nats-io/transport-node";
-import { VgasError } from "../protocols/errors.ts";
-import { jsApi, kvStream, kvSubject } from "../protocols/subjects.ts";
+import { kvStream, kvSubject } from "../protocols/subjects.ts";
 import type { Bus, HeaderRecord } from "./bus.ts";
-import { API, apiErrorCode } from "./nats-errors.ts";
 import type { Publisher } from "./publisher.ts";
 import { type ReadMessage, readAll, StreamReader } from "./reader.ts";
+import { lastAtLeader } from "./stored.ts";
 
 export interface KvEntry {
   readonly key: string;
@@ -35,8 +33,6 @@ const MARKER_REASON = "Nats-Marker-Reason";
 const DELETE = "DEL";
 const EMPTY = new Uint8Array(0);
 
-const encoder = new TextEncoder();
-
 export class KvBucket {
   readonly name: string;
   readonly #bus: Bus;
@@ -62,24 +58,8 @@ export class KvBucket {
 
   /** As `get`, but a deletion is returned too: its revision is the one that `cas` must expect. */
   async getEntry(key: string): Promise<KvEntry | undefined> {
-    const operation = `reading ${this.name}/${key}`;
-    const request = encoder.encode(JSON.stringify({ last_by_subj: kvSubject(this.name, key) }));
-    const answer = await this.#bus.request(operation, jsApi.messageGet(this.#stream), request, {
-      timeoutMs: GET_TIMEOUT_MS,
-    });
-    const { error, message } = JSON.parse(Buffer.from(answer.data).toString()) as MessageGetAnswer;
-    if (error?.err_code === API.noMessage) return undefined;
-    if (error !== undefined)
-      throw new VgasError(apiErrorCode(error.err_code), `${operation}: ${error.description} (${error.err_code})`);
-    if (message === undefined)
-      throw new VgasError("INTERNAL", `${operation}: the server answered neither a message nor an error`);
-    const headers = message.hdrs === undefined ? undefined : MsgHdrsImpl.decode(Buffer.from(message.hdrs, "base64"));
-    return makeEntry(key, {
-      data: message.data === undefined ? EMPTY : Buffer.from(message.data, "base64"),
-      sequence: message.seq,
-      timestampMs: Date.parse(message.time),
-      header: (name) => headers?.get(name) || undefined,
-    });
+    const found = await lastAtLeader(this.#bus, this.#stream, kvSubject(this.name, key), GET_TIMEOUT_MS);
+    return found && makeEntry(key, found);
   }
 
   /** What the bucket still keeps of `key`, oldest first, deletions included. Fails as `get`. */
@@ -157,11 +137,6 @@ export class KvBucket {
   #keyOf(message: ReadMessage): string {
     return message.subject.slice(kvSubject(this.name, "").length);
   }
-}
-
-interface MessageGetAnswer {
-  readonly error?: { readonly err_code: number; readonly description: string };
-  readonly message?: { readonly seq: number; readonly time: string; readonly data?: string; readonly hdrs?: string };
 }
 
 type Kept = Pick<ReadMessage, "data" | "sequence" | "timestampMs" | "header">;

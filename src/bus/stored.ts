@@ -1,10 +1,12 @@
 /**
- * Reads single messages of a stream by direct get. Any replica may answer, so the newest message may be missing for a
- * moment after it was stored; on one server it never is.
+ * Reads single messages of a stream, by direct get where nothing else is said. Any replica may answer that, so the newest
+ * message may be missing for a moment after it was stored; on one server it never is.
  */
+import { MsgHdrsImpl } from "@nats-io/transport-node";
 import { VgasError } from "../protocols/errors.ts";
 import { jsApi } from "../protocols/subjects.ts";
 import type { Bus, BusMessage } from "./bus.ts";
+import { API, apiErrorCode } from "./nats-errors.ts";
 
 /** A message as it is kept in a stream; `subject` is the one it was stored under. */
 export interface StoredMessage extends BusMessage {
@@ -45,6 +47,40 @@ export async function lastBySubject(
 ): Promise<StoredMessage | undefined> {
   const asked = bus.request(`reading ${subject}`, jsApi.directGetOf(stream, subject), NOTHING, { timeoutMs });
   return storedOf(stream, await asked);
+}
+
+/**
+ * The newest message of `subject` as the stream's leader has it, or undefined if there is none.
+ *
+ * @throws VgasError NOT_FOUND if there is no such stream; TIMEOUT, UNDELIVERABLE, PERMISSION_DENIED
+ */
+export async function lastAtLeader(
+  bus: Bus,
+  stream: string,
+  subject: string,
+  timeoutMs = TIMEOUT_MS,
+): Promise<Pick<StoredMessage, "data" | "header" | "sequence" | "timestampMs"> | undefined> {
+  const operation = `reading ${subject}`;
+  const request = encoder.encode(JSON.stringify({ last_by_subj: subject }));
+  const answer = await bus.request(operation, jsApi.messageGet(stream), request, { timeoutMs });
+  const { error, message } = JSON.parse(Buffer.from(answer.data).toString()) as MessageGetAnswer;
+  if (error?.err_code === API.noMessage) return undefined;
+  if (error !== undefined)
+    throw new VgasError(apiErrorCode(error.err_code), `${operation}: ${error.description} (${error.err_code})`);
+  if (message === undefined)
+    throw new VgasError("INTERNAL", `${operation}: the server answered neither a message nor an error`);
+  const headers = message.hdrs === undefined ? undefined : MsgHdrsImpl.decode(Buffer.from(message.hdrs, "base64"));
+  return {
+    data: message.data === undefined ? NOTHING : Buffer.from(message.data, "base64"),
+    sequence: message.seq,
+    timestampMs: Date.parse(message.time),
+    header: (name) => headers?.get(name) || undefined,
+  };
+}
+
+interface MessageGetAnswer {
+  readonly error?: { readonly err_code: number; readonly description: string };
+  readonly message?: { readonly seq: number; readonly time: string; readonly data?: string; readonly hdrs?: string };
 }
 
 /** The message at `sequence`, or undefined if it is gone or was never there. Fails as `lastBySubject`. */

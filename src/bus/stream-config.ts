@@ -1,7 +1,7 @@
 /** The table of streams and buckets (protocols/streams.ts) as the server's configuration, and the comparison of the two. Pure. */
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
-import type { BucketSpec, StreamSpec } from "../protocols/streams.ts";
-import { kvStream, kvSubject } from "../protocols/subjects.ts";
+import type { BucketSpec, ObjectStoreSpec, StreamSpec } from "../protocols/streams.ts";
+import { kvStream, kvSubject, objectStream, objectSubjects } from "../protocols/subjects.ts";
 
 /** What vgas says about a stream; the rest is the server's default. */
 export type WantedConfig = Pick<
@@ -23,7 +23,7 @@ export type WantedConfig = Pick<
   | "num_replicas"
   | "deny_delete"
   | "deny_purge"
-> & { readonly first_seq?: number };
+> & { readonly first_seq?: number; readonly allow_msg_ttl?: boolean };
 
 /** A field that differs and cannot be brought in line without losing what the stream promises. */
 export interface Difference {
@@ -91,6 +91,16 @@ export function bucketConfig(spec: BucketSpec): WantedConfig {
   };
 }
 
+/** As every client of object stores makes it; besides, what marks a removal may go by itself. */
+export function objectStoreConfig(spec: ObjectStoreSpec): WantedConfig {
+  return {
+    ...bucketConfig({ ...spec, history: UNLIMITED, allowDirect: true }),
+    name: objectStream(spec.name),
+    subjects: [...objectSubjects(spec.name)],
+    allow_msg_ttl: true,
+  };
+}
+
 /** Fields that must be as wanted. */
 const EXACT = [
   "storage",
@@ -102,8 +112,8 @@ const EXACT = [
 ] as const;
 /** Caps: a larger one is applied, and one that was raised by somebody else stays. */
 const CAPS = ["max_msgs", "max_bytes"] as const;
-/** What the server can be told to refuse; it never takes such an order back, and one that somebody else gave stays. */
-const DENIALS = ["deny_delete", "deny_purge"] as const;
+/** What the server can be told once and never takes back; what somebody else told it stays. */
+const FOR_GOOD = ["deny_delete", "deny_purge", "allow_msg_ttl"] as const;
 /** Durations: the last one asked for holds. */
 const DURATIONS = ["max_age", "duplicate_window"] as const;
 
@@ -120,7 +130,7 @@ export function compareConfig(wanted: WantedConfig, found: StreamConfig): Compar
       drift.push({ field, wanted: wanted[field], found: found[field] ?? false });
   }
   for (const field of CAPS) if (cap(wanted[field]) > cap(found[field])) update[field] = wanted[field];
-  for (const field of DENIALS) if (wanted[field] && !found[field]) update[field] = true;
+  for (const field of FOR_GOOD) if (wanted[field] && !found[field]) update[field] = true;
   for (const field of DURATIONS) if (wanted[field] !== (found[field] ?? 0)) update[field] = wanted[field];
   if (wanted.num_replicas > found.num_replicas) update.num_replicas = wanted.num_replicas;
   // One per subject is a promise (P2), a bucket's history is only a depth.

@@ -1,10 +1,17 @@
 /** Looks whether the streams and buckets are as the promises need them, and changes nothing. */
 import { VgasError } from "../protocols/errors.ts";
-import { bucketSpecs, streamSpecs, type TopologyOptions } from "../protocols/streams.ts";
+import { bucketSpecs, objectStoreSpecs, streamSpecs, type TopologyOptions } from "../protocols/streams.ts";
 import type { Names } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
 import { jsApiFind } from "./js-api.ts";
-import { bucketConfig, compareConfig, type Difference, streamConfig, type WantedConfig } from "./stream-config.ts";
+import {
+  bucketConfig,
+  compareConfig,
+  type Difference,
+  objectStoreConfig,
+  streamConfig,
+  type WantedConfig,
+} from "./stream-config.ts";
 
 export interface StreamCheck {
   readonly name: string;
@@ -35,6 +42,7 @@ export async function checkTopology(
   const wanted = [
     ...streamSpecs(names, options).map((spec) => streamConfig(spec, Date.now())),
     ...bucketSpecs(names, options).map(bucketConfig),
+    ...objectStoreSpecs(names, options).map(objectStoreConfig),
   ];
   const checks: StreamCheck[] = [];
   for (const config of wanted) checks.push(await checkStream(bus, config, visible(config.name)));

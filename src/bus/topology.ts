@@ -7,12 +7,18 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { VgasError } from "../protocols/errors.ts";
-import { bucketSpecs, LANE_CONSUMER, streamSpecs, type TopologyOptions } from "../protocols/streams.ts";
+import {
+  bucketSpecs,
+  LANE_CONSUMER,
+  objectStoreSpecs,
+  streamSpecs,
+  type TopologyOptions,
+} from "../protocols/streams.ts";
 import type { LaneName, Names } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
 import { JsApiError, jsApiCall, jsApiFind } from "./js-api.ts";
 import { API } from "./nats-errors.ts";
-import { bucketConfig, compareConfig, streamConfig, type WantedConfig } from "./stream-config.ts";
+import { bucketConfig, compareConfig, objectStoreConfig, streamConfig, type WantedConfig } from "./stream-config.ts";
 
 export interface StreamState {
   readonly name: string;
@@ -53,6 +59,7 @@ export async function ensureTopology(bus: Bus, names: Names, options: TopologyOp
   const wanted = [
     ...streamSpecs(names, options).map((spec) => streamConfig(spec, nowMs)),
     ...bucketSpecs(names, options).map(bucketConfig),
+    ...objectStoreSpecs(names, options).map(objectStoreConfig),
   ];
   for (const config of wanted) await ensureStream(bus, config);
 }

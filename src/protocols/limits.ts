@@ -40,3 +40,9 @@ export const MAX_ARRAY_TASKS = 10_000;
  * no such bound: its shortest container takes three bytes.
  */
 export const MAX_VALUES = 200_000;
+
+/**
+ * Largest input, context or output that goes through the object store, in bytes. It is in memory as a whole, encoded and as a
+ * value: an agent with 16 slots that are all busy with such inputs holds 2 GiB.
+ */
+export const MAX_OBJECT_BYTES = 64 * 1_048_576;

@@ -261,9 +261,7 @@ function worker(names: Names, hostId: string): Permissions {
       ...readStored(kvStream(names.buckets.checkpoints)),
       // Reads an input that was too large for a message, and removes it with its task; puts such outputs there.
       ...readStored(inputs),
-      ...follow(inputs),
       ...objectSubjects(names.objectStores.inputs),
-      `${API}.STREAM.PURGE.${inputs}`,
       ...readStored(outputs),
       ...objectSubjects(names.objectStores.outputs),
     ],

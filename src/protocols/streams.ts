@@ -12,7 +12,8 @@ export interface TopologyOptions {
   readonly maxDeadBytes: number;
 }
 
-const DAY_MS = 24 * 3_600_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 
 export const TOPOLOGY_DEFAULTS: TopologyOptions = {
   replicas: 1,
@@ -51,6 +52,13 @@ export interface BucketSpec {
   readonly allowDirect: boolean;
 }
 
+/** An object store: a stream by the convention of NATS that object-store clients keep. */
+export interface ObjectStoreSpec {
+  readonly name: string;
+  readonly maxAgeMs: number;
+  readonly replicas: number;
+}
+
 /** Durable consumer of a lane: the dispatchers' credit is the limit, so nothing else limits it. */
 export const LANE_CONSUMER = {
   ackWaitMs: 10_000,
@@ -63,6 +71,9 @@ const DUPLICATE_WINDOW_MS = 120_000;
 
 /** A task that was cancelled while it waited is dropped when it is reached, if that is within this. */
 const CANCELS_MS = 90 * DAY_MS;
+
+/** Inputs go with their task. Those of a failed one stay for its replay, and this bounds what nobody removes. */
+const INPUTS_MS = 30 * DAY_MS;
 
 /** About 180 000 checkpoints of 350 bytes. Each vouches for all records before it, so losing the oldest loses nothing. */
 const MAX_AUDIT_BYTES = 64 * 2 ** 20;
@@ -142,5 +153,14 @@ export function bucketSpecs(names: Names, options: TopologyOptions): readonly Bu
     // As long as a record of attempts: what a task wrote down is of no use once it is done.
     { name: names.buckets.checkpoints, history: 1, maxAgeMs: 7 * DAY_MS, replicas, allowDirect: false },
     { name: names.buckets.batches, history: 1, maxAgeMs: 7 * DAY_MS, replicas, allowDirect: false },
+  ];
+}
+
+export function objectStoreSpecs(names: Names, options: TopologyOptions): readonly ObjectStoreSpec[] {
+  const { replicas, resultsTtlMs } = options;
+  return [
+    { name: names.objectStores.inputs, maxAgeMs: INPUTS_MS, replicas },
+    // An output is stored before its result, and whoever reads the result at the end of its life still finds it.
+    { name: names.objectStores.outputs, maxAgeMs: resultsTtlMs + HOUR_MS, replicas },
   ];
 }

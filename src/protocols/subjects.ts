@@ -234,6 +234,17 @@ export function objectSubjects(store: string): readonly string[] {
   return [`$O.${store}.C.>`, `$O.${store}.M.>`];
 }
 
+/** Subject of the chunks of one object; `id` is a token that what describes it names. */
+export function objectChunks(store: string, id: string): string {
+  return `$O.${store}.C.${id}`;
+}
+
+/** Subject of what describes the object of that name, which may be any text. */
+export function objectInfo(store: string, name: string): string {
+  const encoded = Buffer.from(name, "utf8").toString("base64").replaceAll("+", "-").replaceAll("/", "_");
+  return `$O.${store}.M.${encoded}`;
+}
+
 /** JetStream API subjects used without the client library's wrapper. */
 export const jsApi = {
   /** Direct read of the newest message of one subject, or of several with `multi_last`. */

@@ -1,12 +1,12 @@
 /** What may be encoded, for msgpack and JSON alike: plain data, bounded in depth and size. */
 import { VgasError } from "../../protocols/errors.ts";
-import { MAX_DEPTH } from "../../protocols/limits.ts";
+import { MAX_DEPTH, MAX_OBJECT_BYTES } from "../../protocols/limits.ts";
 
 /**
  * Largest encoding, in bytes. Above a message's size outputs go to the object store, so this bounds memory, not messages:
  * without it a few shared references (`b = [a, a]; c = [b, b]; …`) would grow until the process dies.
  */
-export const MAX_ENCODED_BYTES = 64 * 1024 * 1024;
+export const MAX_ENCODED_BYTES = MAX_OBJECT_BYTES;
 
 /** Where an encoder is in the value, as keys and indices from the outside in. Kept so that a refusal can name the place. */
 export type Path = (string | number)[];
