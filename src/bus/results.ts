@@ -10,16 +10,22 @@
 import type { Clock, Timer } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
-import type { Names } from "../protocols/subjects.ts";
+import { HEADERS, type Names } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
 import type { Publisher } from "./publisher.ts";
-import { lastBySubject, lastBySubjects } from "./stored.ts";
+import { lastBySubject, lastBySubjects, type StoredMessage } from "./stored.ts";
 
 /** `stored`: this one; `already`: another was there, and stays. */
 export type StoreOutcome = "stored" | "already";
 
 /** Called once. An error means that these bytes can never be stored (TOO_LARGE), or that the store was closed. */
 export type StoreCallback = (error: VgasError | undefined, outcome: StoreOutcome | undefined) => void;
+
+/** Where a result goes besides the stream, and the W3C trace context that goes with it. */
+export interface ResultAddress {
+  readonly replyTo: string | undefined;
+  readonly traceparent: string | undefined;
+}
 
 /** Pause before a refused result is offered again: long enough not to burden a full server, short enough to go on at once. */
 const RETRY_MS = 1_000;
@@ -48,26 +54,28 @@ export class ResultStore {
     return this.#refused;
   }
 
-  /** Stores the encoded result of task `id`, and sends the stored one to `replyTo` if there is one. */
-  store(pool: string, id: string, bytes: Uint8Array, replyTo: string | undefined, done: StoreCallback): void {
-    const { publisher, names, bus } = this.#options;
+  /** Stores the encoded result of task `id`, and sends the stored one to its `replyTo` if there is one. */
+  store(pool: string, id: string, bytes: Uint8Array, address: ResultAddress, done: StoreCallback): void {
+    const { publisher, names } = this.#options;
+    const { replyTo, traceparent } = address;
     const subject = names.result(pool, id);
-    publisher.send(subject, bytes, undefined, (error) => {
+    const headers = traceparent === undefined ? undefined : { [HEADERS.traceparent]: traceparent };
+    publisher.send(subject, bytes, headers, (error) => {
       if (error === undefined) {
-        if (replyTo !== undefined) this.#reply(bus, replyTo, bytes);
+        if (replyTo !== undefined) this.#reply(replyTo, bytes, traceparent);
         done(undefined, "stored");
       } else if (error.code === "TOO_LARGE" || error.code === "SHUTTING_DOWN") {
         done(error, undefined);
       } else {
-        this.#settleRefusal(error, subject, pool, id, bytes, replyTo, done);
+        this.#settleRefusal(error, subject, pool, id, bytes, address, done);
       }
     });
   }
 
-  /** The stored result of one task, as bytes. */
-  async find(pool: string, id: string): Promise<Uint8Array | undefined> {
+  /** The stored result of one task. */
+  async find(pool: string, id: string): Promise<StoredMessage | undefined> {
     const { bus, names } = this.#options;
-    return (await lastBySubject(bus, names.streams.results, names.result(pool, id)))?.data;
+    return await lastBySubject(bus, names.streams.results, names.result(pool, id));
   }
 
   /** The stored results of those `ids` that have one. */
@@ -82,7 +90,7 @@ export class ResultStore {
 
   /** Sends a stored result to an inbox. */
   reply(replyTo: string, bytes: Uint8Array): void {
-    this.#reply(this.#options.bus, replyTo, bytes);
+    this.#reply(replyTo, bytes, undefined);
   }
 
   close(): void {
@@ -100,7 +108,7 @@ export class ResultStore {
     pool: string,
     id: string,
     bytes: Uint8Array,
-    replyTo: string | undefined,
+    address: ResultAddress,
     done: StoreCallback,
   ): void {
     this.#refused++;
@@ -115,7 +123,7 @@ export class ResultStore {
         this.#retries.delete(timer);
         this.#waiting.delete(done);
         this.#refused--;
-        this.store(pool, id, bytes, replyTo, done);
+        this.store(pool, id, bytes, address, done);
       }, RETRY_MS);
       this.#retries.add(timer);
     };
@@ -127,16 +135,18 @@ export class ResultStore {
           return;
         }
         this.#refused--;
-        if (replyTo !== undefined) this.#reply(this.#options.bus, replyTo, found);
+        const { replyTo } = address;
+        if (replyTo !== undefined) this.#reply(replyTo, found.data, found.header(HEADERS.traceparent));
         done(undefined, "already");
       },
       () => retry(),
     );
   }
 
-  #reply(bus: Bus, replyTo: string, bytes: Uint8Array): void {
+  #reply(replyTo: string, bytes: Uint8Array, traceparent: string | undefined): void {
     try {
-      bus.publish(replyTo, bytes);
+      const headers = traceparent === undefined ? undefined : { headers: { [HEADERS.traceparent]: traceparent } };
+      this.#options.bus.publish(replyTo, bytes, headers);
     } catch (error) {
       // The result is stored; whoever waits at the inbox can read it there.
       this.#options.logger.warn({ replyTo, error: String(error) }, "the result could not be sent to its replyTo");

@@ -33,7 +33,9 @@ describe("ResultStore", () => {
 
   function store(id: string, body: string, replyTo?: string): Promise<StoreOutcome> {
     return new Promise((resolve, reject) => {
-      results.store("p", id, bytes(body), replyTo, (error, outcome) => (outcome ? resolve(outcome) : reject(error)));
+      results.store("p", id, bytes(body), { replyTo, traceparent: undefined }, (error, outcome) =>
+        outcome ? resolve(outcome) : reject(error),
+      );
     });
   }
 
@@ -49,14 +51,14 @@ describe("ResultStore", () => {
     expect(await store("a", "second", inbox)).toBe("already");
     await until(() => answers.length > 0);
     expect(answers).toEqual(["first"]);
-    expect(text(await results.find("p", "a"))).toBe("first");
+    expect(text((await results.find("p", "a"))?.data)).toBe("first");
     expect((await streamInfo(bus, names.streams.results))?.messages).toBe(1);
   });
 
   it("P2: of many that are stored at once exactly one is", async () => {
     const outcomes = await Promise.all(Array.from({ length: 50 }, (_, i) => store("a", String(i))));
     expect(outcomes.filter((outcome) => outcome === "stored")).toHaveLength(1);
-    expect(text(await results.find("p", "a"))).toBe(String(outcomes.indexOf("stored")));
+    expect(text((await results.find("p", "a"))?.data)).toBe(String(outcomes.indexOf("stored")));
   });
 
   it("P1: keeps a result that a full stream refuses, and stores it when there is room", async () => {

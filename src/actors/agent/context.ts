@@ -6,7 +6,7 @@ import type { Clock, Random } from "../../protocols/clock.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { TaskEvent } from "../../protocols/result.ts";
 import { agentId } from "../../protocols/rotation.ts";
-import type { Names } from "../../protocols/subjects.ts";
+import { HEADERS, type Names } from "../../protocols/subjects.ts";
 import type { TaskContext } from "./definition.ts";
 import type { Run } from "./run.ts";
 import type { TaskVault } from "./task-vault.ts";
@@ -27,6 +27,7 @@ export class RunContext implements TaskContext {
   readonly attempt: number;
   readonly agent: string;
   readonly host: string;
+  readonly traceparent: string | undefined;
   readonly #run: Run;
   readonly #options: ContextOptions;
   #chunks = 0;
@@ -38,6 +39,7 @@ export class RunContext implements TaskContext {
     this.#options = options;
     this.attempt = run.attempt;
     this.host = options.hostId;
+    this.traceparent = run.traceparent;
     this.agent = agentId(options.hostId, run.agent);
   }
 
@@ -75,7 +77,10 @@ export function publishEvent(
   const { bus, names, clock } = options;
   const event: TaskEvent = { id: run.id, type, at: clock.now(), attempt: run.attempt, data };
   const bytes = encodeMirrored(event, run.encoding);
-  if (type === "retrying" || !run.ended) bus.publish(names.event(run.lane.pool, run.id), bytes);
+  if (type !== "retrying" && run.ended) return;
+  const { traceparent } = run;
+  const headers = traceparent === undefined ? undefined : { headers: { [HEADERS.traceparent]: traceparent } };
+  bus.publish(names.event(run.lane.pool, run.id), bytes, headers);
 }
 
 function bound(logger: Logger, fields: object): Logger {

@@ -28,6 +28,8 @@ export interface TaskContext {
   /** Id of the agent that runs the task. */
   readonly agent: string;
   readonly host: string;
+  /** W3C trace context of the task's message, if it had one; its result and events carry it too. */
+  readonly traceparent: string | undefined;
   /** Bound to the task: each line carries its id, kind and attempt. */
   readonly log: Logger;
   /**

@@ -129,7 +129,7 @@ export class Outcomes {
   }
 
   #store(run: Run, bytes: Uint8Array, error: WireError | undefined): void {
-    this.#options.results.store(run.lane.pool, run.id, bytes, run.replyTo, (refusal, outcome) => {
+    this.#options.results.store(run.lane.pool, run.id, bytes, run, (refusal, outcome) => {
       if (refusal) {
         this.#options.logger.warn({ id: run.id }, `a result was not stored: ${refusal.message}`);
         // A single task comes back by ack_wait; an element is acknowledged by its dispatcher, which must not take it for done.

@@ -11,7 +11,7 @@ import type { Bus } from "../../bus/bus.ts";
 import { decode, encode } from "../../bus/codec/codec.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
-import { type Burst, type Receipt, recallReply, receipt } from "../../protocols/host-messages.ts";
+import { type Assignment, type Burst, type Receipt, recallReply, receipt } from "../../protocols/host-messages.ts";
 import { MAX_BURST_BYTES } from "../../protocols/limits.ts";
 import type { LaneName, Names } from "../../protocols/subjects.ts";
 import type { HostView } from "./fleet.ts";
@@ -24,8 +24,8 @@ const RECEIPT_MS = 1_000;
 /** Pause between two recalls that nobody answered, ms. */
 const RECALL_PAUSE_MS = 250;
 
-/** Bytes of an assignment besides the task's own: numbers, id and ack subject. */
-const ITEM_OVERHEAD_BYTES = 256;
+/** Bytes of an assignment besides the task's own: numbers, id, ack subject and trace context. */
+const ITEM_OVERHEAD_BYTES = 320;
 
 /** A host in this process: it takes a burst without the bus. */
 export interface LocalHost {
@@ -87,18 +87,7 @@ export class Bursts {
       pool: lane.pool,
       kind: lane.kind,
       base,
-      items: assigned.map(({ n, task, agent, ticket }) => [
-        n,
-        agent.number,
-        ticket,
-        task.attempt,
-        task.id,
-        task.submittedAt,
-        task.timeoutMs,
-        task.maxAttempts,
-        task.ack,
-        task.body,
-      ]),
+      items: assigned.map(assignmentOf),
     };
     if (host.declaresProviders) grants?.attach(lane, assigned, burst.items);
     if (local?.hostId === host.id) {
@@ -158,4 +147,13 @@ export class Bursts {
     }
     return undefined;
   }
+}
+
+function assignmentOf({ n, task, agent, ticket }: Assigned): Assignment {
+  const { attempt, id, submittedAt, timeoutMs, maxAttempts, ack, body, traceparent } = task;
+  const { number } = agent;
+  const item: Assignment = [n, number, ticket, attempt, id, submittedAt, timeoutMs, maxAttempts, ack, body];
+  // A grant takes the place of the null.
+  if (traceparent !== undefined) item.push(null, traceparent);
+  return item;
 }

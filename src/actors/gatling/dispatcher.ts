@@ -305,7 +305,12 @@ export class Dispatcher {
   }
 
   #onSettledBytes(data: Uint8Array): void {
-    this.onSettled(settled.parse(decode(data)));
+    const notice = settled.parse(decode(data));
+    const open = this.#monitor.hosts.get(notice.host)?.openBursts ?? 0;
+    if (open === 0) this.onSettled(notice);
+    // A receipt that came before it in the same packet is handled only when this turn's promises are: free slots are absolute,
+    // so the older word must not come last.
+    else setImmediate(() => this.onSettled(notice));
   }
 
   async #again(assigned: Assigned): Promise<void> {

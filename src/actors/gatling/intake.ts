@@ -15,6 +15,7 @@ import type { Logger } from "../../protocols/logger.ts";
 import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
 import { parseEnvelope, type TaskEnvelope } from "../../protocols/task.ts";
 import { automaticId, isAutomaticId, isToken } from "../../protocols/tokens.ts";
+import { traceparentOf } from "../../protocols/traceparent.ts";
 import type { Doubtful, Past } from "./past.ts";
 import { ArrayInHand, type TaskInHand } from "./task-in-hand.ts";
 import type { Condemned, Verdicts } from "./verdicts.ts";
@@ -119,6 +120,7 @@ export class Intake {
       maxAttempts: envelope.maxAttempts,
       expiresAt: envelope.expiresMs === undefined ? undefined : submittedAt + envelope.expiresMs,
       replyTo: envelope.replyTo,
+      traceparent: traceparentOf(message.header(HEADERS.traceparent)),
       attempt: 1,
       ack: array ? "" : message.ack,
       body: parsed.body,
@@ -152,6 +154,7 @@ export class Intake {
       submittedAt: message.timestampMs,
       attempts: 0,
       replyTo: undefined,
+      traceparent: traceparentOf(message.header(HEADERS.traceparent)),
       encoding: parsed?.encoding ?? readEncoding(message.data),
       body: parsed?.body ?? message.data,
       ack: message.ack,

@@ -88,6 +88,7 @@ export class Requeue {
           [HEADERS.taskId]: task.id,
           [HEADERS.submittedAt]: String(task.submittedAt),
           [HEADERS.attempts]: String(attempts),
+          ...(task.traceparent !== undefined && { [HEADERS.traceparent]: task.traceparent }),
         },
       });
     } catch (error) {

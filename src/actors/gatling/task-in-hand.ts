@@ -16,6 +16,8 @@ export interface TaskInHand {
   /** Milliseconds since the epoch; not to be started after it. */
   readonly expiresAt: number | undefined;
   readonly replyTo: string | undefined;
+  /** W3C trace context of its message. */
+  readonly traceparent: string | undefined;
   /** Number of the execution that comes next, from 1. */
   readonly attempt: number;
   /** Ack subject of its message, or "" for an element of `array`. */

@@ -22,6 +22,7 @@ export interface Condemned {
   readonly submittedAt: number;
   readonly attempts: number;
   readonly replyTo: string | undefined;
+  readonly traceparent: string | undefined;
   readonly encoding: TaskEncoding;
   readonly body: Uint8Array;
   readonly ack: string;
@@ -72,7 +73,9 @@ export class Verdicts {
       submittedAt: task.submittedAt,
       finishedAt: clock.now(),
     };
-    results.store(lane.pool, task.id, encodeMirrored(result, task.encoding), task.replyTo, (refusal, outcome) => {
+    const { replyTo, traceparent } = task;
+    const bytes = encodeMirrored(result, task.encoding);
+    results.store(lane.pool, task.id, bytes, { replyTo, traceparent }, (refusal, outcome) => {
       if (outcome === "stored") next();
       else if (outcome === "already") this.settle(task);
       else {

@@ -11,6 +11,7 @@ import { ResultStore } from "../../../src/bus/results.ts";
 import { systemClock } from "../../../src/protocols/clock.ts";
 import type { Burst } from "../../../src/protocols/host-messages.ts";
 import { ActorHost } from "../../support/actor-host.ts";
+import { Dealing } from "../../support/dealing.ts";
 import { heartbeatOf } from "../../support/heartbeat.ts";
 import { useNats } from "../../support/nats.ts";
 import { eventually } from "../../support/wait.ts";
@@ -61,4 +62,29 @@ test("P8: a stop gives back what a receipt refuses that comes only then", async 
   expect(ids.length).toBeGreaterThan(0);
   // Without the record a later delivery would have to count this one as an execution.
   for (const id of ids) expect(await attempts.read("default", id)).toMatchObject({ attempts: 0, ended: true });
+});
+
+test("a receipt and the notice after it in one packet leave the slots as the notice says", async () => {
+  const swarm = await Dealing.start(nats);
+  const { bus, names } = swarm;
+  const groups = [{ pool: "default", kinds: ["slow"], first: 0, count: 1, slots: 1 }];
+  const beat = (running: number): void =>
+    bus.publish(names.heartbeat(HOST), encode(heartbeatOf({ host: HOST, groups, running: [running] })));
+  const ids: string[] = [];
+  await bus.subscribe(names.host(HOST, "burst"), (message) => {
+    const { burst, from, items } = decode(message.data) as Burst;
+    for (const [n, , , , id, , , , ack] of items) {
+      ids.push(id);
+      bus.publish(ack, new Uint8Array(0));
+      bus.respond(message, encode({ v: 1, burst, refused: [], free: [0, 0] }));
+      bus.publish(names.settled(from), encode({ v: 1, host: HOST, run: "r", free: [0, 1], done: [n], again: [] }));
+    }
+  });
+  await swarm.dispatcher();
+  beat(0);
+  // From now on its heartbeats mend nothing: they say that it is full.
+  const beating = setInterval(() => beat(1), 200);
+  onTestFinished(() => clearInterval(beating));
+  for (let i = 0; i < 20; i++) await swarm.submit("slow", { input: i });
+  await eventually(async () => (ids.length >= 20 ? true : undefined), "all tasks to be handed over");
 });

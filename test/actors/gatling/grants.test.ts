@@ -24,7 +24,13 @@ function hostOf(groups: readonly AgentGroup[]): HostView {
 }
 
 function task(id: string, attempt = 1, body: Uint8Array = new Uint8Array([0x80])): TaskInHand {
-  const limits = { timeoutMs: 60_000, maxAttempts: 3, expiresAt: undefined, replyTo: undefined };
+  const limits = {
+    timeoutMs: 60_000,
+    maxAttempts: 3,
+    expiresAt: undefined,
+    replyTo: undefined,
+    traceparent: undefined,
+  };
   const origin = { lane: "default=ask", generation: 0, sequence: 1, submittedAt: 0, ack: "ack", array: undefined };
   return { id, attempt, body, ...limits, ...origin };
 }

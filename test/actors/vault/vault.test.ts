@@ -253,7 +253,9 @@ describe("grants", () => {
     const grant = vault.grant({ task: "done" });
     await lease("node-a", grant);
     await new Promise<void>((resolve) =>
-      vault.results.store("default", "done", encode({}), undefined, () => resolve()),
+      vault.results.store("default", "done", encode({}), { replyTo: undefined, traceparent: undefined }, () =>
+        resolve(),
+      ),
     );
     expect(await rejection(lease("node-a", grant))).toMatchObject({
       code: "GRANT_VOID",
