@@ -7,20 +7,25 @@
 import type { Bus } from "./bus/bus.ts";
 import { KvBucket } from "./bus/kv.ts";
 import { Publisher } from "./bus/publisher.ts";
+import { Asker } from "./client/asker.ts";
 import { type ClientOptions, connectToSwarm } from "./client/connect-to-swarm.ts";
 import { GUEST_WINDOW, Guest, readOneByOne } from "./client/guest.ts";
-import { TaskHandle } from "./client/handle.ts";
+import { type HandleParts, TaskHandle } from "./client/handle.ts";
+import { type NowHandle, type NowOptions, submitNow } from "./client/now.ts";
 import { isOffered } from "./client/offers.ts";
 import { OwnResults } from "./client/own-results.ts";
 import { resultFeed } from "./client/result-feed.ts";
 import type { SubmitManyOptions, SubmitOptions } from "./client/submit-options.ts";
 import { Submitter } from "./client/submitter.ts";
 import { checkLane } from "./client/task-message.ts";
+import { type CancelOptions, TaskQuestions } from "./client/task-questions.ts";
 import { WaitingResults } from "./client/waiting-results.ts";
+import type { CallOptions } from "./client/within.ts";
 import { VgasError } from "./protocols/errors.ts";
 import { type Logger, silentLogger } from "./protocols/logger.ts";
 import type { TaskResult } from "./protocols/result.ts";
 import { type LaneName, Names } from "./protocols/subjects.ts";
+import type { CancelReply, TaskState } from "./protocols/task-state.ts";
 import { isToken } from "./protocols/tokens.ts";
 
 export interface ResultsOptions {
@@ -72,6 +77,8 @@ export class Client {
   readonly #waiting: WaitingResults;
   /** Undefined for every other role. */
   readonly #guest: Guest | undefined;
+  readonly #asker: Asker;
+  readonly #handles: HandleParts;
   readonly #submitter: Submitter;
   #closing: Promise<void> | undefined;
 
@@ -86,7 +93,10 @@ export class Client {
     this.#rotation = new KvBucket(bus, this.#publisher, names.buckets.rotation);
     const asGuest = this.#guest && { read: readOneByOne, announcements: new OwnResults(bus, names) };
     this.#waiting = new WaitingResults({ bus, names, logger, ...asGuest });
-    this.#submitter = new Submitter({ names, publisher: this.#publisher, waiting: this.#waiting, guest: this.#guest });
+    this.#asker = new Asker(bus);
+    const common = { names, asker: this.#asker, waiting: this.#waiting, guest: this.#guest };
+    this.#handles = { waiting: this.#waiting, questions: new TaskQuestions(common) };
+    this.#submitter = new Submitter({ ...common, publisher: this.#publisher, handles: this.#handles });
   }
 
   /** For `connect`. */
@@ -124,20 +134,46 @@ export class Client {
   }
 
   /**
+   * Submits one task only if an agent is free for it now: resolves when one has taken it. `handle.agent` is which. The task gets an id
+   * of the client's making if `options.id` names none.
+   *
+   * @throws VgasError RESOURCE_LIMIT if no agent of that kind is free now: the task is not run; NO_SWARM at once if no dispatcher is
+   *   there; INVALID or TOO_LARGE before anything is sent; PERMISSION_DENIED for a guest; TIMEOUT and ABORTED, when it may run all the
+   *   same; SHUTTING_DOWN
+   */
+  async now<Output = unknown>(kind: string, input?: unknown, options: NowOptions = {}): Promise<NowHandle<Output>> {
+    const parts = { names: this.#names, asker: this.#asker, guest: this.#guest, handles: this.#handles };
+    return await submitNow(parts, this.#lane(kind, options.pool), input, options);
+  }
+
+  /**
    * A handle for a task that was submitted earlier, by anybody. Whether there is such a task cannot be known.
    *
    * @throws VgasError INVALID if either is no token, or for a guest if the id is not its own
    */
   handle<Output = unknown>(pool: string, id: string): TaskHandle<Output> {
-    for (const [field, value] of [
-      ["pool", pool],
-      ["id", id],
-    ] as const) {
-      if (!isToken(value))
-        throw new VgasError("INVALID", `${field} must be a token [A-Za-z0-9_-]{1,64}, got ${JSON.stringify(value)}`);
-    }
-    this.#guest?.ownId(id);
-    return new TaskHandle(this.#waiting, { id, pool, kind: undefined });
+    this.#checkTask(pool, id);
+    return new TaskHandle(this.#handles, { id, pool });
+  }
+
+  /**
+   * Cancels a task by its id, whoever submitted it; `TaskHandle.cancel` says what the states mean.
+   *
+   * @throws VgasError INVALID if pool or id is no token; else as `TaskHandle.cancel`
+   */
+  async cancel(pool: string, id: string, options: CancelOptions = {}): Promise<CancelReply> {
+    this.#checkTask(pool, id);
+    return await this.#handles.questions.cancel(pool, id, options);
+  }
+
+  /**
+   * Where a task is, whoever submitted it; times are ms since the epoch.
+   *
+   * @throws VgasError as `cancel`
+   */
+  async status(pool: string, id: string, options: CallOptions = {}): Promise<TaskState> {
+    this.#checkTask(pool, id);
+    return await this.#handles.questions.status(pool, id, options);
   }
 
   /**
@@ -170,10 +206,23 @@ export class Client {
     this.#closing ??= (async () => {
       if (this.#bus.state === "connected") await settledWithin(this.#publisher.idle(), CLOSE_TIMEOUT_MS);
       this.#waiting.close(new VgasError("SHUTTING_DOWN", "the client was closed"));
+      this.#asker.close();
       this.#publisher.close();
       await this.#bus.drain();
     })();
     return this.#closing;
+  }
+
+  /** @throws VgasError INVALID */
+  #checkTask(pool: string, id: string): void {
+    for (const [field, value] of [
+      ["pool", pool],
+      ["id", id],
+    ] as const) {
+      if (!isToken(value))
+        throw new VgasError("INVALID", `${field} must be a token [A-Za-z0-9_-]{1,64}, got ${JSON.stringify(value)}`);
+    }
+    this.#guest?.ownId(id);
   }
 
   #lane(kind: string, pool = this.pool): LaneName {

@@ -1,60 +1,91 @@
 import { setMaxListeners } from "node:events";
 import { VgasError } from "../protocols/errors.ts";
 import type { TaskResult } from "../protocols/result.ts";
+import type { CancelReply, TaskState } from "../protocols/task-state.ts";
 import type { PendingResult } from "./pending-result.ts";
+import type { CancelOptions, TaskQuestions } from "./task-questions.ts";
 import type { WaitingResults } from "./waiting-results.ts";
+import { type CallOptions, checkTimeout } from "./within.ts";
 
-export interface WaitOptions {
-  /** Gives up after this many ms, with TIMEOUT. Default: never. */
-  readonly timeoutMs?: number;
-  /** Gives up when it fires, with ABORTED. The task goes on. */
-  readonly signal?: AbortSignal;
+/** What the handles of one client do their work with. */
+export interface HandleParts {
+  readonly waiting: WaitingResults;
+  readonly questions: TaskQuestions;
 }
 
-/** Longest delay of a timer, ms. */
-const MAX_DELAY_MS = 2 ** 31 - 1;
+/** What a handle knows of its task from the start. */
+export interface HandleNames {
+  readonly id: string;
+  readonly pool: string;
+  readonly kind?: string | undefined;
+  readonly agent?: string | undefined;
+}
 
-/** A task that was submitted. Its id is enough to come back to it later, from anywhere: `client.handle(pool, id)`. */
+/**
+ * A task that was submitted. Its id is enough to come back to it later, from anywhere: `client.handle(pool, id)`. Every method can be
+ * called any number of times; a lost connection is waited out.
+ */
 export class TaskHandle<Output = unknown> {
   readonly id: string;
   readonly pool: string;
   /** Undefined for a handle that was made of an id. */
   readonly kind: string | undefined;
-  readonly #waiting: WaitingResults;
+  /** The agent that took it, of a task submitted by `now`; else undefined. */
+  readonly agent: string | undefined;
+  readonly #parts: HandleParts;
   /** Told of by `replyTo`, so it stays known until the result has come. */
   readonly #tracked: boolean;
   #pending: PendingResult | undefined;
 
-  constructor(
-    waiting: WaitingResults,
-    names: { id: string; pool: string; kind: string | undefined },
-    pending?: PendingResult,
-  ) {
+  /** For the client library itself. */
+  constructor(parts: HandleParts, names: HandleNames, pending?: PendingResult) {
     this.id = names.id;
     this.pool = names.pool;
     this.kind = names.kind;
-    this.#waiting = waiting;
+    this.agent = names.agent;
+    this.#parts = parts;
     this.#tracked = pending !== undefined;
     this.#pending = pending;
   }
 
   /**
    * Resolves with the task's one result, whatever its `status` is: a failed task is no rejection. Can be called any number
-   * of times, also after giving up.
+   * of times, also after giving up. Giving up leaves the task alone. Without `timeoutMs` it waits for ever.
    *
    * @throws VgasError TIMEOUT, ABORTED, SHUTTING_DOWN when the client is closed, INVALID for a `timeoutMs` that is none
    */
-  async result(options: WaitOptions = {}): Promise<TaskResult<Output>> {
+  async result(options: CallOptions = {}): Promise<TaskResult<Output>> {
     const { timeoutMs, signal } = options;
-    if (timeoutMs !== undefined && !(timeoutMs >= 0 && timeoutMs <= MAX_DELAY_MS)) {
-      throw new VgasError("INVALID", `timeoutMs must be from 0 to ${MAX_DELAY_MS} ms, got ${timeoutMs}`);
-    }
-    this.#pending ??= this.#waiting.watch(this.pool, this.id);
+    checkTimeout(timeoutMs);
+    this.#pending ??= this.#parts.waiting.watch(this.pool, this.id);
     const pending = this.#pending;
     if (pending.outcome === undefined) await this.#settled(pending, timeoutMs, signal);
     const { outcome } = pending;
     if (outcome instanceof VgasError) throw outcome;
     return outcome as TaskResult<Output>;
+  }
+
+  /**
+   * Cancels the task. `cancelled`: it waited, and its `cancelled` result is stored now. `cancelling`: it runs, and was told; how it
+   * ends is its result. `finished`: its result was there already. `running`: it runs, and `onlyWaiting` was asked for. `unknown`: an
+   * automatic id that is gone.
+   *
+   * @throws VgasError NO_SWARM at once if no dispatcher is there, PERMISSION_DENIED for a guest, INVALID, TIMEOUT (10 000 ms unless
+   *   `timeoutMs` says otherwise), ABORTED, SHUTTING_DOWN
+   */
+  async cancel(options: CancelOptions = {}): Promise<CancelReply> {
+    const kind = options.kind ?? this.kind;
+    const known = kind === undefined ? options : { ...options, kind };
+    return await this.#parts.questions.cancel(this.pool, this.id, known, this.#pending);
+  }
+
+  /**
+   * Where the task is: `waiting`, `running` (with host, agent and attempt), `finished` or `unknown`. Times are ms since the epoch.
+   *
+   * @throws VgasError as `cancel`
+   */
+  async status(options: CallOptions = {}): Promise<TaskState> {
+    return await this.#parts.questions.status(this.pool, this.id, options);
   }
 
   #settled(pending: PendingResult, timeoutMs: number | undefined, signal: AbortSignal | undefined): Promise<void> {
@@ -89,14 +120,14 @@ export class TaskHandle<Output = unknown> {
           timeoutMs,
         );
       }
-      this.#waiting.want(pending);
+      this.#parts.waiting.want(pending);
     });
   }
 
   /** A subscription of its own is not kept for nobody. */
   #giveUp(pending: PendingResult): void {
     if (this.#tracked || pending.wanted || this.#pending !== pending) return;
-    this.#waiting.forget(pending);
+    this.#parts.waiting.forget(pending);
     this.#pending = undefined;
   }
 }

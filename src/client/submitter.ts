@@ -9,7 +9,7 @@ import { VgasError } from "../protocols/errors.ts";
 import type { LaneName, Names } from "../protocols/subjects.ts";
 import { automaticId } from "../protocols/tokens.ts";
 import type { Guest } from "./guest.ts";
-import { TaskHandle } from "./handle.ts";
+import { type HandleParts, TaskHandle } from "./handle.ts";
 import { bodyOf, collect, type EncodedTask, intoMessages, ofTask, PartialSubmitError } from "./many-tasks.ts";
 import type { PendingResult } from "./pending-result.ts";
 import {
@@ -26,8 +26,8 @@ import { within } from "./within.ts";
 export interface SubmitterParts {
   readonly names: Names;
   readonly publisher: Publisher;
-  readonly waiting: WaitingResults;
   readonly guest: Guest | undefined;
+  readonly handles: HandleParts;
 }
 
 export class Submitter {
@@ -35,15 +35,17 @@ export class Submitter {
   readonly #publisher: Publisher;
   readonly #waiting: WaitingResults;
   readonly #guest: Guest | undefined;
+  readonly #handles: HandleParts;
   /** Begins the message ids of this client. */
   readonly #run = randomBytes(9).toString("base64url");
   #submitted = 0;
 
-  constructor({ names, publisher, waiting, guest }: SubmitterParts) {
+  constructor({ names, publisher, guest, handles }: SubmitterParts) {
     this.#names = names;
     this.#publisher = publisher;
-    this.#waiting = waiting;
+    this.#waiting = handles.waiting;
     this.#guest = guest;
+    this.#handles = handles;
   }
 
   /** As `Client.submit`. */
@@ -164,6 +166,6 @@ export class Submitter {
       pending.id = id;
       if (ack.duplicate) this.#waiting.watchToo(pending, id);
     }
-    return new TaskHandle<Output>(this.#waiting, { id, pool: lane.pool, kind: lane.kind }, pending);
+    return new TaskHandle<Output>(this.#handles, { id, pool: lane.pool, kind: lane.kind }, pending);
   }
 }

@@ -130,6 +130,20 @@ export class WaitingResults {
     if (pending.lookUpAt <= this.#clock.monotonic()) void this.#lookUp();
   }
 
+  /** Its result is known to be stored: if somebody waits for it, it is read now. */
+  lookUp(pending: PendingResult): void {
+    pending.announced = true;
+    pending.lookUpAt = this.#clock.monotonic();
+    void this.#lookUp();
+  }
+
+  /** The same for a task that is known by its id. */
+  lookUpTask(pool: string, id: string): void {
+    for (const { pending } of this.#entries.values()) {
+      if (pending.id === id && pending.pool === pool) this.lookUp(pending);
+    }
+  }
+
   /** Nobody waits any more, or nothing will come. */
   forget({ token }: PendingResult): void {
     this.#entries.get(token)?.subscription?.unsubscribe();
@@ -167,10 +181,7 @@ export class WaitingResults {
   /** A result passed by on its subject. It may be a second one that the server refuses, so the stored one is read. */
   #announced(token: string): void {
     const pending = this.#entries.get(token)?.pending;
-    if (pending === undefined) return;
-    pending.announced = true;
-    pending.lookUpAt = this.#clock.monotonic();
-    void this.#lookUp();
+    if (pending !== undefined) this.lookUp(pending);
   }
 
   #answered(message: BusMessage): void {

@@ -1,10 +1,12 @@
 /** A swarm of a test's own making: takes tasks from their lane and stores a result for each, as the contract says. */
 import { onTestFinished } from "vitest";
-import type { Bus } from "../../src/bus/bus.ts";
+import type { Bus, BusMessage } from "../../src/bus/bus.ts";
+import { decode, encode } from "../../src/bus/codec/codec.ts";
 import { encodeMirrored, readBody, readTasks } from "../../src/bus/codec/task.ts";
 import { Publisher } from "../../src/bus/publisher.ts";
 import { ackTask, type PulledMessage, PullSubscription } from "../../src/bus/pull.ts";
 import { ensureLaneConsumer, ensureTopology, streamInfo } from "../../src/bus/topology.ts";
+import type { ResultStatus } from "../../src/protocols/result.ts";
 import { TOPOLOGY_DEFAULTS, type TopologyOptions } from "../../src/protocols/streams.ts";
 import { Names } from "../../src/protocols/subjects.ts";
 import { automaticId } from "../../src/protocols/tokens.ts";
@@ -63,10 +65,21 @@ export class FakeSwarm {
     pull.want(MANY);
   }
 
-  /** Stores a result of somebody's task. */
-  async store(id: string, output: unknown, pool = POOL): Promise<void> {
-    const result = { id, pool, kind: "echo", status: "ok", output, attempt: 1, submittedAt: 1, finishedAt: 2 };
-    await this.publisher.publish(this.names.result(pool, id), encodeMirrored(result, "msgpack"));
+  /** Stores a result of somebody's task; resolves with its bytes. */
+  async store(id: string, output: unknown, pool = POOL, status: ResultStatus = "ok"): Promise<Uint8Array> {
+    const result = { id, pool, kind: "echo", status, output, attempt: 1, submittedAt: 1, finishedAt: 2 };
+    const bytes = encodeMirrored(result, "msgpack");
+    await this.publisher.publish(this.names.result(pool, id), bytes);
+    return bytes;
+  }
+
+  /** Answers requests on `subject` with what `answer` returns, encoded; undefined says nothing. Returns how to stop that. */
+  async answers(subject: string, answer: (question: unknown, message: BusMessage) => unknown): Promise<() => void> {
+    const subscription = await this.bus.subscribe(subject, async (message) => {
+      const said = await answer(message.data.length === 0 ? undefined : decode(message.data), message);
+      if (said !== undefined) this.bus.respond(message, said instanceof Uint8Array ? said : encode(said));
+    });
+    return () => subscription.unsubscribe();
   }
 
   /** Messages in the task stream. */

@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import type { Bus } from "../../src/bus/bus.ts";
 import { encode } from "../../src/bus/codec/codec.ts";
-import { TaskHandle } from "../../src/client/handle.ts";
+import { type HandleParts, TaskHandle } from "../../src/client/handle.ts";
 import { WaitingResults } from "../../src/client/waiting-results.ts";
 import { VgasError } from "../../src/protocols/errors.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -21,6 +21,11 @@ interface Parts {
   readonly waiting: WaitingResults;
 }
 
+/** Of these tests no handle asks a dispatcher. */
+function handles(waiting: WaitingResults): HandleParts {
+  return { waiting } as HandleParts;
+}
+
 async function parts(): Promise<Parts> {
   const fake = await FakeSwarm.start(nats, { prefix: `waiting${swarms++}` });
   const bus = await nats.bus({ user: "client" });
@@ -35,7 +40,7 @@ async function parts(): Promise<Parts> {
 test("an answer that was never sent is made up for by a look-up, and then nothing is left armed", async () => {
   const { fake, clock, waiting } = await parts();
   const { pending } = waiting.expect("default", "t1");
-  const task = new TaskHandle(waiting, { id: "t1", pool: "default", kind: "echo" }, pending);
+  const task = new TaskHandle(handles(waiting), { id: "t1", pool: "default", kind: "echo" }, pending);
   const result = task.result();
   await fake.store("t1", "stored");
   await clock.advance(4_900);
@@ -53,7 +58,7 @@ test("what nobody waits for is not looked up; when somebody does, it is looked u
   await clock.advance(60_000);
   await fake.bus.flush();
   expect(pending.outcome).toBeUndefined();
-  const task = new TaskHandle(waiting, { id: "t1", pool: "default", kind: "echo" }, pending);
+  const task = new TaskHandle(handles(waiting), { id: "t1", pool: "default", kind: "echo" }, pending);
   expect(await task.result()).toMatchObject({ output: 1 });
 });
 
@@ -89,7 +94,7 @@ test("a thousand results that were missed are found in one sweep", async () => {
   const ids = Array.from({ length: 1_500 }, (_, i) => `t${i}`);
   const results = ids.map((id) => {
     const { pending } = waiting.expect("default", id);
-    return new TaskHandle(waiting, { id, pool: "default", kind: "echo" }, pending).result();
+    return new TaskHandle(handles(waiting), { id, pool: "default", kind: "echo" }, pending).result();
   });
   await Promise.all(ids.map((id, i) => fake.store(id, i)));
   await clock.advance(6_000);
@@ -100,7 +105,7 @@ test("a thousand results that were missed are found in one sweep", async () => {
 test("the end of the connection fails what is waited for", async () => {
   const { bus, waiting } = await parts();
   const { pending } = waiting.expect("default", "t1");
-  const task = new TaskHandle(waiting, { id: "t1", pool: "default", kind: "echo" }, pending);
+  const task = new TaskHandle(handles(waiting), { id: "t1", pool: "default", kind: "echo" }, pending);
   const failed = rejection(task.result());
   await bus.close();
   expect(await failed).toMatchObject({ code: "SHUTTING_DOWN" });

@@ -1,0 +1,104 @@
+/**
+ * Submits a task that is taken at once or not at all.
+ *
+ * The task gets an id of the client's making if it has none: if a lost connection takes the answer, the swarm is asked by it what
+ * became of the task.
+ */
+import { randomBytes } from "node:crypto";
+import { VgasError } from "../protocols/errors.ts";
+import { HEADERS, type LaneName, type Names } from "../protocols/subjects.ts";
+import { type NowReply, nowReply } from "../protocols/task-state.ts";
+import { ASK_TIMEOUT_MS, type Asker, CUT, type Question } from "./asker.ts";
+import type { Guest } from "./guest.ts";
+import { type HandleParts, TaskHandle } from "./handle.ts";
+import { type SubmitOptions, sendingOf } from "./submit-options.ts";
+import { encodeTask } from "./task-message.ts";
+
+/** A task that is to be taken at once cannot wait, so it has neither priority nor a start in the future. */
+export interface NowOptions
+  extends Omit<SubmitOptions, "priority" | "notBefore" | "delayMs" | "msgId" | "submitTimeoutMs"> {
+  /** Gives up after this many ms, with TIMEOUT; an agent may have taken the task all the same. Default: 10 000. */
+  readonly submitTimeoutMs?: number;
+}
+
+/** A task that an agent took at once. */
+export type NowHandle<Output = unknown> = TaskHandle<Output> & { readonly agent: string };
+
+export interface NowParts {
+  readonly names: Names;
+  readonly asker: Asker;
+  readonly guest: Guest | undefined;
+  readonly handles: HandleParts;
+}
+
+/** Between two questions what became of a task whose answer was lost, ms. */
+const RECOVER_MS = 250;
+const REFUSED = ["priority", "notBefore", "delayMs", "msgId"] as const;
+
+/** As `Client.now`. */
+export async function submitNow<Output>(
+  parts: NowParts,
+  lane: LaneName,
+  input: unknown,
+  options: NowOptions,
+): Promise<NowHandle<Output>> {
+  const { names, asker, guest, handles } = parts;
+  if (guest !== undefined) throw guest.refusal("ask for an agent at once");
+  for (const field of REFUSED)
+    if ((options as SubmitOptions)[field] !== undefined)
+      throw new VgasError("INVALID", `${field} is not for a task that is to be taken at once`);
+  const { headers } = sendingOf(options, undefined);
+  const id = options.id ?? `n${randomBytes(15).toString("base64url")}`;
+  const expected = options.track === false ? undefined : handles.waiting.expect(lane.pool, id);
+  try {
+    const question: Question = {
+      operation: `now ${lane.pool}/${lane.kind}`,
+      subject: names.now(lane.pool, lane.kind),
+      body: encodeTask(lane, input, { ...options, id }, expected?.replyTo),
+      headers: { ...headers, [HEADERS.msgId]: id },
+    };
+    const { submitTimeoutMs: timeoutMs = ASK_TIMEOUT_MS, signal } = options;
+    const taken = await asker.inTime(question.operation, { timeoutMs, ...(signal && { signal }) }, (given) =>
+      askNow(parts, lane, id, question, given),
+    );
+    const { pool, kind } = lane;
+    return new TaskHandle<Output>(
+      handles,
+      { id: taken.id, pool, kind, agent: taken.agent },
+      expected?.pending,
+    ) as NowHandle<Output>;
+  } catch (error) {
+    if (expected !== undefined) handles.waiting.forget(expected.pending);
+    throw error;
+  }
+}
+
+async function askNow(
+  { asker, handles }: NowParts,
+  lane: LaneName,
+  id: string,
+  question: Question,
+  signal: AbortSignal,
+): Promise<NowReply> {
+  const { operation } = question;
+  for (;;) {
+    // The time of the whole call is the only one: a question that is asked twice could start the task twice.
+    const answer = await asker.once(question, signal, 2 ** 31 - 1);
+    if (answer !== CUT) {
+      const parsed = nowReply.safeParse(answer);
+      if (parsed.success) return parsed.data;
+      throw new VgasError("INTERNAL", `${operation}: what came back is no answer to that`);
+    }
+    for (;;) {
+      const state = await handles.questions.status(lane.pool, id, { signal });
+      if (state.state === "running") return { id, agent: state.agent };
+      if (state.state === "finished") {
+        const { agent = "" } = await new TaskHandle(handles, { id, pool: lane.pool }).result({ signal });
+        return { id, agent };
+      }
+      // Nobody has it: the question was lost, or its refusal was.
+      if (state.state === "unknown") break;
+      await asker.pause(RECOVER_MS, operation, signal);
+    }
+  }
+}
