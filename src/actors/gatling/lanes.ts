@@ -1,0 +1,162 @@
+/**
+ * The lanes of one dispatcher.
+ *
+ * 1. A lane exists from the moment a host offers it; a kind that nobody offers waits in the stream without a consumer.
+ * 2. A roster of a kind that nobody offers any more is taken over once, so that it is emptied.
+ */
+import { readRotations } from "../../bus/rotations.ts";
+import { ensureLaneConsumer } from "../../bus/topology.ts";
+import type { LaneName } from "../../protocols/subjects.ts";
+import type { DispatcherOptions } from "./dispatcher.ts";
+import type { Inquiries } from "./inquiries.ts";
+import { Lane, type LaneOptions } from "./lane.ts";
+import type { Assigned } from "./ledger.ts";
+import type { Monitor } from "./monitor.ts";
+import type { Requeue } from "./requeue.ts";
+import { lanesOf, wantedRanges } from "./rosters.ts";
+
+export interface LanesOptions
+  extends Omit<DispatcherOptions, "spawn" | "local" | "signer" | "publisher">,
+    Pick<LaneOptions, "verdicts" | "bursts" | "ledger" | "nonce" | "onActivity"> {
+  readonly monitor: Monitor;
+  readonly requeue: Requeue;
+  readonly inquiries: Inquiries;
+  /** That incarnation of a host was evicted by this dispatcher. */
+  readonly isEvicted: (host: string, run: string) => boolean;
+}
+
+/** One lane, for display. */
+export interface LaneStatus extends LaneName {
+  readonly index: number;
+  readonly swaps: number;
+  readonly conflicts: number;
+}
+
+export class Lanes {
+  readonly #options: LanesOptions;
+  readonly #lanes = new Map<string, Lane>();
+  #pulling = false;
+  #adopted = false;
+
+  constructor(options: LanesOptions) {
+    this.#options = options;
+  }
+
+  /** Tasks pulled and not handed over. */
+  get inHand(): number {
+    let sum = 0;
+    for (const lane of this.#lanes.values()) sum += lane.inHand;
+    return sum;
+  }
+
+  /** Some lane has tasks and no slot for them. */
+  get saturated(): boolean {
+    for (const lane of this.#lanes.values()) if (lane.saturated) return true;
+    return false;
+  }
+
+  /** Nothing is on its way to a hand or out of it. */
+  get settled(): boolean {
+    return [...this.#lanes.values()].every((lane) => lane.settled);
+  }
+
+  /** Arrays of which an element is not settled. */
+  get openArrays(): number {
+    return [...this.#lanes.values()].reduce((sum, lane) => sum + lane.openArrays, 0);
+  }
+
+  find(name: LaneName): Lane | undefined {
+    return this.#lanes.get(this.#options.names.consumer(name));
+  }
+
+  /** The lane that an assignment came from. */
+  of({ task, agent }: Assigned): Lane {
+    const lane = this.#lanes.get(task.lane);
+    if (!lane) throw new Error(`no lane ${task.lane} for agent ${agent.number}`);
+    return lane;
+  }
+
+  status(): readonly LaneStatus[] {
+    return [...this.#lanes.values()].map(({ name, rotation }) => ({
+      ...name,
+      index: rotation.index,
+      swaps: rotation.swaps,
+      conflicts: rotation.conflicts,
+    }));
+  }
+
+  open(): void {
+    this.#pulling = true;
+    for (const lane of this.#lanes.values()) lane.open();
+  }
+
+  close(): void {
+    this.#pulling = false;
+    for (const lane of this.#lanes.values()) lane.close();
+  }
+
+  /** Pulls no more and gives back what is in hand. Idempotent. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.stop()));
+  }
+
+  brokerRestarted(): void {
+    for (const lane of this.#lanes.values()) lane.brokerRestarted();
+  }
+
+  /** A host came, went or changed. */
+  refresh(): void {
+    for (const host of this.#options.monitor.hosts.values()) {
+      for (const name of lanesOf(host)) this.#ensure(name);
+    }
+    for (const lane of this.#lanes.values()) lane.refreshRoster();
+  }
+
+  /** Called more often than `ack_wait`. */
+  keepAlive(): void {
+    for (const lane of this.#lanes.values()) lane.keepAlive();
+    if (!this.#options.monitor.settled) return;
+    for (const lane of this.#lanes.values()) lane.checkRoster();
+    void this.#adoptRosters();
+  }
+
+  #ensure(name: LaneName): void {
+    const { bus, names, rotation, monitor, isEvicted, requeue, inquiries } = this.#options;
+    const key = names.consumer(name);
+    if (this.#lanes.has(key)) return;
+    const { hosts } = monitor;
+    const lane = new Lane({
+      ...this.#options,
+      bucket: rotation,
+      lane: name,
+      findHost: (host, run) => {
+        const known = hosts.get(host);
+        return known?.run === run ? known : undefined;
+      },
+      knowsHosts: (ranges) => monitor.settled || ranges.every(({ host }) => hosts.has(host)),
+      wantedRoster: (current) =>
+        wantedRanges(name, current, hosts, (host, run) => monitor.settled || isEvicted(host, run)),
+      ensureConsumer: () => ensureLaneConsumer(bus, names, name),
+      giveBack: (of, tasks) => requeue.unstarted(of, tasks),
+      disown: (of, tasks) => requeue.forgotten(of, tasks),
+      stillRunning: (of, ids) => inquiries.stillRunning(hosts.values(), of, ids),
+    });
+    this.#lanes.set(key, lane);
+    if (this.#pulling) lane.open();
+  }
+
+  /** Takes over rosters of kinds that nobody offers any more, so that they are emptied: once, when all hosts must be known. */
+  async #adoptRosters(): Promise<void> {
+    if (this.#adopted) return;
+    this.#adopted = true;
+    const { bus, names, rotation, logger } = this.#options;
+    try {
+      const { lanes, warnings } = await readRotations(bus, names);
+      for (const warning of warnings) logger.warn({ bucket: rotation.name }, warning);
+      for (const { pool, kind, ranges } of lanes) if (ranges.length > 0) this.#ensure({ pool, kind });
+    } catch (error) {
+      this.#adopted = false;
+      logger.warn({ error: String(error) }, "the rosters could not be read, trying again");
+    }
+  }
+}

@@ -1,0 +1,63 @@
+/** Stops the dispatcher while the stream of results has no room: what runs still finds some. */
+import type { Bus } from "../../bus/bus.ts";
+import type { ResultStore } from "../../bus/results.ts";
+import { streamInfo } from "../../bus/topology.ts";
+import type { Clock, Timer } from "../../protocols/clock.ts";
+import type { Logger } from "../../protocols/logger.ts";
+import type { Names } from "../../protocols/subjects.ts";
+import type { LocalActor } from "../runtime/refs.ts";
+import type { dispatcherMachine } from "./machine.ts";
+
+/** How often the room left in the results stream is looked at, ms. */
+const ROOM_CHECK_MS = 2_000;
+
+/** Share of the results stream's size cap from which nothing more is pulled. */
+const FULL_FROM = 0.95;
+
+export interface ResultsRoomOptions {
+  readonly bus: Bus;
+  readonly names: Names;
+  readonly results: ResultStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The dispatcher's chart, which is told. */
+  readonly actor: () => LocalActor<typeof dispatcherMachine> | undefined;
+}
+
+export class ResultsRoom {
+  readonly #options: ResultsRoomOptions;
+  #timer: Timer | undefined;
+
+  constructor(options: ResultsRoomOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#timer = this.#options.clock.setInterval(() => void this.#check(), ROOM_CHECK_MS);
+  }
+
+  stop(): void {
+    this.#options.clock.clear(this.#timer);
+    this.#timer = undefined;
+  }
+
+  async #check(): Promise<void> {
+    const { bus, results, logger } = this.#options;
+    const actor = this.#options.actor();
+    if (bus.state !== "connected" || !actor) return;
+    try {
+      const full = results.refused > 0 || (await this.#nearlyFull());
+      const degraded = actor.snapshot()?.matches("degraded") === true;
+      if (full && !degraded) actor.send({ type: "TROUBLE", why: "the results stream is full" });
+      if (!full && degraded) actor.send({ type: "HEALTHY" });
+    } catch (error) {
+      logger.debug({ error: String(error) }, "the results stream could not be looked at");
+    }
+  }
+
+  async #nearlyFull(): Promise<boolean> {
+    const { bus, names } = this.#options;
+    const state = await streamInfo(bus, names.streams.results);
+    return state !== undefined && state.maxBytes > 0 && state.bytes > state.maxBytes * FULL_FROM;
+  }
+}
