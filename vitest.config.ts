@@ -8,28 +8,55 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
  */
 const FIRST = ["lan", "rotation", "vault", "lan-elasticity"].map((name) => `/test/e2e/${name}.test.ts`);
 
-/** Files that mostly wait come first: beside one that computes, and never as the last one that everything waits for. */
+/**
+ * Files that get a process of their own: whole swarms, whose processes end with it, and those that change what other files of the
+ * process would see (modules, the memory that is in use). All others follow each other in the same few processes, which load
+ * the sources once: so a test leaves nothing behind, neither in `process.env` nor on a prototype.
+ */
+const ALONE = ["test/e2e/**", "test/client/reach.test.ts", "test/actors/vault/accounting/meter.test.ts"];
+
+/**
+ * Files that mostly wait come first: beside one that computes, and never as the last one that everything waits for. The files that
+ * share processes come last, in one row, since a process is kept only for the next file of the same kind.
+ */
 class WaitingFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const turn = ({ moduleId }: TestSpecification): number => {
+    const turn = ({ moduleId, project }: TestSpecification): number => {
       const place = FIRST.findIndex((path) => moduleId.endsWith(path));
       if (place >= 0) return place;
-      return moduleId.includes("/test/e2e/") ? FIRST.length : FIRST.length + 1;
+      if (moduleId.includes("/test/e2e/")) return FIRST.length;
+      return project.config.isolate ? FIRST.length + 1 : FIRST.length + 2;
     };
     return sorted.sort((one, other) => turn(one) - turn(other));
   }
 }
+
+const TESTS = "test/**/*.test.ts";
 
 export default defineConfig({
   resolve: {
     alias: [{ find: /^vgas$/, replacement: fileURLToPath(new URL("./src/index.ts", import.meta.url)) }],
   },
   test: {
-    include: ["test/**/*.test.ts"],
+    projects: [
+      {
+        extends: true,
+        test: { name: "alone", include: ALONE.map((path) => path.replace(/\*\*$/, "**/*.test.ts")), isolate: true },
+      },
+      {
+        extends: true,
+        test: {
+          name: "together",
+          include: [TESTS],
+          exclude: ALONE,
+          isolate: false,
+          globalSetup: ["test/support/bundle-programs.ts"],
+        },
+      },
+    ],
     setupFiles: ["scripts/lib/test-worker.mjs"],
-    // Many tests start a real nats-server and real processes: a file gets its own process, and three run at a time: on two
-    // cores one of them mostly waits.
+    // Many tests start a real nats-server and real processes: three files run at a time, since on two cores one of them mostly waits.
     pool: "forks",
     maxWorkers: 3,
     fileParallelism: true,

@@ -3,17 +3,16 @@ import { once } from "node:events";
 import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { parseToken } from "../../src/admission/token.ts";
 import { TokenStore, tokenState } from "../../src/admission/token-store.ts";
 import type { Home } from "../../src/bus/home/home.ts";
 import { temporaryHome } from "../support/home.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { programCommand } from "../support/programs.ts";
 
 const SWARM = { swarmId: "abcdefghij", pin: "p".repeat(43) };
 const REQUEST = { role: "worker", ttlMs: 1_000, uses: 1 } as const;
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 function user(name: string): { asked: string; publicKey: string } {
   return { asked: name, publicKey: `key of ${name}` };
@@ -91,11 +90,8 @@ describe("token store", () => {
 
 /** Starts the fixture; what is returned lets it go and gives what came of it. */
 async function startUser(home: Home, id: string, name: string): Promise<() => Promise<unknown>> {
-  const file = join(ROOT, "test", "admission", "fixtures", "user.ts");
-  const child = spawn(process.execPath, ["--import", "jiti/register", file, home.dir, id, name], {
-    cwd: ROOT,
-    stdio: ["pipe", "pipe", "inherit"],
-  });
+  const [file, ...args] = programCommand("user", home.dir, id, name);
+  const child = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] });
   onTestFinished(() => void child.kill("SIGKILL"));
   const lines = createInterface({ input: child.stdout });
   await once(lines, "line");

@@ -1,6 +1,7 @@
 /** P3, P4 and P5 with real dispatchers in processes of their own. */
 import { describe, expect, it } from "vitest";
 import { agentAt, agentId, placeOf, rosterSize } from "../../src/protocols/rotation.ts";
+import { rounds } from "../support/rounds.ts";
 import { FIXTURES, TestSwarm } from "../support/swarm.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -18,7 +19,7 @@ describe("eight dispatchers with room for everything", () => {
     const before = await admin.rosterOf(ECHO, [up.hostId, worker.hostId]);
     const results = await admin.collect();
 
-    const tasks = 20_000;
+    const tasks = rounds(5_000, 20_000);
     await admin.submit(
       "echo",
       Array.from({ length: tasks }, (_, i) => ({ input: i })),
@@ -64,7 +65,7 @@ describe("eight dispatchers whose agents are full", () => {
     const { base } = await admin.rosterOf(COUNT, [up.hostId, worker.hostId]);
     const results = await admin.collect();
 
-    const tasks = 3_000;
+    const tasks = rounds(1_500, 3_000);
     await admin.submit(
       "count",
       Array.from({ length: tasks }, (_, i) => ({ input: { ms: i % 10 } })),

@@ -5,13 +5,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transport-node";
 import { onTestFinished } from "vitest";
 import { type Home, openHome } from "../../src/bus/home/home.ts";
 import { type NatsServer, type NatsServerOptions, startNatsServer } from "../../src/bus/nats-server/server.ts";
-
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+import { type ProgramName, programCommand } from "./programs.ts";
 
 /** A directory that is gone after the test, unless the test failed. Its name holds a space, as many homes do. */
 export async function temporaryDirectory(): Promise<string> {
@@ -65,13 +63,10 @@ export interface Fixture {
   readonly lines: AsyncIterator<unknown>;
 }
 
-/** Runs `test/bus/fixtures/<name>.ts` in a process of its own; it is killed at the end of the test. */
-export function runFixture(name: string, ...args: readonly string[]): Fixture {
-  const file = join(ROOT, "test", "bus", "fixtures", `${name}.ts`);
-  const child = spawn(process.execPath, ["--import", "jiti/register", file, ...args], {
-    cwd: ROOT,
-    stdio: ["pipe", "pipe", "inherit"],
-  });
+/** Runs a program in a process of its own; it is killed at the end of the test. */
+export function runFixture(name: ProgramName, ...args: readonly string[]): Fixture {
+  const [file, ...rest] = programCommand(name, ...args);
+  const child = spawn(file, rest, { stdio: ["pipe", "pipe", "inherit"] });
   onTestFinished(() => kill(child));
   return { child, lines: parsed(child) };
 }

@@ -2,7 +2,7 @@
  * What asking costs is taken from what is waited for: a probe that is repeated without a pause keeps a core busy, here and in
  * the broker that answers it.
  */
-const PAUSE_MS = 10;
+const PAUSE_MS = 25;
 
 /** What this process does by itself is done within so many turns of its event loop; other processes take longer. */
 const TURNS = 500;

@@ -3,8 +3,8 @@
  * it has loaded that writing. Its seed is kept, so that a process that finds the file written by another can tell whether the
  * broker has loaded it.
  */
-import { createUser, fromSeed } from "@nats-io/nkeys";
 import { readIfPresent, writeWhole } from "../home/files.ts";
+import { createUserKeys, userKeyOfSeed } from "../sealed/user-keys.ts";
 import { CANARY, parseSeed, seedFileOf } from "./user-records.ts";
 
 export interface Canary {
@@ -20,7 +20,7 @@ export async function readCanary(dir: string): Promise<Canary | undefined> {
   if (text === undefined) return undefined;
   try {
     const seed = parseSeed(text, path);
-    return { seed, publicKey: fromSeed(seed).getPublicKey() };
+    return { seed, publicKey: userKeyOfSeed(seed) };
   } catch {
     // It opens nothing and is made anew.
     return undefined;
@@ -29,10 +29,7 @@ export async function readCanary(dir: string): Promise<Canary | undefined> {
 
 /** A new one, on disk before it is in the accounts file. */
 export async function hatchCanary(dir: string): Promise<Canary> {
-  const pair = createUser();
-  const seed = Uint8Array.from(pair.getSeed());
-  const publicKey = pair.getPublicKey();
-  pair.clear();
-  await writeWhole(seedFileOf(dir, CANARY), `${new TextDecoder().decode(seed)}\n`);
-  return { seed, publicKey };
+  const canary = createUserKeys();
+  await writeWhole(seedFileOf(dir, CANARY), `${new TextDecoder().decode(canary.seed)}\n`);
+  return canary;
 }

@@ -14,7 +14,6 @@
  *    been loaded twice, and its record says so; a record that does not is loaded again by the next call.
  */
 import { randomBytes } from "node:crypto";
-import { fromPublic } from "@nats-io/nkeys";
 import { type Clock, systemClock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { isGuestName } from "../../protocols/guest-account.ts";
@@ -36,6 +35,7 @@ import { makePrivateDir, readIfPresent, writeWhole } from "../home/files.ts";
 import type { HomeLayout } from "../home/layout.ts";
 import { newHostId, readNodeIdentity } from "../home/node-identity.ts";
 import { loadAccounts } from "../nats-server/reload.ts";
+import { decodeUserKey } from "../sealed/nkey.ts";
 import { renderAccounts } from "./accounts-file.ts";
 import { type Canary, hatchCanary, readCanary } from "./canary.ts";
 import {
@@ -328,7 +328,8 @@ function leavesNoTrace({ user }: UserRecord): boolean {
 
 function isUserKey(publicKey: string): boolean {
   try {
-    return fromPublic(publicKey).getPublicKey().startsWith("U");
+    decodeUserKey(publicKey);
+    return true;
   } catch {
     return false;
   }

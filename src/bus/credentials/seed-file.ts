@@ -1,7 +1,7 @@
 /** The key of a user in a file of its own, for a NATS system whose users are not made by vgas. */
-import { createUser, fromSeed } from "@nats-io/nkeys";
 import { VgasError } from "../../protocols/errors.ts";
 import { createWhole } from "../home/files.ts";
+import { createUserKeys, userKeyOfSeed } from "../sealed/user-keys.ts";
 import { readSeed } from "./user-records.ts";
 
 /**
@@ -15,17 +15,12 @@ export async function ensureSeedFile(path: string): Promise<string> {
     if (error instanceof VgasError && error.code === "NOT_FOUND") return undefined;
     throw error;
   });
-  return found === undefined ? await makeSeedFile(path) : publicKeyOf(found);
+  return found === undefined ? await makeSeedFile(path) : userKeyOfSeed(found);
 }
 
 async function makeSeedFile(path: string): Promise<string> {
-  const pair = createUser();
-  const publicKey = pair.getPublicKey();
-  const made = await createWhole(path, `${new TextDecoder().decode(pair.getSeed())}\n`);
-  pair.clear();
-  return made ? publicKey : publicKeyOf(await readSeed(path));
-}
-
-function publicKeyOf(seed: Uint8Array): string {
-  return fromSeed(seed).getPublicKey();
+  const { seed, publicKey } = createUserKeys();
+  const made = await createWhole(path, `${new TextDecoder().decode(seed)}\n`);
+  seed.fill(0);
+  return made ? publicKey : userKeyOfSeed(await readSeed(path));
 }

@@ -8,12 +8,12 @@
  */
 import { readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { createUser, fromSeed } from "@nats-io/nkeys";
 import { z } from "zod";
 import { VgasError } from "../../protocols/errors.ts";
 import { ROLES, type UserRole } from "../../protocols/roles.ts";
 import { isToken } from "../../protocols/tokens.ts";
 import { diskError, errnoOf, readIfPresent, readSecret, writeWhole } from "../home/files.ts";
+import { createUserKeys, userKeyOfSeed } from "../sealed/user-keys.ts";
 
 const RECORD = ".json";
 const SEED = ".nk";
@@ -72,10 +72,10 @@ export async function readUsers(dir: string): Promise<readonly UserRecord[]> {
 
 /** Makes a user with a new seed. A seed that lies there without a record is replaced: it may be one that was revoked. */
 export async function createUserRecord(dir: string, user: string, role: UserRole, nowMs: number): Promise<UserRecord> {
-  const pair = createUser();
-  const record: UserRecord = { v: 1, user, role, publicKey: pair.getPublicKey(), createdAt: nowMs };
-  await writeWhole(seedFileOf(dir, user), `${new TextDecoder().decode(pair.getSeed())}\n`);
-  pair.clear();
+  const { seed, publicKey } = createUserKeys();
+  const record: UserRecord = { v: 1, user, role, publicKey, createdAt: nowMs };
+  await writeWhole(seedFileOf(dir, user), `${new TextDecoder().decode(seed)}\n`);
+  seed.fill(0);
   await writeUser(dir, record);
   return record;
 }
@@ -115,10 +115,9 @@ export async function readSeed(path: string): Promise<Uint8Array> {
 export function parseSeed(text: string, where: string): Uint8Array {
   const seed = new TextEncoder().encode(text.trim());
   try {
-    const pair = fromSeed(seed);
-    if (pair.getPublicKey().startsWith("U")) return seed;
+    userKeyOfSeed(seed);
+    return seed;
   } catch {
-    // Said below; the library's own message could quote the text.
+    throw new VgasError("CONFIG", `${where} holds no seed of a NATS user (SU…)`);
   }
-  throw new VgasError("CONFIG", `${where} holds no seed of a NATS user (SU…)`);
 }

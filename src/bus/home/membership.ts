@@ -9,13 +9,13 @@
  */
 import { unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { createUser, fromSeed } from "@nats-io/nkeys";
 import { z } from "zod";
 import { VgasError } from "../../protocols/errors.ts";
 import { ROLES, type Role } from "../../protocols/roles.ts";
 import { inboxPrefix } from "../../protocols/subjects.ts";
 import { isToken } from "../../protocols/tokens.ts";
 import { parseSeed, readSeed } from "../credentials/user-records.ts";
+import { createUserKeys, userKeyOfSeed } from "../sealed/user-keys.ts";
 import { diskError, errnoOf, makePrivateDir, readIfPresent, writeWhole } from "./files.ts";
 import type { HomeLayout } from "./layout.ts";
 
@@ -72,7 +72,7 @@ export async function readMembership(layout: HomeLayout): Promise<Membership | u
     if (error instanceof VgasError && error.code === "NOT_FOUND") throw damaged(layout, error);
     throw error;
   });
-  if (ca === undefined || publicKeyOf(seed) !== publicKey) throw damaged(layout);
+  if (ca === undefined || userKeyOfSeed(seed) !== publicKey) throw damaged(layout);
   return {
     ...facts,
     ca,
@@ -93,7 +93,7 @@ export async function writeMembership(layout: HomeLayout, membership: Membership
     ...facts,
     urls: [...facts.urls],
     doors: [...facts.doors],
-    publicKey: publicKeyOf(seed),
+    publicKey: userKeyOfSeed(seed),
   });
   await remove(askingPath(layout));
   await remove(askedPath(layout));
@@ -126,13 +126,10 @@ export async function askingKey(layout: HomeLayout): Promise<AskingKey> {
   const text = await readIfPresent(path);
   if (text !== undefined) {
     const seed = parseSeed(text, path);
-    return { seed, publicKey: publicKeyOf(seed) };
+    return { seed, publicKey: userKeyOfSeed(seed) };
   }
-  const pair = createUser();
-  const seed = pair.getSeed().slice();
-  const key = { seed, publicKey: pair.getPublicKey() };
-  pair.clear();
-  await writeWhole(path, `${new TextDecoder().decode(seed)}\n`);
+  const key = createUserKeys();
+  await writeWhole(path, `${new TextDecoder().decode(key.seed)}\n`);
   return key;
 }
 
@@ -166,13 +163,6 @@ export function askedPath(layout: HomeLayout): string {
 
 function askingPath(layout: HomeLayout): string {
   return join(layout.membership.dir, "asking.nk");
-}
-
-function publicKeyOf(seed: Uint8Array): string {
-  const pair = fromSeed(seed.slice());
-  const publicKey = pair.getPublicKey();
-  pair.clear();
-  return publicKey;
 }
 
 async function readRecord(layout: HomeLayout): Promise<MemberRecord | undefined> {

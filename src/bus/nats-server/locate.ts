@@ -1,8 +1,8 @@
 /** Finds a nats-server that is new enough: `VGAS_NATS_SERVER`, then the one that set-up brought, then PATH. */
 import { execFile } from "node:child_process";
-import { constants } from "node:fs";
+import { constants, existsSync } from "node:fs";
 import { access, readFile } from "node:fs/promises";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { z } from "zod";
@@ -27,8 +27,8 @@ export interface LocateOptions {
   readonly recordFile?: string;
 }
 
-/** The package's own folder, from the sources as well as from the build: both lie three levels below it. */
-export const PACKAGE_ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+/** The package's own folder: the nearest above the sources, or above the build, that describes a package. */
+export const PACKAGE_ROOT = nearestPackage();
 
 const recordSchema = z.object({ path: z.string() });
 
@@ -100,4 +100,10 @@ async function onPath(env: NodeJS.ProcessEnv): Promise<string | undefined> {
     if (runs) return path;
   }
   return undefined;
+}
+
+function nearestPackage(): string {
+  let dir = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(dir, "package.json")) && dir !== dirname(dir)) dir = dirname(dir);
+  return dir;
 }

@@ -18,7 +18,12 @@ const USER_SEED_PREFIX = [SEED_PREFIX | (USER_PREFIX >> 5), (USER_PREFIX & 31) <
 
 /** `U…` of a raw Ed25519 public key. */
 export function encodeUserKey(raw: Uint8Array): string {
-  return encode(new Uint8Array([USER_PREFIX]), raw);
+  return Buffer.from(encode([USER_PREFIX], raw)).toString("latin1");
+}
+
+/** `SU…` of a raw Ed25519 seed, as bytes that can be wiped. */
+export function encodeUserSeed(raw: Uint8Array): Uint8Array {
+  return encode(USER_SEED_PREFIX, raw);
 }
 
 /** Raw bytes of `U…`. @throws VgasError INVALID */
@@ -31,17 +36,21 @@ export function decodeUserSeed(seed: Uint8Array): Buffer {
   return decode(seed, USER_SEED_PREFIX, "the seed of a user nkey");
 }
 
-function encode(prefix: Uint8Array, raw: Uint8Array): string {
-  const body = Buffer.concat([prefix, raw]);
-  const crc = crc16(body);
-  let text = "";
+function encode(prefix: readonly number[], raw: Uint8Array): Uint8Array {
+  const bytes = Buffer.concat([Buffer.from(prefix), raw, Buffer.alloc(CRC_BYTES)]);
+  const crcAt = bytes.length - CRC_BYTES;
+  bytes.writeUInt16LE(crc16(bytes.subarray(0, crcAt)), crcAt);
+  const text = new Uint8Array(Math.ceil((bytes.length * 8) / 5));
+  let at = 0;
   let bits = 0;
   let value = 0;
-  for (const byte of [...body, crc & 0xff, crc >> 8]) {
+  for (const byte of bytes) {
     value = ((value << 8) | byte) & 0xfff;
-    for (bits += 8; bits >= 5; bits -= 5) text += ALPHABET[(value >> (bits - 5)) & 31];
+    for (bits += 8; bits >= 5; bits -= 5) text[at++] = ALPHABET.charCodeAt((value >> (bits - 5)) & 31);
   }
-  return bits === 0 ? text : text + ALPHABET[(value << (5 - bits)) & 31];
+  if (bits > 0) text[at] = ALPHABET.charCodeAt((value << (5 - bits)) & 31);
+  bytes.fill(0);
+  return text;
 }
 
 function decode(text: Uint8Array, prefix: readonly number[], what: string): Buffer {

@@ -7,14 +7,12 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import type { DiscoveryReport, Peer, SelfDescription } from "../../../src/protocols/discovery.ts";
 import { type Machine, TestNetwork } from "../../support/network.ts";
+import { programCommand } from "../../support/programs.ts";
 import { describeWith } from "../../support/require.ts";
 
-const NODE = fileURLToPath(new URL("fixtures/node.ts", import.meta.url));
-const FLOOD = fileURLToPath(new URL("fixtures/flood.ts", import.meta.url));
 /** Holds port 5353 without letting anybody share it. */
 const GREEDY = `const s = require("dgram").createSocket("udp4"); s.bind(5353, "0.0.0.0", () => console.log("bound"));`;
 
@@ -44,7 +42,7 @@ class Node {
 
   constructor(machine: Machine, self: SelfDescription, ends: Ends, options: Options = {}) {
     const given = JSON.stringify({ self, advertise: true, interfaces: [], ...options });
-    this.child = machine.spawn([process.execPath, "--import", "jiti/register", NODE, given], {
+    this.child = machine.spawn(programCommand("node", given), {
       stdio: ["pipe", "pipe", "inherit"],
     });
     ends(() => {
@@ -203,7 +201,7 @@ describeWith("network", TestNetwork.missing())("discovery between machines", { c
     const known = new Node(b, master(), ends);
     await node.peer("master");
     const before = (await node.report()).rss;
-    const flood = await c.exec([process.execPath, "--import", "jiti/register", FLOOD, c.address(), "10000"]);
+    const flood = await c.exec(programCommand("flood", c.address(), "10000"));
     expect(flood).toMatchObject({ code: 0, stdout: expect.stringContaining("sent 10000") });
     const after = await node.report();
     expect(after.report.peers.length).toBeLessThanOrEqual(256);

@@ -6,6 +6,7 @@ import { decode, encode } from "../../../src/bus/codec/codec.ts";
 import { MAX_ENCODED_BYTES } from "../../../src/bus/codec/plain.ts";
 import { scanMsgpack } from "../../../src/bus/codec/scan.ts";
 import { MAX_DEPTH, MAX_VALUES } from "../../../src/protocols/limits.ts";
+import { rounds } from "../../support/rounds.ts";
 import { HOSTILE } from "./hostile.ts";
 import { codeOf, common, hex, largeInteger, lossless, mutated, nested } from "./values.ts";
 
@@ -15,7 +16,7 @@ describe("encode and decode", () => {
       fc.property(lossless, (value) => {
         expect(decode(encode(value))).toEqual(value);
       }),
-      { numRuns: 500 },
+      { numRuns: rounds(150, 500) },
     );
   });
 
@@ -24,7 +25,7 @@ describe("encode and decode", () => {
       fc.property(common, (value) => {
         expect(independentDecode(encode(value))).toEqual(value);
       }),
-      { numRuns: 500 },
+      { numRuns: rounds(150, 500) },
     );
     fc.assert(
       fc.property(largeInteger(), (value) => {
@@ -38,7 +39,7 @@ describe("encode and decode", () => {
       fc.property(common, (value) => {
         expect(decode(independentEncode(value))).toEqual(value);
       }),
-      { numRuns: 500 },
+      { numRuns: rounds(150, 500) },
     );
   });
 
@@ -245,7 +246,7 @@ describe("decode (P9)", () => {
         expect(["none", "INVALID"]).toContain(verdict);
         expect(codeOf(() => scanMsgpack(message))).toBe(verdict);
       }),
-      { numRuns: 3_000 },
+      { numRuns: rounds(1_000, 3_000) },
     );
   });
 
@@ -259,7 +260,7 @@ describe("decode (P9)", () => {
         expect(codeOf(() => decode(Buffer.concat([bytes, hex("c0")])))).toBe("INVALID");
         expect(codeOf(() => scanMsgpack(bytes))).toBe("none");
       }),
-      { numRuns: 50 },
+      { numRuns: rounds(20, 50) },
     );
   });
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { decode, encode } from "../../../src/bus/codec/codec.ts";
 import { decodeJson, encodeJson, isJson } from "../../../src/bus/codec/json.ts";
 import { MAX_DEPTH } from "../../../src/protocols/limits.ts";
+import { rounds } from "../../support/rounds.ts";
 import { codeOf, common, largeInteger, lossless, mutated, nested, utf8 } from "./values.ts";
 
 const textOf = (value: unknown): string => Buffer.from(encodeJson(value)).toString("utf8");
@@ -40,7 +41,7 @@ describe("decodeJson", () => {
         const text = `${mark ? "\uFEFF" : ""} ${JSON.stringify([value], null, indent)}\n`;
         expect(decodeJson(utf8(text))).toEqual(JSON.parse(JSON.stringify([value])));
       }),
-      { numRuns: 500 },
+      { numRuns: rounds(150, 500) },
     );
   });
 
@@ -54,7 +55,7 @@ describe("decodeJson", () => {
       fc.property(bytes, (message) => {
         expect(["none", "INVALID"]).toContain(codeOf(() => decodeJson(message)));
       }),
-      { numRuns: 3_000 },
+      { numRuns: rounds(1_000, 3_000) },
     );
   });
 
@@ -121,7 +122,7 @@ describe("encodeJson", () => {
       fc.property(json, (value) => {
         expect(textOf(value)).toBe(JSON.stringify(value));
       }),
-      { numRuns: 500 },
+      { numRuns: rounds(150, 500) },
     );
   });
 
@@ -131,7 +132,7 @@ describe("encodeJson", () => {
         const mirrored: unknown = JSON.parse(textOf(value));
         expect(mirrored).toEqual(JSON.parse(textOf(decode(encode(value)))));
       }),
-      { numRuns: 500 },
+      { numRuns: rounds(150, 500) },
     );
   });
 

@@ -3,10 +3,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { VaultStore } from "../../../../src/actors/vault/store/vault-store.ts";
 import { temporaryDirectory } from "../../../support/home.ts";
-import { ended, useFixtures } from "./children.ts";
+import { ended, startFixture } from "./children.ts";
 import { KEY, keyOf, makeVault, NEXT_PASSPHRASE, openStore, PASSPHRASE, secret } from "./support.ts";
-
-const startFixture = useFixtures();
 
 /** Processes at a time. */
 const LANES = 3;

@@ -6,10 +6,9 @@ import { basename, join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { MAX_FILE_BYTES } from "../../../../src/actors/vault/store/container.ts";
 import { temporaryDirectory } from "../../../support/home.ts";
-import { ended, useFixtures } from "./children.ts";
+import { ended, startFixture } from "./children.ts";
 import { KEY, keyOf, makeVault, NEXT_KEY, NEXT_PASSPHRASE, openStore, PASSPHRASE, secret } from "./support.ts";
 
-const startFixture = useFixtures();
 const failsWith = (code: string, says = /./) => expect.objectContaining({ code, message: expect.stringMatching(says) });
 
 describe("what others could get at", () => {

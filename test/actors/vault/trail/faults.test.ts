@@ -4,12 +4,12 @@ import { once } from "node:events";
 import { copyFile, readFile, rename, stat, truncate, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { verifyTrail } from "../../../../src/actors/vault/trail/verify.ts";
 import { kill } from "../../../support/home.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
+import { programCommand } from "../../../support/programs.ts";
 import { rejection, until } from "../../../support/wait.ts";
 import { breakFiles, handlePrototype } from "./broken-files.ts";
 import {
@@ -25,16 +25,13 @@ import {
   trailFolder,
 } from "./trails.ts";
 
-const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
-const APPENDER = fileURLToPath(new URL("fixtures/appender.ts", import.meta.url));
-
 /** Starts the appender, below that limit of a file's size in KiB if there is one. */
 function startAppender(dir: string, writers: number, limitKiB?: number): ChildProcess {
-  const command = [process.execPath, "--import", "jiti/register", APPENDER, dir, String(writers)];
+  const command = programCommand("appender", dir, String(writers));
   const limited =
     limitKiB === undefined ? command : ["bash", "-c", `ulimit -S -f ${limitKiB}; exec "$@"`, "bash", ...command];
   const [file = "", ...args] = limited;
-  const child = spawn(file, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
   onTestFinished(() => kill(child));
   return child;
 }

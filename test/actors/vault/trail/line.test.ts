@@ -5,6 +5,7 @@ import type { TrailEntry } from "../../../../src/actors/vault/trail/entry.ts";
 import { firstKey, nextKey } from "../../../../src/actors/vault/trail/epoch-key.ts";
 import { decodeLine, digestOf, encodeLine, hasMac, MAX_LINE_BYTES } from "../../../../src/actors/vault/trail/line.ts";
 import { Secret } from "../../../../src/bus/sealed/secret.ts";
+import { rounds } from "../../../support/rounds.ts";
 import { entryOf, SEED_BYTES, seed } from "./trails.ts";
 
 const place = { seq: 7, at: 1_700_000_000_000, epoch: 2, prev: "p".repeat(43) };
@@ -56,7 +57,7 @@ describe("a line of the trail", () => {
         expect(hasMac(line, seed())).toBe(true);
         expect(digestOf(line)).toBe(digest);
       }),
-      { numRuns: 150 },
+      { numRuns: rounds(50, 150) },
     );
   });
 
