@@ -9,6 +9,7 @@ import { KvBucket } from "./bus/kv.ts";
 import { Publisher } from "./bus/publisher.ts";
 import { Asker } from "./client/asker.ts";
 import { type ClientOptions, connectToSwarm } from "./client/connect-to-swarm.ts";
+import { EventFeed } from "./client/event-feed.ts";
 import { GUEST_WINDOW, Guest, readOneByOne } from "./client/guest.ts";
 import { type HandleParts, TaskHandle } from "./client/handle.ts";
 import { type NowHandle, type NowOptions, submitNow } from "./client/now.ts";
@@ -95,7 +96,14 @@ export class Client {
     this.#waiting = new WaitingResults({ bus, names, logger, ...asGuest });
     this.#asker = new Asker(bus);
     const common = { names, asker: this.#asker, waiting: this.#waiting, guest: this.#guest };
-    this.#handles = { waiting: this.#waiting, questions: new TaskQuestions(common) };
+    const listen: HandleParts["events"] = (inPool, options) =>
+      new EventFeed({ ...options, bus, subject: names.event(inPool, options.id) });
+    this.#handles = {
+      logger,
+      waiting: this.#waiting,
+      questions: new TaskQuestions(common),
+      events: this.#guest === undefined ? listen : undefined,
+    };
     this.#submitter = new Submitter({ ...common, publisher: this.#publisher, handles: this.#handles });
   }
 

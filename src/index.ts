@@ -18,6 +18,7 @@ export type { ActorHandle } from "./actors/runtime/refs.ts";
 export type { ConnectionDescription } from "./bus/credentials/connection-file.ts";
 export type { ClientOptions } from "./client/connect-to-swarm.ts";
 export type { ResultsOptions } from "./client.ts";
+export type { EventsDropped } from "./client/event-feed.ts";
 export type { NowHandle, NowOptions } from "./client/now.ts";
 export type { SubmitManyOptions, SubmitOptions } from "./client/submit-options.ts";
 export type { TaskOptions } from "./client/task-message.ts";
@@ -27,6 +28,13 @@ export type { Config, ConfigInput } from "./config.ts";
 export type { Host, HostOptions } from "./host.ts";
 export type { ErrorCode, WireError } from "./protocols/errors.ts";
 export type { Logger } from "./protocols/logger.ts";
-export type { TaskEvent, TaskResult, TaskUsage } from "./protocols/result.ts";
+export type {
+  OutputEvent,
+  ProgressEvent,
+  RetryingEvent,
+  TaskEvent,
+  TaskResult,
+  TaskUsage,
+} from "./protocols/result.ts";
 export type { TaskFields } from "./protocols/task.ts";
 export type { CancelReply, TaskState } from "./protocols/task-state.ts";

@@ -1,7 +1,9 @@
 import { setMaxListeners } from "node:events";
 import { VgasError } from "../protocols/errors.ts";
-import type { TaskResult } from "../protocols/result.ts";
+import type { Logger } from "../protocols/logger.ts";
+import type { TaskEvent, TaskResult } from "../protocols/result.ts";
 import type { CancelReply, TaskState } from "../protocols/task-state.ts";
+import type { EventFeed, EventFeedOptions, EventsDropped } from "./event-feed.ts";
 import type { PendingResult } from "./pending-result.ts";
 import type { CancelOptions, TaskQuestions } from "./task-questions.ts";
 import type { WaitingResults } from "./waiting-results.ts";
@@ -9,8 +11,11 @@ import { type CallOptions, checkTimeout } from "./within.ts";
 
 /** What the handles of one client do their work with. */
 export interface HandleParts {
+  readonly logger: Logger;
   readonly waiting: WaitingResults;
   readonly questions: TaskQuestions;
+  /** Undefined for a guest, who hears none. @throws VgasError SHUTTING_DOWN */
+  readonly events: ((pool: string, options: Omit<EventFeedOptions, "bus" | "subject">) => EventFeed) | undefined;
 }
 
 /** What a handle knows of its task from the start. */
@@ -86,6 +91,24 @@ export class TaskHandle<Output = unknown> {
    */
   async status(options: CallOptions = {}): Promise<TaskState> {
     return await this.#parts.questions.status(this.pool, this.id, options);
+  }
+
+  /**
+   * What the task says while it runs, from now on, as `progress`, `output` and `retrying` events; ends when its result is there. Listens
+   * at once, before anything is read: made of `client.handle(pool, id)` before a task with that id is submitted, or by `onEvent` of
+   * `submit`, it misses nothing. Events are not stored: a `dropped` event tells that some were lost with a connection, or because more
+   * than 1 000 of them, or 8 MiB, waited to be read. Leave the loop, or call `return`, to stop listening.
+   *
+   * @throws VgasError PERMISSION_DENIED for a guest, INVALID; while iterating ABORTED, TIMEOUT, PERMISSION_DENIED, SHUTTING_DOWN
+   */
+  events(options: CallOptions = {}): AsyncIterableIterator<TaskEvent | EventsDropped, undefined> {
+    const { waiting, events } = this.#parts;
+    if (events === undefined) throw new VgasError("PERMISSION_DENIED", "a guest cannot listen to events");
+    this.#pending ??= waiting.watch(this.pool, this.id);
+    const pending = this.#pending;
+    const feed = events(this.pool, { ...options, id: this.id, pending, onEnd: () => this.#giveUp(pending) });
+    waiting.want(pending);
+    return feed;
   }
 
   #settled(pending: PendingResult, timeoutMs: number | undefined, signal: AbortSignal | undefined): Promise<void> {

@@ -4,15 +4,16 @@
  * The task gets an id of the client's making if it has none: if a lost connection takes the answer, the swarm is asked by it what
  * became of the task.
  */
-import { randomBytes } from "node:crypto";
 import { VgasError } from "../protocols/errors.ts";
 import { HEADERS, type LaneName, type Names } from "../protocols/subjects.ts";
 import { type NowReply, nowReply } from "../protocols/task-state.ts";
 import { ASK_TIMEOUT_MS, type Asker, CUT, type Question } from "./asker.ts";
+import type { EventFeed } from "./event-feed.ts";
 import type { Guest } from "./guest.ts";
 import { type HandleParts, TaskHandle } from "./handle.ts";
+import { checkOnEvent, listenFor } from "./on-event.ts";
 import { type SubmitOptions, sendingOf } from "./submit-options.ts";
-import { encodeTask } from "./task-message.ts";
+import { encodeTask, ownId } from "./task-message.ts";
 
 /** A task that is to be taken at once cannot wait, so it has neither priority nor a start in the future. */
 export interface NowOptions
@@ -48,8 +49,10 @@ export async function submitNow<Output>(
     if ((options as SubmitOptions)[field] !== undefined)
       throw new VgasError("INVALID", `${field} is not for a task that is to be taken at once`);
   const { headers } = sendingOf(options, undefined);
-  const id = options.id ?? `n${randomBytes(15).toString("base64url")}`;
+  checkOnEvent(options, undefined);
+  const id = options.id ?? ownId();
   const expected = options.track === false ? undefined : handles.waiting.expect(lane.pool, id);
+  let feed: EventFeed | undefined;
   try {
     const question: Question = {
       operation: `now ${lane.pool}/${lane.kind}`,
@@ -57,6 +60,7 @@ export async function submitNow<Output>(
       body: encodeTask(lane, input, { ...options, id }, expected?.replyTo),
       headers: { ...headers, [HEADERS.msgId]: id },
     };
+    feed = listenFor(handles, lane.pool, { ...options, id }, expected?.pending);
     const { submitTimeoutMs: timeoutMs = ASK_TIMEOUT_MS, signal } = options;
     const taken = await asker.inTime(question.operation, { timeoutMs, ...(signal && { signal }) }, (given) =>
       askNow(parts, lane, id, question, given),
@@ -68,6 +72,7 @@ export async function submitNow<Output>(
       expected?.pending,
     ) as NowHandle<Output>;
   } catch (error) {
+    void feed?.return();
     if (expected !== undefined) handles.waiting.forget(expected.pending);
     throw error;
   }

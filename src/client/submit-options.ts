@@ -1,8 +1,10 @@
 /** What a submission is asked for with, and its check before anything is sent. */
 import { VgasError } from "../protocols/errors.ts";
 import { MAX_ARRAY_TASKS } from "../protocols/limits.ts";
+import type { TaskEvent } from "../protocols/result.ts";
 import { HEADERS, isPriority, PRIORITIES, type Priority } from "../protocols/subjects.ts";
 import { isTraceparent } from "../protocols/traceparent.ts";
+import type { EventsDropped } from "./event-feed.ts";
 import type { Guest } from "./guest.ts";
 import { checkMessageId, type TaskOptions } from "./task-message.ts";
 import { checkTimeout } from "./within.ts";
@@ -20,11 +22,16 @@ export interface SubmitOptions extends TaskOptions {
   readonly submitTimeoutMs?: number;
   /** False asks for no answer, for tasks whose results nobody waits for. `result()` still works, with more effort. Default: true. */
   readonly track?: boolean;
+  /**
+   * Gets every event of the task, those of a fast one too: it is listened to before the task is sent, which gets an id of the client's
+   * making then if it names none. What it throws is logged.
+   */
+  readonly onEvent?: (event: TaskEvent | EventsDropped) => void;
   /** De-duplicates submissions for two minutes, also those of other clients. Default: one of its own for each. */
   readonly msgId?: string;
 }
 
-export interface SubmitManyOptions<Input = unknown> extends Omit<SubmitOptions, "id" | "msgId"> {
+export interface SubmitManyOptions<Input = unknown> extends Omit<SubmitOptions, "id" | "msgId" | "onEvent"> {
   /** Tasks per message, 1..10 000: fewer messages are faster. `false`: a message each. Default: 100. */
   readonly array?: boolean | number;
   /** What differs from task to task, such as the id. */

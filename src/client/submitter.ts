@@ -8,9 +8,11 @@ import type { PubAck, Publisher } from "../bus/publisher.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { LaneName, Names } from "../protocols/subjects.ts";
 import { automaticId } from "../protocols/tokens.ts";
+import type { EventFeed } from "./event-feed.ts";
 import type { Guest } from "./guest.ts";
 import { type HandleParts, TaskHandle } from "./handle.ts";
 import { bodyOf, collect, type EncodedTask, intoMessages, ofTask, PartialSubmitError } from "./many-tasks.ts";
+import { checkOnEvent, listenFor } from "./on-event.ts";
 import type { PendingResult } from "./pending-result.ts";
 import {
   type Sending,
@@ -19,7 +21,7 @@ import {
   sendingOf,
   tasksPerMessage,
 } from "./submit-options.ts";
-import { encodeTask } from "./task-message.ts";
+import { encodeTask, ownId } from "./task-message.ts";
 import type { WaitingResults } from "./waiting-results.ts";
 import { within } from "./within.ts";
 
@@ -51,13 +53,17 @@ export class Submitter {
   /** As `Client.submit`. */
   async one<Output>(lane: LaneName, input: unknown, options: SubmitOptions): Promise<TaskHandle<Output>> {
     const sending = sendingOf(options, this.#guest);
+    checkOnEvent(options, this.#guest);
     const own = this.#withId(options);
     const expected = own.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
+    let feed: EventFeed | undefined;
     try {
       const body = encodeTask(lane, input, own, expected?.replyTo);
+      feed = listenFor(this.#handles, lane.pool, own, expected?.pending);
       const ack = await this.#inTime(lane, own, (signal) => this.#store(lane, body, sending, signal));
       return this.#handle(lane, own.id, automaticId(ack.sequence), ack, expected?.pending);
     } catch (error) {
+      void feed?.return();
       if (expected !== undefined) this.#waiting.forget(expected.pending);
       throw error;
     }
@@ -70,6 +76,8 @@ export class Submitter {
     options: SubmitManyOptions<Input>,
   ): Promise<TaskHandle<Output>[]> {
     const sending = sendingOf(options, this.#guest);
+    if ((options as SubmitOptions).onEvent !== undefined)
+      throw new VgasError("INVALID", "onEvent is for one task: listen with events() of the handles");
     const perMessage = tasksPerMessage(options.array);
     const array = options.array !== false;
     const tasks: EncodedTask[] = [];
@@ -149,6 +157,7 @@ export class Submitter {
 
   /** A guest's task has an id of the guest's own: the swarm gives it none. @throws VgasError INVALID naming the rule */
   #withId<Options extends SubmitOptions>(options: Options): Options {
+    if (options.onEvent !== undefined && options.id === undefined) return { ...options, id: ownId() };
     return this.#guest === undefined ? options : { ...options, id: this.#guest.newId(options.id, options.msgId) };
   }
 

@@ -1,4 +1,5 @@
 /** A task as a client sends it: checked and encoded before anything touches the connection. */
+import { randomBytes } from "node:crypto";
 import { encode } from "../bus/codec/codec.ts";
 import { systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
@@ -55,6 +56,11 @@ export function checkLane(lane: LaneName): LaneName {
     }
   }
   return lane;
+}
+
+/** An id for a task whose id must be known before it is stored: 120 random bits. */
+export function ownId(): string {
+  return `n${randomBytes(15).toString("base64url")}`;
 }
 
 /** @throws VgasError INVALID if it cannot be sent as a header */

@@ -37,15 +37,31 @@ export interface TaskResult<Output = unknown> {
   readonly replayOf?: string;
 }
 
-/** What `events.<pool>.<taskId>` carries while a task runs. */
-export interface TaskEvent {
+interface EventOf<Type extends string> {
   readonly id: string;
-  readonly type: "progress" | "output" | "retrying";
-  /** Milliseconds since the epoch. */
+  readonly type: Type;
+  /** Milliseconds since the epoch, by the host's clock. */
   readonly at: number;
   readonly attempt: number;
+}
+
+/** What the behaviour said about how far it is. */
+export interface ProgressEvent extends EventOf<"progress"> {
   readonly data?: unknown;
 }
+
+/** A chunk of partial output; `seq` counts from 0 in each attempt. */
+export interface OutputEvent extends EventOf<"output"> {
+  readonly data: { readonly seq: number; readonly chunk: unknown };
+}
+
+/** The attempt failed with `error`, and the next one follows in `delayMs`. */
+export interface RetryingEvent extends EventOf<"retrying"> {
+  readonly data: { readonly error: WireError; readonly delayMs: number };
+}
+
+/** What `events.<pool>.<taskId>` carries while a task runs. */
+export type TaskEvent = ProgressEvent | OutputEvent | RetryingEvent;
 
 /** Why something is in the dead letters. */
 export type DeadReason = "malformed" | "invalid" | "attempts-exhausted" | "crashed-repeatedly";

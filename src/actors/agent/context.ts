@@ -75,7 +75,7 @@ export function publishEvent(
   data: unknown,
 ): void {
   const { bus, names, clock } = options;
-  const event: TaskEvent = { id: run.id, type, at: clock.now(), attempt: run.attempt, data };
+  const event = { id: run.id, type, at: clock.now(), attempt: run.attempt, data };
   const bytes = encodeMirrored(event, run.encoding);
   if (type !== "retrying" && run.ended) return;
   const { traceparent } = run;
