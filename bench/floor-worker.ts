@@ -9,7 +9,7 @@ import { readBody, readTasks } from "../src/bus/codec/task.ts";
 import { connectBus } from "../src/bus/connection.ts";
 import { Publisher } from "../src/bus/publisher.ts";
 import { ackTask, PullSubscription } from "../src/bus/pull.ts";
-import { ensureLaneConsumer } from "../src/bus/topology.ts";
+import { ensureLaneConsumers } from "../src/bus/topology.ts";
 import { Names } from "../src/protocols/subjects.ts";
 import { parseEnvelope } from "../src/protocols/task.ts";
 import { automaticId } from "../src/protocols/tokens.ts";
@@ -19,7 +19,7 @@ const names = new Names();
 const lane = { pool: "default", kind: "echo" };
 const bus = await connectBus({ url, seed: new TextEncoder().encode(seed), inboxPrefix, name: "floor" });
 const publisher = new Publisher(bus);
-await ensureLaneConsumer(bus, names, lane);
+await ensureLaneConsumers(bus, names, lane);
 
 let open = 0;
 const limit = Number(inFlight);

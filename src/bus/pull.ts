@@ -106,6 +106,12 @@ export class PullSubscription {
     this.#ask();
   }
 
+  /** Gives up what is outstanding and sets how many messages are wanted; what is on its way is handed over all the same. */
+  restart(total: number): void {
+    this.#endGeneration();
+    this.want(total);
+  }
+
   /** Goes on after `consumer-gone` or `permission`. */
   resume(): void {
     this.#halted = false;

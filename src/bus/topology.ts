@@ -14,7 +14,7 @@ import {
   streamSpecs,
   type TopologyOptions,
 } from "../protocols/streams.ts";
-import type { LaneName, Names } from "../protocols/subjects.ts";
+import { type LaneName, type Names, PRIORITIES, type Priority } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
 import { JsApiError, jsApiCall, jsApiFind } from "./js-api.ts";
 import { API } from "./nats-errors.ts";
@@ -65,17 +65,21 @@ export async function ensureTopology(bus: Bus, names: Names, options: TopologyOp
 }
 
 /**
- * Makes the durable consumer of `lane`.
+ * Makes the durable consumers of `lane`, one for each priority.
  *
  * @throws VgasError DRIFT, NOT_FOUND if there is no task stream, PERMISSION_DENIED, TIMEOUT
  */
-export async function ensureLaneConsumer(bus: Bus, names: Names, lane: LaneName): Promise<void> {
+export async function ensureLaneConsumers(bus: Bus, names: Names, lane: LaneName): Promise<void> {
+  await Promise.all(PRIORITIES.map((priority) => ensureLaneConsumer(bus, names, lane, priority)));
+}
+
+async function ensureLaneConsumer(bus: Bus, names: Names, lane: LaneName, priority: Priority): Promise<void> {
   const stream = names.streams.tasks;
-  const name = names.consumer(lane);
+  const name = names.consumer(lane, priority);
   const operation = `making consumer ${name} of ${stream}`;
   const config: Partial<ConsumerConfig> = {
     durable_name: name,
-    filter_subject: names.task(lane.pool, lane.kind),
+    filter_subject: names.task(lane.pool, lane.kind, priority),
     ack_policy: AckPolicy.Explicit,
     deliver_policy: DeliverPolicy.All,
     ack_wait: LANE_CONSUMER.ackWaitMs * NANOS_PER_MS,

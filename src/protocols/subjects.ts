@@ -32,7 +32,7 @@ export const HEADERS = {
   submittedAt: "Vgas-Submitted-At",
   /** Executions of a re-queued element that count already. Only dispatchers set it. */
   attempts: "Vgas-Attempts",
-  /** On a rotation record: the highest task stream sequence handed out when it was written. */
+  /** On a rotation record: the highest task stream sequences handed out when it was written: `normal`, or `normal,high,low`. */
   dealt: "Vgas-Dealt",
   /** Inbox that is told the agent of a task that came by `now`, or that none was free. Only dispatchers set it. */
   nowReply: "Vgas-Now-Reply",
@@ -113,6 +113,11 @@ export class Names {
   /** The subjects of a lane's tasks, of every priority; `*` for any pool or kind. */
   tasks(pool: string, kind: string): readonly string[] {
     return PRIORITIES.map((priority) => this.task(pool, kind, priority));
+  }
+
+  /** Covers every task subject. */
+  allTasks(): string {
+    return `${this.prefix}.tasks.>`;
   }
 
   now(pool: string, kind: string): string {

@@ -6,7 +6,7 @@ import { type ConsumerState, listConsumers, type StreamState, streamInfo } from 
 import { askHello } from "../client/vault-operator.ts";
 import { VgasError } from "../protocols/errors.ts";
 import { rosterSize } from "../protocols/rotation.ts";
-import type { Names } from "../protocols/subjects.ts";
+import { type Names, PRIORITIES } from "../protocols/subjects.ts";
 import type { VaultState } from "../protocols/vault/messages.ts";
 import { type NodeView, nodeViews, rosterHosts } from "./nodes.ts";
 import { rollCall } from "./roll-call.ts";
@@ -90,7 +90,7 @@ export async function readHealth({ bus, names, url }: Viewer): Promise<SwarmStat
   const heard = await rollCall(bus, names, rosterHosts(rotations.lanes));
   const [vault, stored, consumers, ...streams] = await Promise.all([
     readVault(bus, names),
-    subjectCounts(bus, names.streams.tasks, names.task("*", "*")),
+    subjectCounts(bus, names.streams.tasks, names.allTasks()),
     listConsumers(bus, names.streams.tasks),
     ...Object.values(names.streams).map((stream) => streamInfo(bus, stream)),
   ]);
@@ -159,16 +159,21 @@ function laneStates({ names, rotations, stored, consumers }: Observations): read
     lanes.set(names.task(pool, kind), { pool, kind, agents: rosterSize(ranges), messages: 0 });
   }
   for (const [subject, messages] of stored) {
-    const parsed = names.parse(subject);
+    const parsed = names.parseTask(subject);
     if (parsed === undefined) continue;
-    lanes.set(subject, { ...parsed, agents: lanes.get(subject)?.agents ?? 0, messages });
+    const { pool, kind } = parsed;
+    const key = names.task(pool, kind);
+    const known = lanes.get(key);
+    lanes.set(key, { pool, kind, agents: known?.agents ?? 0, messages: (known?.messages ?? 0) + messages });
   }
   const byName = new Map(consumers.map((consumer) => [consumer.name, consumer]));
   return [...lanes.keys()].sort().flatMap((subject) => {
     const lane = lanes.get(subject);
     if (lane === undefined) return [];
     const { messages, ...rest } = lane;
-    const inHand = Math.min(messages, byName.get(names.consumer(lane))?.ackPending ?? 0);
+    let pending = 0;
+    for (const priority of PRIORITIES) pending += byName.get(names.consumer(lane, priority))?.ackPending ?? 0;
+    const inHand = Math.min(messages, pending);
     return [{ ...rest, waiting: messages - inHand, inHand }];
   });
 }
@@ -191,8 +196,10 @@ function streamReasons(streams: readonly StreamState[]): readonly string[] {
 
 function laneReasons(lanes: readonly LaneState[], { names, consumers }: Observations): readonly string[] {
   const pulled = new Set(consumers.filter(({ pulls }) => pulls > 0).map(({ name }) => name));
+  const isPulled = (lane: LaneState): boolean =>
+    PRIORITIES.some((priority) => pulled.has(names.consumer(lane, priority)));
   return lanes
-    .filter((lane) => lane.waiting > 0 && lane.inHand === 0 && !pulled.has(names.consumer(lane)))
+    .filter((lane) => lane.waiting > 0 && lane.inHand === 0 && !isPulled(lane))
     .map(({ pool, kind }) => `no dispatcher takes the tasks of ${pool}.${kind}`);
 }
 

@@ -2,7 +2,13 @@ import { AckPolicy, DiscardPolicy, jetstreamManager, RetentionPolicy } from "@na
 import { Kvm } from "@nats-io/kv";
 import { describe, expect, test } from "vitest";
 import { Publisher } from "../../src/bus/publisher.ts";
-import { consumerInfo, ensureLaneConsumer, ensureTopology, listConsumers, streamInfo } from "../../src/bus/topology.ts";
+import {
+  consumerInfo,
+  ensureLaneConsumers,
+  ensureTopology,
+  listConsumers,
+  streamInfo,
+} from "../../src/bus/topology.ts";
 import { MAX_TASK_BYTES } from "../../src/protocols/limits.ts";
 import { TOPOLOGY_DEFAULTS } from "../../src/protocols/streams.ts";
 import { Names } from "../../src/protocols/subjects.ts";
@@ -144,15 +150,15 @@ describe("ensureTopology", () => {
   });
 });
 
-describe("ensureLaneConsumer", () => {
+describe("ensureLaneConsumers", () => {
   const lane = { pool: "default", kind: "echo" };
 
-  test("makes one durable consumer per lane, any number of times at once", async () => {
+  test("makes a durable consumer for each priority of a lane, any number of times at once", async () => {
     const { bus, names, manager } = await open("lane");
     await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
     const other = await nats.bus();
-    await Promise.all([bus, other, bus, other].map((each) => ensureLaneConsumer(each, names, lane)));
-    await ensureLaneConsumer(bus, names, { pool: "default", kind: "sleep" });
+    await Promise.all([bus, other, bus, other].map((each) => ensureLaneConsumers(each, names, lane)));
+    await ensureLaneConsumers(bus, names, { pool: "default", kind: "sleep" });
     const { config } = await manager.consumers.info(names.streams.tasks, names.consumer(lane));
     expect(config).toMatchObject({
       filter_subject: "lane.tasks.default.echo",
@@ -164,7 +170,11 @@ describe("ensureLaneConsumer", () => {
     });
     expect((await listConsumers(bus, names.streams.tasks)).map((consumer) => consumer.name).sort()).toEqual([
       "default=echo",
+      "default=echo=high",
+      "default=echo=low",
       "default=sleep",
+      "default=sleep=high",
+      "default=sleep=low",
     ]);
   });
 
@@ -180,13 +190,13 @@ describe("ensureLaneConsumer", () => {
       max_waiting: 4_096,
       ack_wait: 10_000 * 1e6,
     });
-    const error = await rejection(ensureLaneConsumer(bus, names, lane));
+    const error = await rejection(ensureLaneConsumers(bus, names, lane));
     expect(error).toMatchObject({ code: "DRIFT", message: expect.stringContaining("max_deliver is 5, wanted -1") });
   });
 
   test("without a task stream is NOT_FOUND", async () => {
     const { bus, names } = await open("bare");
-    expect(await rejection(ensureLaneConsumer(bus, names, lane))).toMatchObject({ code: "NOT_FOUND" });
+    expect(await rejection(ensureLaneConsumers(bus, names, lane))).toMatchObject({ code: "NOT_FOUND" });
   });
 });
 
@@ -195,7 +205,7 @@ describe("states", () => {
     const { bus, names } = await open("count");
     await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
     const lane = { pool: "default", kind: "echo" };
-    await ensureLaneConsumer(bus, names, lane);
+    await ensureLaneConsumers(bus, names, lane);
     const publisher = new Publisher(bus);
     for (let i = 0; i < 3; i++) await publisher.publish(names.task("default", "echo"), EMPTY);
     await publisher.publish(names.task("default", "other"), EMPTY);
@@ -203,7 +213,7 @@ describe("states", () => {
       waiting: 3,
       ackPending: 0,
     });
-    expect(await streamInfo(bus, names.streams.tasks)).toMatchObject({ messages: 4, consumers: 1, replicas: 1 });
+    expect(await streamInfo(bus, names.streams.tasks)).toMatchObject({ messages: 4, consumers: 3, replicas: 1 });
   });
 
   test("of what does not exist are undefined", async () => {

@@ -5,7 +5,7 @@ import { decode, encode } from "../../src/bus/codec/codec.ts";
 import { encodeMirrored, readBody, readTasks } from "../../src/bus/codec/task.ts";
 import { Publisher } from "../../src/bus/publisher.ts";
 import { ackTask, type PulledMessage, PullSubscription } from "../../src/bus/pull.ts";
-import { ensureLaneConsumer, ensureTopology, streamInfo } from "../../src/bus/topology.ts";
+import { ensureLaneConsumers, ensureTopology, streamInfo } from "../../src/bus/topology.ts";
 import type { ResultStatus } from "../../src/protocols/result.ts";
 import { TOPOLOGY_DEFAULTS, type TopologyOptions } from "../../src/protocols/streams.ts";
 import { Names } from "../../src/protocols/subjects.ts";
@@ -55,7 +55,7 @@ export class FakeSwarm {
 
   /** Answers tasks of `kind` from now on, those that wait included. */
   async offer(kind: string): Promise<void> {
-    await ensureLaneConsumer(this.bus, this.names, { pool: POOL, kind });
+    await ensureLaneConsumers(this.bus, this.names, { pool: POOL, kind });
     const consumer = this.names.consumer({ pool: POOL, kind });
     const pull = new PullSubscription(this.bus, this.names.streams.tasks, consumer, {
       onMessage: (message) => void this.#answer(kind, message),

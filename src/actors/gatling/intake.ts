@@ -4,7 +4,7 @@
  * 1. A first delivery of a task without an id of its own runs at once: nothing can be known of it.
  * 2. Everything else is looked up first (past.ts).
  * 3. A first delivery at or below the highest sequence that was handed out before we (re)connected is a delivery that the
- *    broker forgot: first deliveries come in order. It is treated as a later one.
+ *    broker forgot: first deliveries of a priority come in order. It is treated as a later one.
  */
 import type { Bus } from "../../bus/bus.ts";
 import { type ParsedTask, readEncoding, readTasks } from "../../bus/codec/task.ts";
@@ -12,7 +12,7 @@ import { nakTask, type PulledMessage } from "../../bus/pull.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
-import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
+import { HEADERS, type LaneName, type Names, type Priority } from "../../protocols/subjects.ts";
 import { parseEnvelope, type TaskEnvelope } from "../../protocols/task.ts";
 import { automaticId, isAutomaticId, isToken } from "../../protocols/tokens.ts";
 import { traceparentOf } from "../../protocols/traceparent.ts";
@@ -28,8 +28,8 @@ export interface IntakeOptions {
   readonly past: Past;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Highest stream sequence handed out before this dispatcher (re)connected. */
-  readonly forgottenBelow: () => number;
+  /** Highest stream sequence of a priority handed out before this dispatcher (re)connected. */
+  readonly forgottenBelow: (priority: Priority) => number;
   /** Counts the restarts of the broker: what was pulled before one is not ours any more. */
   readonly generation: () => number;
   /** Takes tasks that may run now. */
@@ -59,7 +59,7 @@ export class Intake {
   }
 
   /** Takes one pulled message. Returns the number of tasks in it. */
-  take(message: PulledMessage): number {
+  take(message: PulledMessage, priority: Priority): number {
     let read: ReturnType<typeof readTasks>;
     try {
       read = readTasks(message.data);
@@ -71,7 +71,7 @@ export class Intake {
     const ready: TaskInHand[] = [];
     const doubtful: Doubtful[] = [];
     for (const [element, parsed] of read.tasks.entries()) {
-      this.#sort(message, parsed, array, array ? element : undefined, ready, doubtful);
+      this.#sort(message, priority, parsed, array, array ? element : undefined, ready, doubtful);
     }
     if (ready.length > 0) this.#options.accept(ready);
     if (doubtful.length > 0) this.#lookUp(message, array, doubtful);
@@ -92,6 +92,7 @@ export class Intake {
 
   #sort(
     message: PulledMessage,
+    priority: Priority,
     parsed: ParsedTask,
     array: ArrayInHand | undefined,
     element: number | undefined,
@@ -101,7 +102,7 @@ export class Intake {
     let envelope: TaskEnvelope;
     try {
       if (!parsed.ok) throw parsed.error;
-      envelope = parseEnvelope(parsed.fields, this.#options.lane);
+      envelope = parseEnvelope(parsed.fields, this.#options.lane, priority);
     } catch (error) {
       this.#refuse(message, parsed, array ? { array, element: element as number } : undefined, error);
       return;
@@ -109,10 +110,11 @@ export class Intake {
     const requeuedId = array ? undefined : requeued(message);
     const submittedAt = requeuedId === undefined ? message.timestampMs : Number(message.header(HEADERS.submittedAt));
     const presumed = requeuedId === undefined ? 0 : Number(message.header(HEADERS.attempts));
-    const redelivered = message.deliveries > 1 || message.sequence <= this.#options.forgottenBelow();
+    const redelivered = message.deliveries > 1 || message.sequence <= this.#options.forgottenBelow(priority);
     const task: TaskInHand = {
       id: requeuedId ?? envelope.id ?? automaticId(message.sequence, element),
       lane: this.#laneKey,
+      priority,
       generation: this.#options.generation(),
       sequence: message.sequence,
       submittedAt,

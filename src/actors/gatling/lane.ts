@@ -1,26 +1,29 @@
 /**
  * One lane of one dispatcher: pulls what its agents can run, draws tickets for it, hands it over.
  *
- * Owns: the pull subscription, the tasks in hand, the rotation, the seats.
+ * Owns: the pulls, the tasks in hand, the rotation, the seats.
  *
  * 1. At most one write to the rotation is under way (`#pump`). What arrives meanwhile joins the next batch.
- * 2. Credit: messages asked of the broker are never more than the free slots of the lane's agents, less what is in hand.
+ * 2. Credit: messages asked of the broker are never more than the free slots of the lane's agents, less what is in hand,
+ *    but for one message more of each priority that is not known to wait (levels.ts).
  * 3. A task is handed over only after the swap that drew its ticket is stored.
  * 4. Whatever leaves the hand is in the ledger, settled, or back in the stream.
  */
 import type { Bus } from "../../bus/bus.ts";
 import { readEncoding } from "../../bus/codec/task.ts";
 import type { KvBucket } from "../../bus/kv.ts";
-import { type PulledMessage, PullSubscription, workingOnTask } from "../../bus/pull.ts";
+import { type PulledMessage, workingOnTask } from "../../bus/pull.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { RosterRange } from "../../protocols/rotation.ts";
-import type { LaneName, Names } from "../../protocols/subjects.ts";
+import type { LaneName, Names, Priority } from "../../protocols/subjects.ts";
 import type { Bursts } from "./bursts.ts";
+import { byPriority, type Dealt, dealtBy, NOTHING_DEALT } from "./dealt.ts";
 import { type Draw, draw } from "./draw.ts";
 import { type HostView, RosterSeats } from "./fleet.ts";
 import { Intake } from "./intake.ts";
+import { LanePulls } from "./lane-pulls.ts";
 import type { Assigned, Ledger } from "./ledger.ts";
 import { Past, type PastOptions } from "./past.ts";
 import { Rotation } from "./rotation.ts";
@@ -52,8 +55,8 @@ export interface LaneOptions extends Pick<PastOptions, "verdicts" | "results" | 
   readonly knowsHosts: (ranges: readonly RosterRange[]) => boolean;
   /** The roster that should be in force, given the one that is. */
   readonly wantedRoster: (current: readonly RosterRange[]) => readonly RosterRange[];
-  /** Makes the lane's durable consumer. */
-  readonly ensureConsumer: () => Promise<void>;
+  /** Makes the lane's durable consumers. */
+  readonly ensureConsumers: () => Promise<void>;
   /** Returns tasks to the stream that were not handed over. */
   readonly giveBack: (lane: LaneName, tasks: readonly TaskInHand[]) => void;
   /** Records of tasks that were not handed over, and whose messages come back by themselves, that they did not run. */
@@ -67,9 +70,11 @@ export class Lane {
   readonly rotation: Rotation;
   readonly #options: LaneOptions;
   readonly #intake: Intake;
-  readonly #pull: PullSubscription;
+  readonly #pulls: LanePulls;
   readonly #arrays = new Set<ArrayInHand>();
   #hand: TaskInHand[] = [];
+  /** Tasks besides those of normal priority are in hand, so that it has to be put in order. */
+  #mixed = false;
   #seats: RosterSeats;
   #open = false;
   #stopped = false;
@@ -78,7 +83,7 @@ export class Lane {
   #pumpAgain = false;
   #rosterStale = true;
   #loaded = false;
-  #forgottenBelow = 0;
+  #forgottenBelow: Dealt = NOTHING_DEALT;
   /** Moving average of tasks in a message, so that credit counts tasks while pulls count messages. */
   #tasksPerMessage = 1;
 
@@ -90,7 +95,7 @@ export class Lane {
     this.#seats = new RosterSeats([], options.findHost, () => this.#wake());
     this.#intake = new Intake({
       ...options,
-      forgottenBelow: () => this.#forgottenBelow,
+      forgottenBelow: (priority) => this.#forgottenBelow[priority],
       past: new Past(options),
       generation: () => this.#generation,
       accept: (tasks) => {
@@ -104,9 +109,11 @@ export class Lane {
       },
       onArrayAbandoned: (array) => this.#arrays.delete(array),
     });
-    this.#pull = new PullSubscription(options.bus, names.streams.tasks, names.consumer(lane), {
-      onMessage: (message) => this.#take(message),
+    this.#pulls = new LanePulls({
+      ...options,
+      onMessage: (message, priority) => this.#take(message, priority),
       onTrouble: (reason, detail) => this.#onTrouble(reason, detail),
+      onStale: () => this.#wake(),
     });
   }
 
@@ -141,7 +148,7 @@ export class Lane {
   close(): void {
     this.#open = false;
     // Nothing may be asked for again before the record says what was handed out.
-    this.#pull.want(0);
+    this.#pulls.close();
   }
 
   /** The broker started anew and may have forgotten that it delivered what is in hand: it may come a second time. */
@@ -178,6 +185,7 @@ export class Lane {
     const stale = tasks.filter(({ generation }) => generation !== this.#generation);
     if (stale.length > 0) this.#options.disown(this.name, stale);
     const rest = stale.length > 0 ? tasks.filter(({ generation }) => generation === this.#generation) : tasks;
+    this.#mixed ||= rest.some(({ priority }) => priority !== "normal");
     if (!this.#stopped) return rest;
     this.#options.giveBack(this.name, rest);
     return [];
@@ -190,7 +198,7 @@ export class Lane {
     const hand = this.#hand;
     this.#hand = [];
     this.#options.giveBack(this.name, hand);
-    await this.#pull.stop();
+    await this.#pulls.stop();
   }
 
   /** Tells the broker that what is in hand is still wanted. Called more often than `ack_wait`. */
@@ -200,8 +208,8 @@ export class Lane {
     for (const array of this.#arrays) workingOnTask(bus, array.ack);
   }
 
-  #take(message: PulledMessage): void {
-    const tasks = this.#intake.take(message);
+  #take(message: PulledMessage, priority: Priority): void {
+    const tasks = this.#intake.take(message, priority);
     this.#tasksPerMessage += (Math.max(1, tasks) - this.#tasksPerMessage) / 8;
     // What turned out to be no task, or is only looked up, leaves its credit.
     this.#wake();
@@ -243,7 +251,7 @@ export class Lane {
   }
 
   async #load(): Promise<void> {
-    await this.#options.ensureConsumer();
+    await this.#options.ensureConsumers();
     if (await this.rotation.load()) this.#forgottenBelow = this.rotation.dealt;
     this.#loaded = true;
     this.#reseat();
@@ -269,14 +277,13 @@ export class Lane {
     const { rotation } = this;
     const seats = this.#seats;
     const drawn = draw(rotation.index, rotation.base, seats, Math.min(this.#hand.length, MAX_BATCH));
+    if (this.#mixed) this.#sortHand();
     const tasks = this.#hand.splice(0, drawn.places.length);
-    let dealt = 0;
-    for (const task of tasks) dealt = Math.max(dealt, task.sequence);
     const agents = drawn.places.map((place) => seats.agent(place));
     const generation = this.#generation;
     let won = false;
     try {
-      won = (await rotation.advance(drawn.drawn, dealt)) === "won";
+      won = (await rotation.advance(drawn.drawn, dealtBy(tasks))) === "won";
     } finally {
       if (!won) {
         for (const agent of agents) agent.unassign();
@@ -291,6 +298,12 @@ export class Lane {
     if (rotation.ranges !== seats.ranges) this.#reseat();
     if (!won) await this.#pauseAfterLostSwap();
     if (this.#hand.length > 0) this.#pumpAgain = this.#pumpAgain || this.#seats.freeSlots > 0;
+  }
+
+  /** While `normal` and `low` wait for slots nothing is asked for, so what is in hand is reached whatever its priority. */
+  #sortHand(): void {
+    this.#hand = byPriority(this.#hand);
+    this.#mixed = this.#hand[0]?.priority === "high" || this.#hand.at(-1)?.priority === "low";
   }
 
   #handOver(drawn: Draw, tasks: readonly TaskInHand[], seats: RosterSeats): void {
@@ -339,9 +352,7 @@ export class Lane {
   #askForMore(): void {
     if (!this.#open || !this.#loaded) return;
     const free = this.#seats.freeSlots - this.inHand;
-    const wanted = Math.ceil(free / this.#tasksPerMessage);
-    // A pull for each slot that becomes free would cost the broker a message per task.
-    if (wanted > 2 * this.#pull.outstanding) this.#pull.want(wanted);
+    this.#pulls.ask(Math.ceil(free / this.#tasksPerMessage));
   }
 
   #reseat(): void {
@@ -358,7 +369,6 @@ export class Lane {
     const { logger } = this.#options;
     logger.warn({ ...this.name, reason, detail }, "the lane's consumer is in trouble, it is made again");
     this.#loaded = false;
-    this.#pull.resume();
     this.#wake();
   }
 }

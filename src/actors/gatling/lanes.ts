@@ -5,7 +5,7 @@
  * 2. A roster of a kind that nobody offers any more is taken over once, so that it is emptied.
  */
 import { readRotations } from "../../bus/rotations.ts";
-import { ensureLaneConsumer } from "../../bus/topology.ts";
+import { ensureLaneConsumers } from "../../bus/topology.ts";
 import type { LaneName } from "../../protocols/subjects.ts";
 import type { DispatcherOptions } from "./dispatcher.ts";
 import type { Inquiries } from "./inquiries.ts";
@@ -136,7 +136,7 @@ export class Lanes {
       knowsHosts: (ranges) => monitor.settled || ranges.every(({ host }) => hosts.has(host)),
       wantedRoster: (current) =>
         wantedRanges(name, current, hosts, (host, run) => monitor.settled || isEvicted(host, run)),
-      ensureConsumer: () => ensureLaneConsumer(bus, names, name),
+      ensureConsumers: () => ensureLaneConsumers(bus, names, name),
       giveBack: (of, tasks) => requeue.unstarted(of, tasks),
       disown: (of, tasks) => requeue.forgotten(of, tasks),
       stillRunning: (of, ids) => inquiries.stillRunning(hosts.values(), of, ids),

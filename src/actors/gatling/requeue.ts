@@ -82,7 +82,7 @@ export class Requeue {
   async #move(lane: LaneName, task: TaskInHand, attempts: number): Promise<void> {
     const { publisher, names, nonce } = this.#options;
     try {
-      await publisher.publish(names.task(lane.pool, lane.kind), task.body, {
+      await publisher.publish(names.task(lane.pool, lane.kind, task.priority), task.body, {
         msgId: nonce(),
         headers: {
           [HEADERS.taskId]: task.id,

@@ -22,6 +22,7 @@ import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import { type RosterRange, type RotationRecord, roster, rotationRecord } from "../../protocols/rotation.ts";
 import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
+import { type Dealt, laterDealt, NOTHING_DEALT, readDealt, writeDealt } from "./dealt.ts";
 
 export interface RotationOptions {
   readonly bucket: KvBucket;
@@ -44,7 +45,7 @@ export class Rotation {
   #record: RotationRecord | undefined;
   #revision = 0;
   #ranges: readonly RosterRange[] = [];
-  #dealt = 0;
+  #dealt: Dealt = NOTHING_DEALT;
   /** Highest index seen. */
   #reached = 0;
   /** Swaps lost to another dispatcher, for display. */
@@ -69,8 +70,8 @@ export class Rotation {
     return this.#ranges;
   }
 
-  /** Highest sequence of the task stream that any dispatcher is known to have handed out when the record was last read. */
-  get dealt(): number {
+  /** Highest sequences of the task stream that any dispatcher is known to have handed out when the record was last read. */
+  get dealt(): Dealt {
     return this.#dealt;
   }
 
@@ -86,7 +87,7 @@ export class Rotation {
         this.#ranges = [];
         return false;
       }
-      const dealt = Math.max(this.#dealt, Number(found.entry.header(HEADERS.dealt) ?? 0) || 0);
+      const dealt = laterDealt(this.#dealt, readDealt(found.entry.header(HEADERS.dealt)));
       const current = await this.#lifted({ revision: newest.revision, record: found.record }, dealt);
       // Somebody else wrote meanwhile.
       if (current === undefined) continue;
@@ -101,10 +102,10 @@ export class Rotation {
     }
   }
 
-  /** Draws `drawn` tickets; `dealt` is the highest stream sequence they will carry. */
-  async advance(drawn: number, dealt: number): Promise<SwapOutcome> {
+  /** Draws `drawn` tickets; `dealt` are the highest stream sequences they will carry. */
+  async advance(drawn: number, dealt: Dealt): Promise<SwapOutcome> {
     const record = this.#require();
-    return this.#swap({ ...record, index: record.index + drawn }, Math.max(this.#dealt, dealt));
+    return this.#swap({ ...record, index: record.index + drawn }, laterDealt(this.#dealt, dealt));
   }
 
   /** Puts `ranges` in force from the next ticket on, whatever others write meanwhile, unless they write a newer roster. */
@@ -127,12 +128,12 @@ export class Rotation {
     }
   }
 
-  async #swap(next: RotationRecord, dealt: number): Promise<SwapOutcome> {
+  async #swap(next: RotationRecord, dealt: Dealt): Promise<SwapOutcome> {
     const { bucket, by, nonce } = this.#options;
     const record: RotationRecord = { ...next, by, nonce: nonce() };
     this.swaps++;
     try {
-      const headers = { [HEADERS.dealt]: String(dealt) };
+      const headers = { [HEADERS.dealt]: writeDealt(dealt) };
       this.#revision = await bucket.cas(this.#key, encode(record), this.#revision, headers);
       this.#record = record;
       this.#reached = record.index;
@@ -158,13 +159,13 @@ export class Rotation {
   }
 
   /** What was read, put where this dispatcher knows that the tickets handed out end. Undefined if it lost the race for that. */
-  async #lifted(read: Stored, dealt: number): Promise<Stored | undefined> {
+  async #lifted(read: Stored, dealt: Dealt): Promise<Stored | undefined> {
     const { bucket, by, nonce, logger } = this.#options;
     const index = this.#reached;
     if (read.record.index >= index) return read;
     const record: RotationRecord = { ...read.record, index, base: index, by, nonce: nonce() };
     try {
-      const headers = { [HEADERS.dealt]: String(dealt) };
+      const headers = { [HEADERS.dealt]: writeDealt(dealt) };
       const revision = await bucket.cas(this.#key, encode(record), read.revision, headers);
       logger.warn(
         { key: this.#key, index, was: read.record.index },

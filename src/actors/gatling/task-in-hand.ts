@@ -1,10 +1,12 @@
 import type { Clock } from "../../protocols/clock.ts";
+import type { Priority } from "../../protocols/subjects.ts";
 
 /** A task that this dispatcher has pulled and not yet seen settled. */
 export interface TaskInHand {
   readonly id: string;
   /** Consumer name of its lane. */
   readonly lane: string;
+  readonly priority: Priority;
   /** Restarts of the broker seen when it was pulled: what was pulled before one may be delivered a second time. */
   readonly generation: number;
   /** Stream sequence of the message it came in. */

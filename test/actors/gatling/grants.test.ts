@@ -31,7 +31,15 @@ function task(id: string, attempt = 1, body: Uint8Array = new Uint8Array([0x80])
     replyTo: undefined,
     traceparent: undefined,
   };
-  const origin = { lane: "default=ask", generation: 0, sequence: 1, submittedAt: 0, ack: "ack", array: undefined };
+  const origin = {
+    priority: "normal" as const,
+    lane: "default=ask",
+    generation: 0,
+    sequence: 1,
+    submittedAt: 0,
+    ack: "ack",
+    array: undefined,
+  };
   return { id, attempt, body, ...limits, ...origin };
 }
 

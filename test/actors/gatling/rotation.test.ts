@@ -1,5 +1,6 @@
 /** P3 with a real nats-server: what is stored decides, whatever answers are lost. */
 import { beforeEach, describe, expect, it } from "vitest";
+import { type Dealt, NOTHING_DEALT } from "../../../src/actors/gatling/dealt.ts";
 import { Rotation } from "../../../src/actors/gatling/rotation.ts";
 import { KvBucket } from "../../../src/bus/kv.ts";
 import { Publisher } from "../../../src/bus/publisher.ts";
@@ -48,6 +49,8 @@ class LossyBucket extends KvBucket {
   }
 }
 
+const dealt = (normal: number): Dealt => ({ ...NOTHING_DEALT, normal });
+
 describe("Rotation", () => {
   let bucket: LossyBucket;
   let publisher: Publisher;
@@ -84,12 +87,12 @@ describe("Rotation", () => {
     const [a, b] = [rotation("a"), rotation("b")];
     await a.replaceRoster(ROSTER);
     await b.load();
-    expect(await a.advance(5, 100)).toBe("won");
-    expect(await b.advance(7, 200)).toBe("lost");
+    expect(await a.advance(5, dealt(100))).toBe("won");
+    expect(await b.advance(7, dealt(200))).toBe("lost");
     expect(b.index).toBe(5);
-    expect(await b.advance(7, 200)).toBe("won");
+    expect(await b.advance(7, dealt(200))).toBe("won");
     await a.load();
-    expect([a.index, a.dealt]).toEqual([12, 200]);
+    expect([a.index, a.dealt.normal]).toEqual([12, 200]);
   });
 
   it("P3: recognises a swap as won whose answer was lost, also when others wrote since", async () => {
@@ -97,11 +100,11 @@ describe("Rotation", () => {
     await a.replaceRoster(ROSTER);
     await b.load();
     bucket.loseAnswers = true;
-    expect(await a.advance(4, 1)).toBe("won");
+    expect(await a.advance(4, dealt(1))).toBe("won");
     bucket.loseAnswers = false;
     expect(a.index).toBe(4);
     await b.load();
-    expect(await b.advance(1, 2)).toBe("won");
+    expect(await b.advance(1, dealt(2))).toBe("won");
     expect(b.index).toBe(5);
   });
 
@@ -109,10 +112,10 @@ describe("Rotation", () => {
     const a = rotation("a");
     await a.replaceRoster(ROSTER);
     bucket.loseWrites = true;
-    expect(await a.advance(4, 1)).toBe("lost");
+    expect(await a.advance(4, dealt(1))).toBe("lost");
     bucket.loseWrites = false;
     expect(a.index).toBe(0);
-    expect(await a.advance(4, 1)).toBe("won");
+    expect(await a.advance(4, dealt(1))).toBe("won");
     expect(a.index).toBe(4);
   });
 
@@ -120,10 +123,10 @@ describe("Rotation", () => {
     const [a, b] = [rotation("a"), rotation("b")];
     await a.replaceRoster(ROSTER);
     await b.load();
-    await a.advance(10, 0);
+    await a.advance(10, dealt(0));
     await a.replaceRoster(WIDER);
     expect([a.index, a.base, a.ranges]).toEqual([10, 10, WIDER]);
-    expect(await b.advance(1, 0)).toBe("lost");
+    expect(await b.advance(1, dealt(0))).toBe("lost");
     expect([b.index, b.base, b.ranges]).toEqual([10, 10, WIDER]);
   });
 
@@ -134,43 +137,43 @@ describe("Rotation", () => {
     bucket.loseAnswerOf = { key: names.rotationKey(lane), meanwhile: () => b.replaceRoster(WIDER) };
     await a.replaceRoster([]);
     expect(a.ranges).toEqual(WIDER);
-    expect(await a.advance(1, 0)).toBe("won");
+    expect(await a.advance(1, dealt(0))).toBe("won");
   });
 
   it("P3: hands out nothing that another did when the roster, or the history of an overwritten record, cannot be read", async () => {
     const [a, b] = [rotation("a"), rotation("b")];
     await a.replaceRoster(ROSTER);
-    expect(await a.advance(500, 1)).toBe("won");
+    expect(await a.advance(500, dealt(1))).toBe("won");
     await b.load();
     await b.replaceRoster(WIDER);
-    expect(await b.advance(100, 600)).toBe("won");
+    expect(await b.advance(100, dealt(600))).toBe("won");
     bucket.failHistoryOf = names.rosterKey(lane);
-    await expect(a.advance(10, 601)).rejects.toMatchObject({ code: "TIMEOUT" });
+    await expect(a.advance(10, dealt(601))).rejects.toMatchObject({ code: "TIMEOUT" });
     // As it was: neither half of the new reading.
-    expect([a.index, a.base, a.dealt, a.ranges]).toEqual([500, 0, 1, ROSTER]);
-    expect(await a.advance(10, 601)).toBe("lost");
-    expect([a.index, a.base, a.dealt, a.ranges]).toEqual([600, 500, 600, WIDER]);
+    expect([a.index, a.base, a.dealt.normal, a.ranges]).toEqual([500, 0, 1, ROSTER]);
+    expect(await a.advance(10, dealt(601))).toBe("lost");
+    expect([a.index, a.base, a.dealt.normal, a.ranges]).toEqual([600, 500, 600, WIDER]);
 
-    expect(await b.advance(100, 700)).toBe("won");
+    expect(await b.advance(100, dealt(700))).toBe("won");
     await bucket.put(names.rotationKey(lane), RUBBISH);
     bucket.failHistoryOf = names.rotationKey(lane);
-    await expect(a.advance(10, 701)).rejects.toMatchObject({ code: "TIMEOUT" });
+    await expect(a.advance(10, dealt(701))).rejects.toMatchObject({ code: "TIMEOUT" });
     expect(a.index).toBe(600);
-    expect(await a.advance(10, 701)).toBe("lost");
-    expect(await a.advance(10, 701)).toBe("won");
+    expect(await a.advance(10, dealt(701))).toBe("lost");
+    expect(await a.advance(10, dealt(701))).toBe("won");
     expect(a.index).toBe(710);
   });
 
   it("P3: goes on where the rotation was when rubbish is written over its record, and writes over that", async () => {
     const [a, b] = [rotation("a"), rotation("b")];
     await a.replaceRoster(ROSTER);
-    expect(await a.advance(7, 300)).toBe("won");
+    expect(await a.advance(7, dealt(300))).toBe("won");
     const key = names.rotationKey(lane);
     await bucket.put(key, RUBBISH);
     expect(await b.load()).toBe(true);
-    expect([b.index, b.dealt, b.ranges]).toEqual([7, 300, ROSTER]);
-    expect(await a.advance(2, 301)).toBe("lost");
-    expect(await a.advance(2, 301)).toBe("won");
+    expect([b.index, b.dealt.normal, b.ranges]).toEqual([7, 300, ROSTER]);
+    expect(await a.advance(2, dealt(301))).toBe("lost");
+    expect(await a.advance(2, dealt(301))).toBe("won");
     await b.load();
     expect(b.index).toBe(9);
     // So often that the history keeps nothing else, and over the roster too.
@@ -187,31 +190,31 @@ describe("Rotation", () => {
   it("P3: goes on where the rotation was when somebody deletes its record, also for who starts only then", async () => {
     const [a, b] = [rotation("a"), rotation("b")];
     await a.replaceRoster(ROSTER);
-    await a.advance(500, 9);
+    await a.advance(500, dealt(9));
     await bucket.delete(names.rotationKey(lane));
     expect(await b.load()).toBe(true);
-    expect([b.index, b.base, b.dealt, b.ranges]).toEqual([500, 0, 9, ROSTER]);
-    expect(await b.advance(1, 10)).toBe("won");
-    expect(await a.advance(1, 11)).toBe("lost");
+    expect([b.index, b.base, b.dealt.normal, b.ranges]).toEqual([500, 0, 9, ROSTER]);
+    expect(await b.advance(1, dealt(10))).toBe("won");
+    expect(await a.advance(1, dealt(11))).toBe("lost");
     expect(a.index).toBe(501);
-    expect(await a.advance(1, 11)).toBe("won");
+    expect(await a.advance(1, dealt(11))).toBe("won");
   });
 
   it("P3: a rotation that somebody began anew goes on behind what any living dispatcher has seen", async () => {
     const [a, b] = [rotation("a"), rotation("b")];
     await a.replaceRoster(ROSTER);
-    await a.advance(500, 9);
+    await a.advance(500, dealt(9));
     await purge(names.rotationKey(lane));
     // It cannot know better.
     expect(await b.load()).toBe(false);
     await b.replaceRoster(WIDER);
-    expect(await b.advance(3, 4)).toBe("won");
+    expect(await b.advance(3, dealt(4))).toBe("won");
     expect(b.index).toBe(3);
-    expect(await a.advance(10, 10)).toBe("lost");
-    expect([a.index, a.base, a.dealt, a.ranges]).toEqual([500, 500, 9, WIDER]);
-    expect(await b.advance(1, 11)).toBe("lost");
-    expect([b.index, b.base, b.dealt]).toEqual([500, 500, 9]);
-    expect(await b.advance(1, 11)).toBe("won");
+    expect(await a.advance(10, dealt(10))).toBe("lost");
+    expect([a.index, a.base, a.dealt.normal, a.ranges]).toEqual([500, 500, 9, WIDER]);
+    expect(await b.advance(1, dealt(11))).toBe("lost");
+    expect([b.index, b.base, b.dealt.normal]).toEqual([500, 500, 9]);
+    expect(await b.advance(1, dealt(11))).toBe("won");
     await a.load();
     expect([a.index, a.base]).toEqual([501, 500]);
   });
@@ -219,9 +222,9 @@ describe("Rotation", () => {
   it("P3: of two that lift such a rotation at once the one that has seen more prevails", async () => {
     const [a, b, c] = [rotation("a"), rotation("b"), rotation("c")];
     await a.replaceRoster(ROSTER);
-    await a.advance(500, 1);
+    await a.advance(500, dealt(1));
     await b.load();
-    await b.advance(100, 2);
+    await b.advance(100, dealt(2));
     await purge(names.rotationKey(lane));
     await c.replaceRoster(ROSTER);
     await Promise.all([a.load(), b.load()]);
@@ -231,20 +234,20 @@ describe("Rotation", () => {
     await purge(names.rotationKey(lane));
     await rotation("d").replaceRoster(ROSTER);
     bucket.loseAnswerOf = { key: names.rotationKey(lane), meanwhile: async () => undefined };
-    await expect(a.advance(1, 3)).rejects.toMatchObject({ code: "TIMEOUT" });
-    expect(await a.advance(1, 3)).toBe("lost");
+    await expect(a.advance(1, dealt(3))).rejects.toMatchObject({ code: "TIMEOUT" });
+    expect(await a.advance(1, dealt(3))).toBe("lost");
     expect([a.index, a.base]).toEqual([600, 600]);
   });
 
   it("begins anew, behind what it knows, when nothing is kept of the record", async () => {
     const a = rotation("a");
     await a.replaceRoster(ROSTER);
-    await a.advance(4, 1);
+    await a.advance(4, dealt(1));
     await purge(names.rotationKey(lane));
-    expect(await a.advance(1, 2)).toBe("lost");
+    expect(await a.advance(1, dealt(2))).toBe("lost");
     await a.replaceRoster(ROSTER);
     expect([a.index, a.base, a.ranges]).toEqual([4, 4, ROSTER]);
-    expect(await a.advance(1, 2)).toBe("won");
+    expect(await a.advance(1, dealt(2))).toBe("won");
   });
 
   it("reports a roster that another dispatcher wrote first as a conflict, and loses nothing", async () => {

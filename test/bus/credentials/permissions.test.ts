@@ -8,7 +8,7 @@ import { KvBucket } from "../../../src/bus/kv.ts";
 import { Publisher } from "../../../src/bus/publisher.ts";
 import { ackTask, type PulledMessage, PullSubscription } from "../../../src/bus/pull.ts";
 import { lastBySubject } from "../../../src/bus/stored.ts";
-import { consumerInfo, ensureLaneConsumer, ensureTopology, streamInfo } from "../../../src/bus/topology.ts";
+import { consumerInfo, ensureLaneConsumers, ensureTopology, streamInfo } from "../../../src/bus/topology.ts";
 import { TOPOLOGY_DEFAULTS } from "../../../src/protocols/streams.ts";
 import { Names } from "../../../src/protocols/subjects.ts";
 import { connectAs, startBroker, temporaryHome } from "../../support/home.ts";
@@ -193,7 +193,7 @@ describe("P12: a credential opens only the subjects of its role", () => {
       maxResultBytes: 2 ** 20,
       maxDeadBytes: 2 ** 20,
     });
-    await ensureLaneConsumer(dispatcher, names, { pool: "p", kind: "k" });
+    await ensureLaneConsumers(dispatcher, names, { pool: "p", kind: "k" });
     const rotation = new KvBucket(dispatcher, new Publisher(dispatcher), names.buckets.rotation);
     const revision = await rotation.cas("p.k", BYTES, 0);
     expect((await rotation.get("p.k"))?.revision).toBe(revision);
