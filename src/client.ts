@@ -8,6 +8,8 @@ import type { Bus } from "./bus/bus.ts";
 import { KvBucket } from "./bus/kv.ts";
 import { Publisher } from "./bus/publisher.ts";
 import { Asker } from "./client/asker.ts";
+import { TaskBatch } from "./client/batch.ts";
+import { BatchRecords } from "./client/batch-records.ts";
 import { type ClientOptions, connectToSwarm } from "./client/connect-to-swarm.ts";
 import { EventFeed } from "./client/event-feed.ts";
 import { GUEST_WINDOW, Guest, readOneByOne } from "./client/guest.ts";
@@ -80,6 +82,7 @@ export class Client {
   readonly #guest: Guest | undefined;
   readonly #asker: Asker;
   readonly #handles: HandleParts;
+  readonly #records: BatchRecords;
   readonly #submitter: Submitter;
   #closing: Promise<void> | undefined;
 
@@ -95,16 +98,22 @@ export class Client {
     const asGuest = this.#guest && { read: readOneByOne, announcements: new OwnResults(bus, names) };
     this.#waiting = new WaitingResults({ bus, names, logger, ...asGuest });
     this.#asker = new Asker(bus);
+    this.#records = new BatchRecords(new KvBucket(bus, this.#publisher, names.buckets.batches), names);
     const common = { names, asker: this.#asker, waiting: this.#waiting, guest: this.#guest };
     const listen: HandleParts["events"] = (inPool, options) =>
       new EventFeed({ ...options, bus, subject: names.event(inPool, options.id) });
     this.#handles = {
-      logger,
+      ...{ logger, asker: this.#asker },
       waiting: this.#waiting,
       questions: new TaskQuestions(common),
       events: this.#guest === undefined ? listen : undefined,
     };
-    this.#submitter = new Submitter({ ...common, publisher: this.#publisher, handles: this.#handles });
+    this.#submitter = new Submitter({
+      ...common,
+      publisher: this.#publisher,
+      handles: this.#handles,
+      records: this.#records,
+    });
   }
 
   /** For `connect`. */
@@ -129,7 +138,7 @@ export class Client {
 
   /**
    * Submits a task for each of `inputs`, several in a message, and resolves when all are stored, with a handle for each in the
-   * order of the inputs. Reads all inputs before it sends anything.
+   * order of the inputs: an array of them that is a batch, with one progress for all. Reads all inputs before it sends anything.
    *
    * @throws as `submit`; PartialSubmitError with the handles that there are, if only some were stored
    */
@@ -137,7 +146,7 @@ export class Client {
     kind: string,
     inputs: Iterable<Input>,
     options: SubmitManyOptions<Input> = {},
-  ): Promise<TaskHandle<Output>[]> {
+  ): Promise<TaskBatch<Output>> {
     return await this.#submitter.many(this.#lane(kind, options.pool), inputs, options);
   }
 
@@ -182,6 +191,23 @@ export class Client {
   async status(pool: string, id: string, options: CallOptions = {}): Promise<TaskState> {
     this.#checkTask(pool, id);
     return await this.#handles.questions.status(pool, id, options);
+  }
+
+  /**
+   * A batch that was submitted by `submitMany` within the last 7 days, by anybody, with all its handles.
+   *
+   * @throws VgasError NOT_FOUND if there is none (a batch of one task is not recorded); INVALID, PERMISSION_DENIED for a guest, TIMEOUT,
+   *   ABORTED, SHUTTING_DOWN
+   */
+  async batch<Output = unknown>(pool: string, id: string, options: CallOptions = {}): Promise<TaskBatch<Output>> {
+    if (this.#guest !== undefined) throw this.#guest.refusal("read what is kept of a batch");
+    this.#checkTask(pool, id);
+    const operation = `reading batch ${id}`;
+    const { kind, ids } = await this.#asker.inTime(operation, options, (signal) =>
+      this.#asker.reading(operation, signal, () => this.#records.read(pool, id)),
+    );
+    const handles = ids.map((each) => new TaskHandle<Output>(this.#handles, { id: each, pool, kind }));
+    return new TaskBatch(this.#handles, { pool, id }, handles, Promise.resolve());
   }
 
   /**

@@ -1,6 +1,7 @@
 /** The public interface of vgas. */
 export { defineAgent } from "./actors/agent/definition.ts";
 export { Client, connect } from "./client.ts";
+export { TaskBatch } from "./client/batch.ts";
 export { TaskHandle } from "./client/handle.ts";
 export { PartialSubmitError } from "./client/many-tasks.ts";
 export { resolveConfig } from "./config.ts";
@@ -16,6 +17,7 @@ export type { TaskVault, VaultLease, VaultWaitOptions } from "./actors/agent/tas
 export type { ActorDefinition, MailOf, MessageTable } from "./actors/runtime/definition.ts";
 export type { ActorHandle } from "./actors/runtime/refs.ts";
 export type { ConnectionDescription } from "./bus/credentials/connection-file.ts";
+export type { BatchCancelled, BatchProgress } from "./client/batch.ts";
 export type { ClientOptions } from "./client/connect-to-swarm.ts";
 export type { ResultsOptions } from "./client.ts";
 export type { EventsDropped } from "./client/event-feed.ts";

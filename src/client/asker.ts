@@ -6,7 +6,7 @@
  */
 import type { Bus, HeaderRecord } from "../bus/bus.ts";
 import { decode } from "../bus/codec/codec.ts";
-import { type Clock, systemClock } from "../protocols/clock.ts";
+import { type Clock, systemClock, type Timer } from "../protocols/clock.ts";
 import { ERRORS, type ErrorCode, VgasError } from "../protocols/errors.ts";
 import { type CallOptions, checkTimeout, within } from "./within.ts";
 
@@ -25,6 +25,8 @@ export const CUT = Symbol("the connection was cut");
 export const ASK_TIMEOUT_MS = 10_000;
 /** Of those, for one answer: a dispatcher that dies does not answer, and another one will. */
 const TRY_MS = 4_000;
+/** Codes of reads that may succeed a moment later: the connection was cut, or the server starts. */
+const PASSING: ReadonlySet<string> = new Set<ErrorCode>(["ABORTED", "TIMEOUT", "UNDELIVERABLE"]);
 /** Dispatchers try to connect two to five times a second. */
 const RETURN_GRACE_MS = 3_000;
 const RETURN_RETRY_MS = 100;
@@ -68,6 +70,32 @@ export class Asker {
     return within(operation, { timeoutMs, ...(signal && { signal }) }, (given) => work(given as AbortSignal));
   }
 
+  /**
+   * What `work` resolves with, which only reads: it is done again when a lost connection is back, and where the server does not answer.
+   *
+   * @throws VgasError what `work` does; ABORTED
+   */
+  async reading<T>(operation: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      await this.#connected(operation, signal);
+      const cut = new AbortController();
+      const end = this.#onCut(() => cut.abort());
+      const abort = (): void => cut.abort();
+      signal.addEventListener("abort", abort);
+      if (signal.aborted) abort();
+      try {
+        return await unlessAborted(operation, cut.signal, work());
+      } catch (error) {
+        if (signal.aborted) throw new VgasError("ABORTED", `${operation} was aborted`, { cause: signal.reason });
+        if (!(error instanceof VgasError) || !PASSING.has(error.code)) throw error;
+      } finally {
+        end();
+        signal.removeEventListener("abort", abort);
+      }
+      await this.pause(RETURN_RETRY_MS, operation, signal);
+    }
+  }
+
   /** The decoded answer to one question, or CUT once the connection is back. Fails as `ask`, with TIMEOUT after `tryMs`. */
   async once(question: Question, signal: AbortSignal, tryMs: number): Promise<unknown> {
     const { operation, subject, body, headers } = question;
@@ -75,9 +103,7 @@ export class Asker {
       await this.#connected(operation, signal);
       const cut = new AbortController();
       const abort = (): void => cut.abort(signal.reason);
-      const stop = this.#bus.onStatus(({ type }) => {
-        if (type === "disconnected") cut.abort();
-      });
+      const stop = this.#onCut(() => cut.abort());
       signal.addEventListener("abort", abort);
       try {
         if (signal.aborted) abort();
@@ -101,49 +127,57 @@ export class Asker {
   }
 
   /** @throws VgasError ABORTED */
-  pause(ms: number, operation: string, signal: AbortSignal): Promise<void> {
-    return unlessAborted(operation, signal, (resolve) => {
-      const timer = this.#clock.setTimeout(resolve, ms);
-      return () => this.#clock.clear(timer);
+  async pause(ms: number, operation: string, signal: AbortSignal): Promise<void> {
+    let timer: Timer | undefined;
+    const over = new Promise<void>((resolve) => {
+      timer = this.#clock.setTimeout(resolve, ms);
     });
+    try {
+      await unlessAborted(operation, signal, over);
+    } finally {
+      this.#clock.clear(timer);
+    }
   }
 
   close(): void {
     this.#stopListening();
   }
 
+  #onCut(listener: () => void): () => void {
+    return this.#bus.onStatus(({ type }) => {
+      if (type === "disconnected") listener();
+    });
+  }
+
   async #connected(operation: string, signal: AbortSignal): Promise<void> {
     if (this.#bus.state !== "disconnected") return;
-    await unlessAborted(operation, signal, (resolve) =>
-      this.#bus.onStatus(({ type }) => {
+    let stop: () => void = () => undefined;
+    const back = new Promise<void>((resolve) => {
+      stop = this.#bus.onStatus(({ type }) => {
         if (type === "reconnected" || type === "closed") resolve();
-      }),
-    );
+      });
+    });
+    try {
+      await unlessAborted(operation, signal, back);
+    } finally {
+      stop();
+    }
   }
 }
 
-/** Resolves when `start` says so. */
-function unlessAborted(
-  operation: string,
-  signal: AbortSignal,
-  start: (resolve: () => void) => () => void,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => {
-      end();
-      reject(new VgasError("ABORTED", `${operation} was aborted`, { cause: signal.reason }));
-    };
-    const stop = start(() => {
-      end();
-      resolve();
-    });
-    const end = (): void => {
-      stop();
-      signal.removeEventListener("abort", abort);
-    };
-    signal.addEventListener("abort", abort);
+/** What `work` resolves with. @throws VgasError ABORTED */
+async function unlessAborted<T>(operation: string, signal: AbortSignal, work: Promise<T>): Promise<T> {
+  let abort: () => void = () => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(new VgasError("ABORTED", `${operation} was aborted`, { cause: signal.reason }));
     if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort);
   });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /** @throws VgasError what the answer says went wrong */

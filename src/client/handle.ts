@@ -3,6 +3,7 @@ import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import type { TaskEvent, TaskResult } from "../protocols/result.ts";
 import type { CancelReply, TaskState } from "../protocols/task-state.ts";
+import type { Asker } from "./asker.ts";
 import type { EventFeed, EventFeedOptions, EventsDropped } from "./event-feed.ts";
 import type { PendingResult } from "./pending-result.ts";
 import type { CancelOptions, TaskQuestions } from "./task-questions.ts";
@@ -11,6 +12,7 @@ import { type CallOptions, checkTimeout } from "./within.ts";
 
 /** What the handles of one client do their work with. */
 export interface HandleParts {
+  readonly asker: Asker;
   readonly logger: Logger;
   readonly waiting: WaitingResults;
   readonly questions: TaskQuestions;
@@ -42,7 +44,7 @@ export class TaskHandle<Output = unknown> {
   readonly #tracked: boolean;
   #pending: PendingResult | undefined;
 
-  /** For the client library itself. */
+  /** @internal */
   constructor(parts: HandleParts, names: HandleNames, pending?: PendingResult) {
     this.id = names.id;
     this.pool = names.pool;
@@ -51,6 +53,12 @@ export class TaskHandle<Output = unknown> {
     this.#parts = parts;
     this.#tracked = pending !== undefined;
     this.#pending = pending;
+  }
+
+  /** Its result, if that has come. @internal */
+  get outcome(): TaskResult<Output> | undefined {
+    const outcome = this.#pending?.outcome;
+    return outcome instanceof VgasError ? undefined : (outcome as TaskResult<Output> | undefined);
   }
 
   /**

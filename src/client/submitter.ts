@@ -5,9 +5,12 @@
  */
 import { randomBytes } from "node:crypto";
 import type { PubAck, Publisher } from "../bus/publisher.ts";
+import { systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { LaneName, Names } from "../protocols/subjects.ts";
 import { automaticId } from "../protocols/tokens.ts";
+import { TaskBatch } from "./batch.ts";
+import type { BatchRecord, BatchRecords } from "./batch-records.ts";
 import type { EventFeed } from "./event-feed.ts";
 import type { Guest } from "./guest.ts";
 import { type HandleParts, TaskHandle } from "./handle.ts";
@@ -30,6 +33,7 @@ export interface SubmitterParts {
   readonly publisher: Publisher;
   readonly guest: Guest | undefined;
   readonly handles: HandleParts;
+  readonly records: BatchRecords;
 }
 
 export class Submitter {
@@ -38,16 +42,18 @@ export class Submitter {
   readonly #waiting: WaitingResults;
   readonly #guest: Guest | undefined;
   readonly #handles: HandleParts;
+  readonly #records: BatchRecords;
   /** Begins the message ids of this client. */
   readonly #run = randomBytes(9).toString("base64url");
   #submitted = 0;
 
-  constructor({ names, publisher, guest, handles }: SubmitterParts) {
+  constructor({ names, publisher, guest, handles, records }: SubmitterParts) {
     this.#names = names;
     this.#publisher = publisher;
     this.#waiting = handles.waiting;
     this.#guest = guest;
     this.#handles = handles;
+    this.#records = records;
   }
 
   /** As `Client.submit`. */
@@ -74,7 +80,7 @@ export class Submitter {
     lane: LaneName,
     inputs: Iterable<Input>,
     options: SubmitManyOptions<Input>,
-  ): Promise<TaskHandle<Output>[]> {
+  ): Promise<TaskBatch<Output>> {
     const sending = sendingOf(options, this.#guest);
     if ((options as SubmitOptions).onEvent !== undefined)
       throw new VgasError("INVALID", "onEvent is for one task: listen with events() of the handles");
@@ -85,10 +91,12 @@ export class Submitter {
       for (const input of inputs) tasks.push(this.#encode(lane, input, tasks.length, options));
       const messages = array ? intoMessages(tasks, perMessage) : tasks.map((task) => [task]);
       const packed = messages.map((message) => ({ message, body: bodyOf(message, array) }));
-      const stored = await this.#inTime(lane, options, (signal) =>
+      const sequences = new Array<number>(messages.length);
+      const handles = await this.#inTime(lane, options, (signal) =>
         Promise.allSettled(
-          packed.map(async ({ message, body }) => {
+          packed.map(async ({ message, body }, at) => {
             const ack = await this.#store(lane, body, sending, signal);
+            sequences[at] = ack.sequence;
             return message.map((task, i) => {
               const automatic = automaticId(ack.sequence, array ? i : undefined);
               return this.#handle<Output>(lane, task.id, automatic, ack, task.pending);
@@ -96,7 +104,11 @@ export class Submitter {
           }),
         ).then((outcomes) => collect(messages, outcomes)),
       );
-      return stored;
+      return this.#batch<Output>(lane, handles, {
+        ...{ kind: lane.kind, at: systemClock.now(), array },
+        messages: messages.map((message, i) => ({ sequence: sequences[i] ?? 0, tasks: message.length })),
+        ids: tasks.map(({ id }) => id),
+      });
     } catch (error) {
       const kept = error instanceof PartialSubmitError ? error.handles : [];
       tasks.forEach(({ pending }, i) => {
@@ -104,6 +116,17 @@ export class Submitter {
       });
       throw error;
     }
+  }
+
+  /** Nobody waits for its record: `submitMany` is done when the tasks are stored. */
+  #batch<Output>(lane: LaneName, handles: readonly TaskHandle<Output>[], record: BatchRecord): TaskBatch<Output> {
+    const id = ownId("b");
+    const wanted = handles.length > 1 && this.#guest === undefined;
+    const recorded = wanted ? this.#records.write(lane.pool, id, record) : Promise.resolve();
+    recorded.catch((error: unknown) =>
+      this.#handles.logger.warn({ err: error, batch: id }, "a batch is not recorded; its tasks are stored"),
+    );
+    return new TaskBatch(this.#handles, { pool: lane.pool, id }, handles, recorded);
   }
 
   #inTime<T>(

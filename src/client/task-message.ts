@@ -58,9 +58,9 @@ export function checkLane(lane: LaneName): LaneName {
   return lane;
 }
 
-/** An id for a task whose id must be known before it is stored: 120 random bits. */
-export function ownId(): string {
-  return `n${randomBytes(15).toString("base64url")}`;
+/** An id for a task whose id must be known before it is stored, or for a batch: 120 random bits. */
+export function ownId(first = "n"): string {
+  return `${first}${randomBytes(15).toString("base64url")}`;
 }
 
 /** @throws VgasError INVALID if it cannot be sent as a header */

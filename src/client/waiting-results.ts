@@ -73,6 +73,7 @@ export class WaitingResults {
   #stopListening: (() => void) | undefined;
   #sweeper: Timer | undefined;
   #lookingUp = false;
+  #onCut: (error: Error) => void = () => undefined;
   #closed = false;
 
   constructor(options: WaitingResultsOptions) {
@@ -92,7 +93,8 @@ export class WaitingResults {
   async start(): Promise<void> {
     this.#answers = await this.#bus.subscribe(`${this.#inbox}.*`, (message) => this.#answered(message));
     this.#stopListening = this.#bus.onStatus((status) => {
-      if (status.type === "reconnected") this.#expectLosses();
+      if (status.type === "disconnected") this.#onCut(new Error("the connection was cut"));
+      else if (status.type === "reconnected") this.#expectLosses();
       else if (status.type === "closed")
         this.close(new VgasError("SHUTTING_DOWN", "the connection to the swarm is closed"));
     });
@@ -142,6 +144,13 @@ export class WaitingResults {
     for (const { pending } of this.#entries.values()) {
       if (pending.id === id && pending.pool === pool) this.lookUp(pending);
     }
+  }
+
+  /** The stored results of these tasks, whether anybody waits for them or not. @throws VgasError as `lastBySubjects` */
+  async read(pool: string, ids: readonly string[]): Promise<TaskResult[]> {
+    const subjects = ids.map((id) => this.#names.result(pool, id));
+    const found = await this.#read(this.#bus, this.#names.streams.results, subjects);
+    return [...found.values()].map(({ data }) => decodeResult(data)).filter((result) => result !== undefined);
   }
 
   /** Nobody waits any more, or nothing will come. */
@@ -215,7 +224,12 @@ export class WaitingResults {
       while (this.#bus.state === "connected") {
         const due = this.#due();
         if (due.size === 0) return;
-        const found = await this.#read(this.#bus, this.#names.streams.results, [...due.keys()]);
+        const reading = this.#read(this.#bus, this.#names.streams.results, [...due.keys()]);
+        // An answer that a lost connection took is not waited for: it is all read again when the connection is back.
+        const cut = new Promise<never>((_, reject) => {
+          this.#onCut = reject;
+        });
+        const found = await Promise.race([reading, cut]);
         for (const [subject, tokens] of due) {
           const data = found.get(subject)?.data;
           for (const token of tokens) {

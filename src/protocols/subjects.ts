@@ -197,6 +197,11 @@ export class Names {
     return `${pool}.${id}`;
   }
 
+  /** Key of what is kept of a batch; a large one has further parts, from 1 on. */
+  batchKey(pool: string, id: string, part = 0): string {
+    return part === 0 ? `${pool}.${id}` : `${pool}.${id}.${part}`;
+  }
+
   /** Lane and priority of a task subject; undefined if it is none. */
   parseTask(subject: string): (LaneName & { readonly priority: Priority }) | undefined {
     const [prefix, tasks, pool, kind, priority = "normal", ...more] = subject.split(".");

@@ -105,6 +105,7 @@ test("what a guest may not is said before anything is sent", async () => {
   expect(await rejection(ann.submit("echo", 1, { priority: "high" }))).toMatchObject(denied);
   expect(await rejection(ann.submit("echo", 1, { onEvent: () => undefined }))).toMatchObject(denied);
   expect(() => ann.handle("default", `${ANN}-1`).events()).toThrowError(expect.objectContaining(denied));
+  expect(await rejection(ann.batch("default", "b1"))).toMatchObject(denied);
   expect(await rejection(ann.now("echo", 1))).toMatchObject(denied);
   expect(await rejection(ann.cancel("default", `${ANN}-1`))).toMatchObject(denied);
   expect(await rejection(ann.handle("default", `${ANN}-1`).status())).toMatchObject(denied);
