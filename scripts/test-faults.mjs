@@ -5,12 +5,7 @@
 import { join } from "node:path";
 import { paths } from "./lib/checkout.mjs";
 
-const FILES = [
-  "test/e2e",
-  "test/bus/codec",
-  "test/actors/vault/store/crash.test.ts",
-  "test/actors/vault/trail/faults.test.ts",
-];
+const FILES = ["test/e2e", "test/bus/codec", "test/actors/vault/calls", "test/actors/vault/trail"];
 
 process.env["VGAS_TEST_ROUNDS"] = "all";
 process.env["VGAS_TEST_REPORT"] ??= join(paths.cache, "test-faults-report.json");

@@ -93,8 +93,10 @@ describeWith("network", TestNetwork.missing()).concurrent("machines of one netwo
     });
 
     it.sequential("come back when the master has another address", async () => {
-      const { admin, hosts, master, workers } = swarm;
+      const { admin, hosts, master, up, workers } = swarm;
       await master.machine.changeAddress("10.77.9.9");
+      // Whoever was still looking since the last cut can hear of the address before it is cut off by it.
+      await admin.rosterOf(COUNT, [up.hostId]);
       const [gone] = await Promise.all(workers.map(({ said }) => said(/another address/)));
       expect(gone).toBeDefined();
       await admin.rosterOf(COUNT, hosts);
