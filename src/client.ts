@@ -14,6 +14,7 @@ import { type ClientOptions, connectToSwarm } from "./client/connect-to-swarm.ts
 import { EventFeed } from "./client/event-feed.ts";
 import { GUEST_WINDOW, Guest, readOneByOne } from "./client/guest.ts";
 import { type HandleParts, TaskHandle } from "./client/handle.ts";
+import type { AnyKinds, InputArguments, InputOf, KindName, OutputOf, UnmappedKind } from "./client/kinds.ts";
 import { type NowHandle, type NowOptions, submitNow } from "./client/now.ts";
 import { isOffered } from "./client/offers.ts";
 import { OwnResults } from "./client/own-results.ts";
@@ -53,12 +54,15 @@ const CLOSE_TIMEOUT_MS = 5_000;
  * await client.close();
  * ```
  *
+ * With a map of kinds, inputs and outputs are typed: `connect<KindsOf<typeof agents>>()`, or one written by hand,
+ * `connect<{ wordcount: { input: string; output: { words: number } } }>()`. Nothing is checked while it runs.
+ *
  * @throws VgasError NO_SWARM, with what to do, if none answers; PERMISSION_DENIED if the credential is refused; CONFIG; TIMEOUT; ABORTED
  */
-export async function connect(options: ClientOptions = {}): Promise<Client> {
+export async function connect<Kinds extends object = AnyKinds>(options: ClientOptions = {}): Promise<Client<Kinds>> {
   const { logger = silentLogger } = options;
   const { bus, prefix, pool, role } = await connectToSwarm(options);
-  const client = new Client(bus, new Names(prefix), pool, logger, role);
+  const client = new Client<Kinds>(bus, new Names(prefix), pool, logger, role);
   try {
     await client.start();
     return client;
@@ -68,8 +72,8 @@ export async function connect(options: ClientOptions = {}): Promise<Client> {
   }
 }
 
-/** A connection to a swarm; `connect` makes one. */
-export class Client {
+/** A connection to a swarm; `connect` makes one. `Kinds` says what tasks of each kind take and give; without it that is unknown. */
+export class Client<Kinds extends object = AnyKinds> {
   /** Pool of tasks that name none. */
   readonly pool: string;
   readonly #bus: Bus;
@@ -128,11 +132,16 @@ export class Client {
    * @throws VgasError INVALID or TOO_LARGE before anything is sent; LANE_FULL or STREAM_FULL if no more may wait, NO_SWARM if no
    *   swarm has this prefix, PERMISSION_DENIED, TIMEOUT, ABORTED, SHUTTING_DOWN
    */
-  async submit<Output = unknown>(
-    kind: string,
+  submit<Output = unknown>(
+    kind: UnmappedKind<Kinds>,
     input?: unknown,
-    options: SubmitOptions = {},
-  ): Promise<TaskHandle<Output>> {
+    options?: SubmitOptions,
+  ): Promise<TaskHandle<Output>>;
+  submit<Kind extends KindName<Kinds>>(
+    kind: Kind,
+    ...given: InputArguments<InputOf<Kinds, Kind>, SubmitOptions>
+  ): Promise<TaskHandle<OutputOf<Kinds, Kind>>>;
+  async submit(kind: string, input?: unknown, options: SubmitOptions = {}): Promise<TaskHandle> {
     return await this.#submitter.one(this.#lane(kind, options.pool), input, options);
   }
 
@@ -142,11 +151,21 @@ export class Client {
    *
    * @throws as `submit`; PartialSubmitError with the handles that there are, if only some were stored
    */
-  async submitMany<Output = unknown, Input = unknown>(
+  submitMany<Output = unknown, Input = unknown>(
+    kind: UnmappedKind<Kinds>,
+    inputs: Iterable<Input>,
+    options?: SubmitManyOptions<Input>,
+  ): Promise<TaskBatch<Output>>;
+  submitMany<Kind extends KindName<Kinds>, Input extends InputOf<Kinds, Kind>>(
+    kind: Kind,
+    inputs: Iterable<Input>,
+    options?: SubmitManyOptions<Input>,
+  ): Promise<TaskBatch<OutputOf<Kinds, Kind>>>;
+  async submitMany<Input>(
     kind: string,
     inputs: Iterable<Input>,
     options: SubmitManyOptions<Input> = {},
-  ): Promise<TaskBatch<Output>> {
+  ): Promise<TaskBatch> {
     return await this.#submitter.many(this.#lane(kind, options.pool), inputs, options);
   }
 
@@ -158,7 +177,12 @@ export class Client {
    *   there; INVALID or TOO_LARGE before anything is sent; PERMISSION_DENIED for a guest; TIMEOUT and ABORTED, when it may run all the
    *   same; SHUTTING_DOWN
    */
-  async now<Output = unknown>(kind: string, input?: unknown, options: NowOptions = {}): Promise<NowHandle<Output>> {
+  now<Output = unknown>(kind: UnmappedKind<Kinds>, input?: unknown, options?: NowOptions): Promise<NowHandle<Output>>;
+  now<Kind extends KindName<Kinds>>(
+    kind: Kind,
+    ...given: InputArguments<InputOf<Kinds, Kind>, NowOptions>
+  ): Promise<NowHandle<OutputOf<Kinds, Kind>>>;
+  async now(kind: string, input?: unknown, options: NowOptions = {}): Promise<NowHandle> {
     const parts = { names: this.#names, asker: this.#asker, guest: this.#guest, handles: this.#handles };
     return await submitNow(parts, this.#lane(kind, options.pool), input, options);
   }

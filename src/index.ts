@@ -21,6 +21,7 @@ export type { BatchCancelled, BatchProgress } from "./client/batch.ts";
 export type { ClientOptions } from "./client/connect-to-swarm.ts";
 export type { ResultsOptions } from "./client.ts";
 export type { EventsDropped } from "./client/event-feed.ts";
+export type { AnyKinds, InputOf, KindsOf, KindTypes, OutputOf } from "./client/kinds.ts";
 export type { NowHandle, NowOptions } from "./client/now.ts";
 export type { SubmitManyOptions, SubmitOptions } from "./client/submit-options.ts";
 export type { TaskOptions } from "./client/task-message.ts";

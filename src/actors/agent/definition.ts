@@ -49,10 +49,10 @@ export interface TaskContext {
 }
 
 /** A behaviour, and how many agents run it. */
-export interface AgentDefinition<Input = unknown, Output = unknown> {
+export interface AgentDefinition<Input = unknown, Output = unknown, Kind extends string = string> {
   /** The kind of task it takes. Either this or `kinds`. */
-  readonly kind?: string;
-  readonly kinds?: readonly string[];
+  readonly kind?: Kind;
+  readonly kinds?: readonly Kind[];
   /** Pool of the agents. Default: the host's `--pool`. */
   readonly pool?: string;
   /** Agents of this behaviour on each host, 1..10 000. Default 1. */
@@ -71,8 +71,8 @@ export interface AgentDefinition<Input = unknown, Output = unknown> {
 }
 
 /** Gives a definition its types; what it returns is what a module exports by default. */
-export function defineAgent<Input = unknown, Output = unknown>(
-  definition: AgentDefinition<Input, Output>,
-): AgentDefinition<Input, Output> {
+export function defineAgent<Input = unknown, Output = unknown, const Kind extends string = string>(
+  definition: AgentDefinition<Input, Output, Kind>,
+): AgentDefinition<Input, Output, Kind> {
   return definition;
 }
