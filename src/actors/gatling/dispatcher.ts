@@ -5,12 +5,13 @@
  * redelivery.
  *
  * 1. What a host was given when it is evicted goes back to the stream at once.
- * 2. While results cannot be stored nothing is pulled (results-room.ts).
+ * 2. While results cannot be stored nothing is pulled (results-room.ts), and nothing of a lane that is paused.
  */
 import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
 import { decode } from "../../bus/codec/codec.ts";
-import type { KvBucket } from "../../bus/kv.ts";
+import { KvBucket } from "../../bus/kv.ts";
+import { watchPauses } from "../../bus/pauses.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { Signer } from "../../bus/sealed/signing.ts";
@@ -83,6 +84,7 @@ export class Dispatcher {
   #actor: LocalActor<typeof dispatcherMachine> | undefined;
   #nonces = 0;
   #stopListening: (() => void) | undefined;
+  #stopWatching: (() => void) | undefined;
   #subscription: { unsubscribe(): void } | undefined;
   #draining: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
@@ -124,7 +126,7 @@ export class Dispatcher {
 
   /** Subscribes, begins to listen for hosts, and opens the lanes that they offer. */
   async start(): Promise<void> {
-    const { bus, names, dispatcherId, clock, spawn } = this.#options;
+    const { bus, publisher, names, dispatcherId, clock, logger, spawn } = this.#options;
     let ready = false;
     this.#actor = spawn({
       isReady: () => ready,
@@ -137,6 +139,12 @@ export class Dispatcher {
       if (status.type !== "reconnected") return;
       if (status.restarted) this.#lanes.brokerRestarted();
       this.#actor?.send({ type: "HEALTHY" });
+    });
+    // Before the first lane is opened: what is paused must not be pulled for a moment either.
+    const control = new KvBucket(bus, publisher, names.buckets.control);
+    this.#stopWatching = await watchPauses(control, names, (lane, paused) => {
+      logger.info({ ...lane }, paused ? "the lane is paused" : "the lane goes on");
+      this.#lanes.pause(lane, paused);
     });
     await this.#monitor.start();
     this.#timers.push(
@@ -182,6 +190,7 @@ export class Dispatcher {
   async #drain(): Promise<void> {
     this.#actor?.send({ type: "DRAIN" });
     this.#stopListening?.();
+    this.#stopWatching?.();
     await this.#lanes.stop();
     // What a receipt refuses comes back to hand, and is to be given back like the rest.
     while (this.#bursts.open > 0 || !this.#requeue.idle || !this.#lanes.settled) {

@@ -1,43 +1,49 @@
 /**
  * Turns pulled messages into tasks in hand, or into verdicts.
  *
+ * 0. A task that is not to start yet waits in the stream (delays.ts), an element of an array as a message of its own.
  * 1. A first delivery of a task without an id of its own runs at once: nothing can be known of it.
  * 2. Everything else is looked up first (past.ts).
  * 3. A first delivery at or below the highest sequence that was handed out before we (re)connected is a delivery that the
  *    broker forgot: first deliveries of a priority come in order. It is treated as a later one.
  */
-import type { Bus } from "../../bus/bus.ts";
 import { type ParsedTask, readEncoding, readTasks } from "../../bus/codec/task.ts";
 import { nakTask, type PulledMessage } from "../../bus/pull.ts";
-import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import { HEADERS, type LaneName, type Names, type Priority } from "../../protocols/subjects.ts";
 import { parseEnvelope, type TaskEnvelope } from "../../protocols/task.ts";
 import { automaticId, isAutomaticId, isToken } from "../../protocols/tokens.ts";
 import { traceparentOf } from "../../protocols/traceparent.ts";
+import { type DelaysOptions, delayOf, postpone } from "./delays.ts";
 import type { Doubtful, Past } from "./past.ts";
 import { ArrayInHand, type TaskInHand } from "./task-in-hand.ts";
 import type { Condemned, Verdicts } from "./verdicts.ts";
 
-export interface IntakeOptions {
-  readonly lane: LaneName;
+export interface IntakeOptions extends DelaysOptions {
   readonly names: Names;
-  readonly bus: Bus;
   readonly verdicts: Verdicts;
   readonly past: Past;
-  readonly clock: Clock;
   readonly logger: Logger;
   /** Highest stream sequence of a priority handed out before this dispatcher (re)connected. */
   readonly forgottenBelow: (priority: Priority) => number;
   /** Counts the restarts of the broker: what was pulled before one is not ours any more. */
   readonly generation: () => number;
+  /** Publishes elements again that are not to run now. */
+  readonly giveBack: (lane: LaneName, tasks: readonly TaskInHand[]) => void;
   /** Takes tasks that may run now. */
   readonly accept: (tasks: readonly TaskInHand[]) => void;
   readonly onArray: (array: ArrayInHand) => void;
   readonly onArraySettled: (array: ArrayInHand) => void;
   /** Its message comes back. */
   readonly onArrayAbandoned: (array: ArrayInHand) => void;
+}
+
+/** What is to become of the tasks of one message. */
+interface Sorted {
+  readonly ready: TaskInHand[];
+  readonly doubtful: Doubtful[];
+  readonly later: TaskInHand[];
 }
 
 /** Pause before a message is asked for again of which a host still runs something, ms. */
@@ -70,11 +76,13 @@ export class Intake {
     const array = read.array ? this.#openArray(message, read.tasks.length) : undefined;
     const ready: TaskInHand[] = [];
     const doubtful: Doubtful[] = [];
+    const later: TaskInHand[] = [];
     for (const [element, parsed] of read.tasks.entries()) {
-      this.#sort(message, priority, parsed, array, array ? element : undefined, ready, doubtful);
+      this.#sort(message, priority, parsed, array, array ? element : undefined, { ready, doubtful, later });
     }
     if (ready.length > 0) this.#options.accept(ready);
     if (doubtful.length > 0) this.#lookUp(message, array, doubtful);
+    if (later.length > 0) this.#options.giveBack(this.#options.lane, later);
     return read.tasks.length;
   }
 
@@ -96,8 +104,7 @@ export class Intake {
     parsed: ParsedTask,
     array: ArrayInHand | undefined,
     element: number | undefined,
-    ready: TaskInHand[],
-    doubtful: Doubtful[],
+    { ready, doubtful, later }: Sorted,
   ): void {
     let envelope: TaskEnvelope;
     try {
@@ -128,7 +135,11 @@ export class Intake {
       body: parsed.body,
       array,
     };
-    if (!redelivered && requeuedId === undefined && envelope.id === undefined) ready.push(task);
+    const { notBefore } = envelope;
+    if (notBefore !== undefined && delayOf(notBefore, task.expiresAt, this.#options.clock.now()) > 0) {
+      if (array) later.push(task);
+      else this.#postpone(task, { notBefore, attempts: presumed, seenBefore: redelivered || requeuedId !== undefined });
+    } else if (!redelivered && requeuedId === undefined && envelope.id === undefined) ready.push(task);
     else {
       doubtful.push({
         task,
@@ -137,6 +148,18 @@ export class Intake {
         seenBefore: redelivered || requeuedId !== undefined,
       });
     }
+  }
+
+  #postpone(task: TaskInHand, known: Parameters<typeof postpone>[2]): void {
+    const { accept, logger } = this.#options;
+    this.#lookups++;
+    postpone(this.#options, task, known)
+      // Nothing was recorded: un-acknowledged, it comes back by ack_wait.
+      .catch((error: unknown) => logger.warn({ id: task.id, error: String(error) }, "a task could not be postponed"))
+      .finally(() => {
+        this.#lookups--;
+        accept([]);
+      });
   }
 
   /** Bytes that are no task, or a task with a bad field. */

@@ -78,6 +78,7 @@ export class Lane {
   #seats: RosterSeats;
   #open = false;
   #stopped = false;
+  #paused = false;
   #generation = 0;
   #pumping = false;
   #pumpAgain = false;
@@ -151,6 +152,17 @@ export class Lane {
     this.#pulls.close();
   }
 
+  /** Paused, it pulls nothing and gives back what is in hand; what was handed over goes on. */
+  pause(paused: boolean): void {
+    if (paused === this.#paused) return;
+    this.#paused = paused;
+    if (paused) {
+      this.#pulls.halt();
+      this.#giveBackHand();
+    }
+    this.#wake();
+  }
+
   /** The broker started anew and may have forgotten that it delivered what is in hand: it may come a second time. */
   brokerRestarted(): void {
     this.#generation++;
@@ -186,7 +198,7 @@ export class Lane {
     if (stale.length > 0) this.#options.disown(this.name, stale);
     const rest = stale.length > 0 ? tasks.filter(({ generation }) => generation === this.#generation) : tasks;
     this.#mixed ||= rest.some(({ priority }) => priority !== "normal");
-    if (!this.#stopped) return rest;
+    if (!this.#stopped && !this.#paused) return rest;
     this.#options.giveBack(this.name, rest);
     return [];
   }
@@ -195,10 +207,14 @@ export class Lane {
   async stop(): Promise<void> {
     this.#open = false;
     this.#stopped = true;
+    this.#giveBackHand();
+    await this.#pulls.stop();
+  }
+
+  #giveBackHand(): void {
     const hand = this.#hand;
     this.#hand = [];
     this.#options.giveBack(this.name, hand);
-    await this.#pulls.stop();
   }
 
   /** Tells the broker that what is in hand is still wanted. Called more often than `ack_wait`. */
@@ -350,7 +366,7 @@ export class Lane {
   }
 
   #askForMore(): void {
-    if (!this.#open || !this.#loaded) return;
+    if (!this.#open || !this.#loaded || this.#paused) return;
     const free = this.#seats.freeSlots - this.inHand;
     this.#pulls.ask(Math.ceil(free / this.#tasksPerMessage));
   }

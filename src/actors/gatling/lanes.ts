@@ -35,6 +35,8 @@ export interface LaneStatus extends LaneName {
 export class Lanes {
   readonly #options: LanesOptions;
   readonly #lanes = new Map<string, Lane>();
+  /** Names of lanes, whether or not they exist. */
+  readonly #paused = new Set<string>();
   #pulling = false;
   #adopted = false;
 
@@ -100,6 +102,17 @@ export class Lanes {
     await Promise.all([...this.#lanes.values()].map((lane) => lane.stop()));
   }
 
+  pause(name: LaneName, paused: boolean): void {
+    const key = this.#options.names.consumer(name);
+    if (paused) this.#paused.add(key);
+    else this.#paused.delete(key);
+    this.#lanes.get(key)?.pause(paused);
+  }
+
+  isPaused(name: LaneName): boolean {
+    return this.#paused.has(this.#options.names.consumer(name));
+  }
+
   brokerRestarted(): void {
     for (const lane of this.#lanes.values()) lane.brokerRestarted();
   }
@@ -142,6 +155,7 @@ export class Lanes {
       stillRunning: (of, ids) => inquiries.stillRunning(hosts.values(), of, ids),
     });
     this.#lanes.set(key, lane);
+    lane.pause(this.#paused.has(key));
     if (this.#pulling) lane.open();
   }
 

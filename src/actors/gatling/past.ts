@@ -46,8 +46,8 @@ export interface PastOptions {
   readonly stillRunning: (lane: LaneName, ids: readonly string[]) => Promise<ReadonlySet<string> | undefined>;
 }
 
-/** Longest pause asked of the broker for a task that is to wait for its backoff, ms: clocks of two machines may differ. */
-const MAX_DELAY_MS = 3_600_000;
+/** Longest pause asked of the broker for a task that is to wait, ms: clocks of two machines may differ. */
+export const MAX_DELAY_MS = 3_600_000;
 
 const WAIT: Resolution = { runnable: [], wait: true };
 

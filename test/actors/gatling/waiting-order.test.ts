@@ -1,6 +1,8 @@
 /** Which of the waiting tasks begin: priorities, start times, pauses. Dispatchers and hosts of this process, a real nats-server. */
 import { expect, test } from "vitest";
 import { defineAgent } from "../../../src/actors/agent/definition.ts";
+import { KvBucket } from "../../../src/bus/kv.ts";
+import { pausedLanes, pauseLane, resumeLane } from "../../../src/bus/pauses.ts";
 import { Dealing } from "../../support/dealing.ts";
 import { useNats } from "../../support/nats.ts";
 import { eventually } from "../../support/wait.ts";
@@ -68,4 +70,84 @@ test("an element that is published again keeps its priority, and its field is ch
   expect(seen).toHaveLength(2);
   const wrong = await swarm.submit("flaky", { priority: "low" }, { priority: "high" });
   expect(await swarm.result(`s${wrong}`)).toMatchObject({ status: "failed", error: { code: "INVALID" } });
+});
+
+test("a task with notBefore starts not before it, which is no execution, and survives that its dispatcher goes", async () => {
+  const swarm = await Dealing.start(nats);
+  const started: number[] = [];
+  const agent = defineAgent({
+    kind: "timed",
+    slots: 8,
+    run: async ({ input }, { attempt }) => {
+      started.push(Date.now());
+      return { input, attempt };
+    },
+  });
+  const first = await swarm.dispatcher("d1");
+  await swarm.host("a", agent);
+  const due = Date.now() + 1_500;
+  const single = await swarm.submit("timed", { input: "single", notBefore: due, maxAttempts: 1 });
+  const own = await swarm.submit("timed", { id: "own", input: "own", notBefore: due, maxAttempts: 1 });
+  const array = await swarm.submit("timed", [{ input: "now" }, { input: "element", notBefore: due, maxAttempts: 1 }]);
+  expect(own).toBeGreaterThan(single);
+  const never = await swarm.submit("timed", { notBefore: due + 3_600_000, expiresMs: 100 });
+  expect(await swarm.result(`s${never}`)).toMatchObject({ status: "expired", error: { code: "EXPIRED" } });
+  expect(await swarm.result(`s${array}-0`)).toMatchObject({ status: "ok" });
+  const recorded = (id: string): Promise<unknown> =>
+    eventually(async () => await swarm.attempts.read("default", id), `a record of ${id}`);
+  for (const id of [`s${single}`, "own", `s${array}-1`])
+    expect(await recorded(id)).toMatchObject({ attempts: 0, ended: true, notBefore: due });
+  expect(started).toHaveLength(1);
+  await first.stop(0);
+  await swarm.dispatcher("d2");
+  for (const id of [`s${single}`, "own", `s${array}-1`])
+    expect(await swarm.result(id)).toMatchObject({ status: "ok", attempt: 1, output: { attempt: 1 } });
+  expect(started).toHaveLength(4);
+  for (const at of started.slice(1)) expect(at).toBeGreaterThanOrEqual(due);
+});
+
+test("a paused lane starts nothing, what runs goes on, and it goes on when it is resumed", async () => {
+  const swarm = await Dealing.start(nats);
+  const control = new KvBucket(swarm.bus, swarm.publisher, swarm.names.buckets.control);
+  const lane = { pool: "default", kind: "gated" };
+  const begun: string[] = [];
+  const gates = new Map<string, () => void>();
+  const agent = defineAgent({
+    kind: "gated",
+    slots: 2,
+    run: async ({ input }) => {
+      begun.push(String(input));
+      await new Promise<void>((resolve) => gates.set(String(input), resolve));
+    },
+  });
+  const dispatcher = await swarm.dispatcher();
+  await swarm.host("a", agent);
+  const ids = new Map<string, string>();
+  for (const input of ["a", "b"]) ids.set(input, `s${await swarm.submit("gated", { input })}`);
+  await eventually(async () => (begun.length === 2 ? true : undefined), "two to run");
+  // More than the slots: some of it is in the dispatcher's hand, as its probes are.
+  for (const input of ["c", "d"]) ids.set(input, `s${await swarm.submit("gated", { input, maxAttempts: 1 })}`);
+  ids.set("e", `s${await swarm.submit("gated", { input: "e", maxAttempts: 1 }, { priority: "high" })}`);
+  await eventually(async () => (dispatcher.status().inHand > 0 ? true : undefined), "the probe in hand");
+  await pauseLane(control, swarm.names, lane, "me");
+  await pauseLane(control, swarm.names, lane, "another");
+  expect(await pausedLanes(control, swarm.names)).toMatchObject([{ ...lane, by: "me" }]);
+  await eventually(async () => (dispatcher.status().inHand === 0 ? true : undefined), "the hand to be given back");
+  for (const gate of gates.values()) gate();
+  for (const input of ["a", "b"]) expect(await swarm.result(ids.get(input) as string)).toMatchObject({ status: "ok" });
+  // One that starts now knows of the pause before it pulls.
+  await swarm.dispatcher("d2");
+  await swarm.host("b", defineAgent({ kind: "other", run: async () => "ran" }));
+  const other = await swarm.submit("other", {});
+  expect(await swarm.result(`s${other}`)).toMatchObject({ output: "ran" });
+  expect(begun).toHaveLength(2);
+  expect(await swarm.waiting()).toBe(3);
+  expect(await resumeLane(control, swarm.names, lane)).toBe(true);
+  expect(await resumeLane(control, swarm.names, lane)).toBe(false);
+  await eventually(async () => {
+    for (const gate of gates.values()) gate();
+    return begun.length === 5 ? true : undefined;
+  }, "the rest to run");
+  for (const gate of gates.values()) gate();
+  for (const id of ids.values()) expect(await swarm.result(id)).toMatchObject({ status: "ok", attempt: 1 });
 });
