@@ -10,6 +10,7 @@ const CHECKS = [
   ["format, lint, import direction, cycles", [join(paths.nodeModules, "@biomejs/biome/bin/biome"), "check", "."]],
   ["types", [join(paths.nodeModules, "typescript/bin/tsc"), "-p", "tsconfig.json"]],
   ["dead files, exports, dependencies", [join(paths.nodeModules, "knip/bin/knip.js"), "--no-progress"]],
+  ["API pages match the docstrings", [join(root, "scripts/docs.mjs"), "--check"]],
   ["documents match the code", [join(root, "scripts/check-docs.mjs")]],
 ];
 

@@ -32,6 +32,7 @@ import { type LaneName, Names } from "./protocols/subjects.ts";
 import type { CancelReply, TaskState } from "./protocols/task-state.ts";
 import { isToken } from "./protocols/tokens.ts";
 
+/** Which stored results are read, and how long. */
 export interface ResultsOptions {
   /** Only of this pool. Default: of all. */
   readonly pool?: string;
@@ -90,7 +91,7 @@ export class Client<Kinds extends object = AnyKinds> {
   readonly #submitter: Submitter;
   #closing: Promise<void> | undefined;
 
-  /** Takes over the connection; use `connect`. */
+  /** Takes over the connection; use `connect`. @internal */
   constructor(bus: Bus, names: Names, pool: string, logger: Logger, role?: string) {
     this.pool = pool;
     this.#bus = bus;
@@ -120,7 +121,7 @@ export class Client<Kinds extends object = AnyKinds> {
     });
   }
 
-  /** For `connect`. */
+  /** For `connect`. @internal */
   async start(): Promise<void> {
     await this.#waiting.start();
   }

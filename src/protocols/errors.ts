@@ -299,6 +299,7 @@ export const ERRORS = {
   ),
 } as const satisfies Record<string, CatalogueEntry>;
 
+/** A code of the catalogue; docs/errors.md says what each means and what to do. */
 export type ErrorCode = keyof typeof ERRORS;
 
 /** An error as it crosses the bus and stands in a result: `{code, message, retryable}`. */
