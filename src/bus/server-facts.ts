@@ -10,6 +10,8 @@ export interface ServerFacts {
   readonly jetstream: boolean;
   /** It asks for a credential. */
   readonly authenticates: boolean;
+  /** It is one of a cluster. */
+  readonly clustered: boolean;
 }
 
 export function serverFacts(bus: Bus): ServerFacts {
@@ -19,6 +21,7 @@ export function serverFacts(bus: Bus): ServerFacts {
     maxPayload: info?.max_payload ?? 0,
     jetstream: info?.jetstream === true,
     authenticates: info?.auth_required === true,
+    clustered: info?.cluster !== undefined,
   };
 }
 

@@ -4,6 +4,7 @@ import { bucketSpecs, objectStoreSpecs, streamSpecs, type TopologyOptions } from
 import type { Names } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
 import { jsApiFind } from "./js-api.ts";
+import { type ReplicaState, replicaState } from "./replicas.ts";
 import {
   bucketConfig,
   compareConfig,
@@ -23,6 +24,8 @@ export interface StreamCheck {
   readonly differences: readonly Difference[];
   /** What the JetStream API takes to make it. */
   readonly wanted: WantedConfig;
+  /** Of a stream with more than one copy. */
+  readonly replicas?: ReplicaState;
 }
 
 /** Lifetimes are what the last node that started asked for, and nobody else knows it. */
@@ -62,9 +65,11 @@ async function checkStream(bus: Bus, wanted: WantedConfig, visible: boolean): Pr
   if (found === "denied") return unseen;
   if (found === undefined) return { ...unseen, state: "missing" };
   const { drift, update } = compareConfig(wanted, found.config);
-  if (drift.length > 0) return { ...unseen, state: "differs", differences: drift };
+  const replicas = replicaState(found);
+  const seen = { ...unseen, ...(replicas && { replicas }) };
+  if (drift.length > 0) return { ...seen, state: "differs", differences: drift };
   const differences = (Object.keys(update) as (keyof typeof update & keyof WantedConfig)[])
     .filter((field) => !OF_THE_NODE.includes(field))
     .map((field) => ({ field, wanted: wanted[field], found: found.config[field] }));
-  return { ...unseen, state: differences.length === 0 ? "ok" : "adjustable", differences };
+  return { ...seen, state: differences.length === 0 ? "ok" : "adjustable", differences };
 }

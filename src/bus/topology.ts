@@ -17,7 +17,9 @@ import {
 import { type LaneName, type Names, PRIORITIES, type Priority } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
 import { JsApiError, jsApiCall, jsApiFind } from "./js-api.ts";
+import { onceLed } from "./leader.ts";
 import { API } from "./nats-errors.ts";
+import { type ReplicaState, replicaState } from "./replicas.ts";
 import { bucketConfig, compareConfig, objectStoreConfig, streamConfig, type WantedConfig } from "./stream-config.ts";
 
 export interface StreamState {
@@ -30,6 +32,8 @@ export interface StreamState {
   readonly lastSequence: number;
   readonly consumers: number;
   readonly replicas: number;
+  /** Of a stream with more than one copy. */
+  readonly copies?: ReplicaState;
 }
 
 export interface ConsumerState {
@@ -61,7 +65,7 @@ export async function ensureTopology(bus: Bus, names: Names, options: TopologyOp
     ...bucketSpecs(names, options).map(bucketConfig),
     ...objectStoreSpecs(names, options).map(objectStoreConfig),
   ];
-  for (const config of wanted) await ensureStream(bus, config);
+  for (const config of wanted) await onceLed(bus, () => ensureStream(bus, config));
 }
 
 /**
@@ -108,18 +112,19 @@ async function ensureLaneConsumer(bus: Bus, names: Names, lane: LaneName, priori
 /** State of a stream (for a bucket: `kvStream(bucket)`), or undefined if there is none. */
 export async function streamInfo(bus: Bus, stream: string): Promise<StreamState | undefined> {
   const info = await jsApiFind(bus, `reading the state of ${stream}`, (manager) => manager.streams.info(stream));
-  return (
-    info && {
-      name: stream,
-      messages: info.state.messages,
-      bytes: info.state.bytes,
-      maxBytes: info.config.max_bytes,
-      firstSequence: info.state.first_seq,
-      lastSequence: info.state.last_seq,
-      consumers: info.state.consumer_count,
-      replicas: info.config.num_replicas,
-    }
-  );
+  if (info === undefined) return undefined;
+  const copies = replicaState(info);
+  return {
+    name: stream,
+    messages: info.state.messages,
+    bytes: info.state.bytes,
+    maxBytes: info.config.max_bytes,
+    firstSequence: info.state.first_seq,
+    lastSequence: info.state.last_seq,
+    consumers: info.state.consumer_count,
+    replicas: info.config.num_replicas,
+    ...(copies && { copies }),
+  };
 }
 
 /** State of a consumer, or undefined if there is none. */

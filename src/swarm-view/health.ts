@@ -1,5 +1,6 @@
 /** The state of a swarm: what `vgas status` shows. */
 import type { Bus } from "../bus/bus.ts";
+import { replicaTrouble } from "../bus/replicas.ts";
 import { type Rotations, readRotations } from "../bus/rotations.ts";
 import { subjectCounts } from "../bus/subject-counts.ts";
 import { type ConsumerState, listConsumers, type StreamState, streamInfo } from "../bus/topology.ts";
@@ -189,9 +190,16 @@ function nodeReasons(nodes: readonly NodeView[]): readonly string[] {
 }
 
 function streamReasons(streams: readonly StreamState[]): readonly string[] {
-  return streams
-    .filter(({ bytes, maxBytes }) => maxBytes > 0 && bytes > ALMOST_FULL * maxBytes)
-    .map(({ name, bytes, maxBytes }) => `stream ${name} is ${Math.round((100 * bytes) / maxBytes)} % full`);
+  return streams.flatMap(({ name, bytes, maxBytes, copies }) => {
+    const full = maxBytes > 0 && bytes > ALMOST_FULL * maxBytes;
+    // One that has just come back, or is a few messages behind, is no reason to wake anybody.
+    const lacks = copies !== undefined && (copies.leader === undefined || copies.offline.length > 0);
+    const trouble = lacks ? replicaTrouble(copies) : undefined;
+    return [
+      ...(full ? [`stream ${name} is ${Math.round((100 * bytes) / maxBytes)} % full`] : []),
+      ...(trouble === undefined ? [] : [`stream ${name}: ${trouble}`]),
+    ];
+  });
 }
 
 function laneReasons(lanes: readonly LaneState[], { names, consumers }: Observations): readonly string[] {

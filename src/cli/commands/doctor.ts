@@ -39,6 +39,7 @@ export function addDoctor(program: Command, cli: Cli): void {
     )
     .addOption(new Option("--role <role>", "what the credential is to be good for").choices([...ROLES, "system"]))
     .option("--user <user>", "the node or guest that it is bound to (default: with --nats this home's node)")
+    .option("--replicas <n>", "copies that the swarm's streams are to have", integer)
     .option("--nats-port <n>", "port that the node's nats-server is to have", integer)
     .option("--http-port <n>", "port that the node's HTTP is to have", integer)
     .action(async (flags: Flags) => {

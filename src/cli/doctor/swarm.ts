@@ -2,6 +2,7 @@
 import type { Bus } from "../../bus/bus.ts";
 import { connectBus } from "../../bus/connection.ts";
 import { missingPermissions } from "../../bus/permission-check.ts";
+import { replicaTrouble } from "../../bus/replicas.ts";
 import { requireJetStream, serverFacts } from "../../bus/server-facts.ts";
 import { checkTopology, type StreamCheck } from "../../bus/topology-check.ts";
 import { VgasError } from "../../protocols/errors.ts";
@@ -39,6 +40,7 @@ export async function checkSwarm(target: Target, topology: TopologyOptions): Pro
     return [
       ok("swarm", `${where[target.from]} NATS answers at ${url} to ${target.user} (${target.role})`),
       ...checkServer(bus),
+      ...checkCluster(bus, topology),
       await checkPermissions(bus, target),
       ...(target.role === "guest" ? [] : await checkStorage(bus, target, topology)),
     ];
@@ -88,6 +90,18 @@ function checkServer(bus: Bus): readonly Check[] {
   ];
 }
 
+function checkCluster(bus: Bus, { replicas }: TopologyOptions): readonly Check[] {
+  const { clustered } = serverFacts(bus);
+  if (!clustered && replicas > 1) {
+    const remedy = "run three servers as a cluster (docs/operations.md), or leave --replicas out";
+    return [failed("cluster", `--replicas ${replicas}, and the server is in no cluster`, remedy)];
+  }
+  if (!clustered) return [];
+  return replicas > 1
+    ? [ok("cluster", `${replicas} copies of everything`)]
+    : [warning("cluster", "the server is in a cluster, and one copy is kept", "give `vgas up` --replicas 3")];
+}
+
 async function checkPermissions(bus: Bus, target: Target): Promise<Check> {
   const { role, user, prefix } = target;
   const missing = await missingPermissions(bus, role, user, new Names(prefix));
@@ -127,7 +141,7 @@ async function checkStorage(
   }
 }
 
-function streamLine({ name, state, differences, wanted }: StreamCheck, role: UserRole): Check {
+function streamLine({ name, state, differences, wanted, replicas }: StreamCheck, role: UserRole): Check {
   const check = `stream ${name}`;
   const what = differences
     .map((each) => `${each.field} is ${show(each.found)}, wanted ${show(each.wanted)}`)
@@ -147,8 +161,12 @@ function streamLine({ name, state, differences, wanted }: StreamCheck, role: Use
       });
     case "adjustable":
       return warning(check, what, "`vgas up` changes it when it starts", { details });
-    default:
-      return ok(check, "as it must be");
+    default: {
+      const trouble = replicas && replicaTrouble(replicas);
+      if (replicas === undefined || trouble === undefined) return ok(check, "as it must be");
+      const remedy = "look at the servers of the cluster: `nats server report jetstream` shows them";
+      return (replicas.leader === undefined ? failed : warning)(check, trouble, remedy, { details: { replicas } });
+    }
   }
 }
 

@@ -1,0 +1,79 @@
+/** A swarm on a cluster of three brokers that it did not start, with three copies of everything. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Client, connect } from "../../src/client.ts";
+import { vgas } from "../cli/in-process.ts";
+import { TestCluster } from "../support/cluster.ts";
+import { launchNode, type Node } from "../support/node.ts";
+import { eventually } from "../support/wait.ts";
+
+const INPUTS = Array.from({ length: 300 }, (_, i) => i);
+
+describe("a swarm on three brokers", () => {
+  let cluster: TestCluster;
+  let node: Node;
+  let client: Client;
+  const home = mkdtempSync(join(tmpdir(), "vgas-cluster-"));
+
+  beforeAll(async () => {
+    cluster = await TestCluster.make();
+    await cluster.start();
+    // It waits for the leaders that the cluster has yet to elect.
+    node = await launchNode(["up", "--nats", cluster.url, "--replicas", "3", "--http-port", "0"], home).ready;
+    client = await connect({ url: cluster.url });
+  });
+
+  afterAll(async () => {
+    await client?.close();
+    await node?.kill();
+    await cluster?.close();
+    rmSync(home, { recursive: true, force: true });
+  });
+
+  const command = (...args: readonly string[]) => vgas([...args, "--nats", cluster.url, "--home", home]);
+
+  test("P1, P2: tasks, batches, objects, cancel and now work on it", async () => {
+    expect((await (await client.submit("echo", "one")).result()).output).toBe("one");
+    const many = await client.submitMany("echo", INPUTS);
+    expect((await Promise.all(many.map((task) => task.result()))).map(({ output }) => output)).toEqual(INPUTS);
+  });
+
+  test("every stream has three copies, and doctor finds nothing wrong", async () => {
+    const { code, out } = await command("doctor", "--role", "system", "--replicas", "3", "--json");
+    const checks = out
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const bad = checks.filter(
+      ({ verdict, check }) => verdict !== "ok" && check !== "disk" && check !== "authentication",
+    );
+    expect(bad).toEqual([]);
+    expect(checks).toContainEqual({ check: "cluster", verdict: "ok", message: "3 copies of everything" });
+    expect(code).toBe(0);
+  });
+
+  test("P1: one broker killed while tasks run: all end, status and doctor say which copy is missing, and it goes away", async () => {
+    const tasks = await client.submitMany(
+      "sleep",
+      INPUTS.map(() => ({ ms: 50 })),
+    );
+    const [killed] = cluster.servers;
+    await killed?.kill();
+    const results = await Promise.all(tasks.map((task) => task.result()));
+    expect(results.every(({ status }) => status === "ok")).toBe(true);
+    await eventually(async () => {
+      // While leaders are elected it may be told nothing in time.
+      const { out, code } = await command("status", "--json");
+      return code === 0 && JSON.parse(out).reasons.join().includes("its copy on s0 is missing") ? true : undefined;
+    }, "status to miss a copy");
+    const { out } = await command("doctor", "--role", "system", "--replicas", "3");
+    expect(out).toContain("its copy on s0 is missing: that server is not heard");
+    await killed?.start();
+    await eventually(async () => {
+      const { out: again } = await command("status", "--json");
+      return JSON.parse(again).health === "ok" ? true : undefined;
+    }, "the copy to be there again");
+  });
+});
