@@ -50,6 +50,8 @@ const schema = z.strictObject({
   replicas: z.number().int().min(1).max(5),
   durability: z.enum(["process", "power"]),
   resultsTtlMs: z.number().int().min(1_000),
+  /** Most messages of a kind and priority that are not finished; 0 is no limit. */
+  maxWaiting: z.number().int().min(0).max(1_000_000_000),
   graceMs: z.number().int().min(0).max(86_400_000),
   /** Where the vault's passphrase comes from at the start; without it the vault stays sealed (unlock.ts). */
   vaultUnlock: z
@@ -78,6 +80,7 @@ const DEFAULTS = {
   replicas: 1,
   durability: "process",
   resultsTtlMs: 24 * 3_600_000,
+  maxWaiting: 0,
   graceMs: 30_000,
   logLevel: "info",
 } satisfies Omit<ConfigInput, "home" | "natsUrl" | "natsSeedFile" | "natsCaFile" | "vaultUnlock">;
@@ -103,6 +106,7 @@ export const ENVIRONMENT: Readonly<Record<keyof Config, string>> = {
   replicas: "VGAS_REPLICAS",
   durability: "VGAS_DURABILITY",
   resultsTtlMs: "VGAS_RESULTS_TTL_MS",
+  maxWaiting: "VGAS_MAX_WAITING",
   graceMs: "VGAS_GRACE_MS",
   vaultUnlock: "VGAS_VAULT_UNLOCK",
   logLevel: "VGAS_LOG_LEVEL",
@@ -115,6 +119,7 @@ const NUMBERS: ReadonlySet<keyof Config> = new Set([
   "slots",
   "replicas",
   "resultsTtlMs",
+  "maxWaiting",
   "graceMs",
 ]);
 const LISTS: ReadonlySet<keyof Config> = new Set(["modules", "roles", "interfaces", "peers"]);

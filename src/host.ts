@@ -150,6 +150,7 @@ async function compose(
       ...TOPOLOGY_DEFAULTS,
       replicas: config.replicas,
       resultsTtlMs: config.resultsTtlMs,
+      maxWaiting: config.maxWaiting,
     });
 
   const publisher = new Publisher(bus);

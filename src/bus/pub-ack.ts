@@ -1,6 +1,7 @@
 /** Reads JetStream's answers to a publish, without a JSON parser for the common one. */
 import { VgasError } from "../protocols/errors.ts";
-import { apiErrorCode } from "./nats-errors.ts";
+import { isTaskSubject } from "../protocols/subjects.ts";
+import { API, apiErrorCode } from "./nats-errors.ts";
 
 /** The server has stored it at `sequence`, or had (`duplicate`: same message id within the stream's window). */
 export interface PubAck {
@@ -16,7 +17,11 @@ export class PublishRefused extends VgasError {
   readonly description: string;
 
   constructor(subject: string, apiCode: number, description: string) {
-    super(apiErrorCode(apiCode), `the stream did not take ${subject}: ${description} (${apiCode})`);
+    const laneFull = apiCode === API.storeFailed && /per subject/.test(description) && isTaskSubject(subject);
+    super(
+      laneFull ? "LANE_FULL" : apiErrorCode(apiCode),
+      `the stream did not take ${subject}: ${description} (${apiCode})`,
+    );
     this.apiCode = apiCode;
     this.description = description;
   }

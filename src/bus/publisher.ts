@@ -89,7 +89,7 @@ export class Publisher {
   /**
    * Resolves when the message is stored.
    *
-   * @throws PublishRefused with STREAM_FULL, CONFLICT, TOO_LARGE or INTERNAL; VgasError UNDELIVERABLE if no stream takes
+   * @throws PublishRefused with STREAM_FULL, LANE_FULL, CONFLICT, TOO_LARGE or INTERNAL; VgasError UNDELIVERABLE if no stream takes
    *   the subject, TOO_LARGE, INVALID, PERMISSION_DENIED, TIMEOUT (outcome unknown), ABORTED, SHUTTING_DOWN
    */
   publish(subject: string, data: Uint8Array, options: StoreOptions = {}): Promise<PubAck> {

@@ -114,6 +114,8 @@ const EXACT = [
 const CAPS = ["max_msgs", "max_bytes"] as const;
 /** What the server can be told once and never takes back; what somebody else told it stays. */
 const FOR_GOOD = ["deny_delete", "deny_purge", "allow_msg_ttl"] as const;
+/** Of the work queue: how many tasks of a lane may wait is the operator's choice, and the last one asked for holds. */
+const OF_THE_QUEUE = ["max_msgs_per_subject", "discard_new_per_subject"] as const;
 /** Durations: the last one asked for holds. */
 const DURATIONS = ["max_age", "duplicate_window"] as const;
 
@@ -124,7 +126,9 @@ export function compareConfig(wanted: WantedConfig, found: StreamConfig): Compar
   if (foreign.length > 0) drift.push({ field: "subjects", wanted: wanted.subjects, found: found.subjects });
   // A stream of an earlier version takes fewer.
   else if (found.subjects.length < wanted.subjects.length) update.subjects = [...wanted.subjects];
+  const queue = wanted.retention === RetentionPolicy.Workqueue;
   for (const field of EXACT) {
+    if (queue && field === "discard_new_per_subject") continue;
     // The server leaves out what is false.
     if (wanted[field] !== (found[field] ?? false))
       drift.push({ field, wanted: wanted[field], found: found[field] ?? false });
@@ -135,7 +139,12 @@ export function compareConfig(wanted: WantedConfig, found: StreamConfig): Compar
   if (wanted.num_replicas > found.num_replicas) update.num_replicas = wanted.num_replicas;
   // One per subject is a promise (P2), a bucket's history is only a depth.
   const perSubject = { wanted: cap(wanted.max_msgs_per_subject), found: cap(found.max_msgs_per_subject) };
-  if (wanted.allow_rollup_hdrs && perSubject.wanted > perSubject.found)
+  if (queue) {
+    const changed =
+      perSubject.wanted !== perSubject.found ||
+      wanted.discard_new_per_subject !== (found.discard_new_per_subject ?? false);
+    if (changed) for (const field of OF_THE_QUEUE) Object.assign(update, { [field]: wanted[field] });
+  } else if (wanted.allow_rollup_hdrs && perSubject.wanted > perSubject.found)
     update.max_msgs_per_subject = wanted.max_msgs_per_subject;
   else if (!wanted.allow_rollup_hdrs && perSubject.wanted !== perSubject.found) {
     drift.push({

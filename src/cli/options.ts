@@ -26,6 +26,7 @@ export interface NodeFlags extends SwarmFlags {
   readonly replicas?: number;
   readonly durability?: Config["durability"];
   readonly resultsTtl?: number;
+  readonly maxWaiting?: number;
   readonly grace?: number;
   readonly vaultUnlock?: string;
   readonly lan?: boolean;
@@ -72,6 +73,11 @@ export function addNodeOptions(command: Command, { connects }: { readonly connec
         "--results-ttl <time>",
         withVariable("how long results are kept (default: 24h)", "resultsTtlMs"),
         duration,
+      )
+      .option(
+        "--max-waiting <n>",
+        withVariable("most tasks of a kind and priority that may wait (default: no limit)", "maxWaiting"),
+        integer,
       )
       .option(
         "--vault-unlock <source>",
@@ -141,6 +147,7 @@ export function configInput(flags: NodeFlags): ConfigInput {
     replicas: flags.replicas,
     durability: flags.durability,
     resultsTtlMs: flags.resultsTtl,
+    maxWaiting: flags.maxWaiting,
     graceMs: flags.grace,
     vaultUnlock: flags.vaultUnlock,
     natsSeedFile: flags.natsSeed,

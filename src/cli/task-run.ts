@@ -23,6 +23,7 @@ const MAX_UNSENT_BYTES = 16 * 1024 * 1024;
 const MAX_TOLD = 20;
 /** Pause before a stream that was full is tried again, ms. */
 const FULL_RETRY_MS = 500;
+const FULL: ReadonlySet<string> = new Set(["STREAM_FULL", "LANE_FULL"]);
 
 export interface TaskRunOptions {
   readonly client: Client;
@@ -139,13 +140,13 @@ export class TaskRun {
     }
   }
 
-  /** A full stream is waited for: what it holds is being worked off. */
+  /** A full stream or lane is waited for: what it holds is being worked off. */
   async #submit(client: Client, { kind, pool, input, options }: LineTask): ReturnType<Client["submit"]> {
     for (;;) {
       try {
         return await client.submit(kind, input, { ...options, ...(pool !== undefined && { pool }) });
       } catch (error) {
-        if (!(error instanceof VgasError) || error.code !== "STREAM_FULL" || this.#stopped) throw error;
+        if (!(error instanceof VgasError) || !FULL.has(error.code) || this.#stopped) throw error;
         await new Promise<void>((resolve) => setTimeout(resolve, FULL_RETRY_MS));
       }
     }

@@ -8,6 +8,8 @@ export interface TopologyOptions {
   readonly resultsTtlMs: number;
   /** Size caps, bytes. */
   readonly maxTaskBytes: number;
+  /** Most messages of a lane and priority that are not finished; 0 is no limit. */
+  readonly maxWaiting: number;
   readonly maxResultBytes: number;
   readonly maxDeadBytes: number;
 }
@@ -19,6 +21,7 @@ export const TOPOLOGY_DEFAULTS: TopologyOptions = {
   replicas: 1,
   resultsTtlMs: DAY_MS,
   maxTaskBytes: 16 * 2 ** 30,
+  maxWaiting: 0,
   maxResultBytes: 8 * 2 ** 30,
   maxDeadBytes: 2 ** 30,
 };
@@ -93,8 +96,8 @@ export function streamSpecs(names: Names, options: TopologyOptions): readonly St
       subjects: names.tasks("*", "*"),
       retention: "workqueue",
       discard: "new",
-      discardNewPerSubject: false,
-      maxMsgsPerSubject: -1,
+      discardNewPerSubject: options.maxWaiting > 0,
+      maxMsgsPerSubject: options.maxWaiting > 0 ? options.maxWaiting : -1,
       maxBytes: options.maxTaskBytes,
       maxMsgSize: MAX_TASK_BYTES,
       maxAgeMs: 0,

@@ -218,6 +218,13 @@ export class Names {
   }
 }
 
+const TASK_SUBJECT = /^[^.]+\.tasks\.[^.]+\.[^.]+(\.(high|low))?$/;
+
+/** Whether it is one of some swarm, whatever its prefix. */
+export function isTaskSubject(subject: string): boolean {
+  return TASK_SUBJECT.test(subject);
+}
+
 export const HOST_OPERATIONS = ["burst", "recall", "owned", "running", "where", "cancel", "drain", "stats"] as const;
 export type HostOperation = (typeof HOST_OPERATIONS)[number];
 

@@ -11,7 +11,7 @@ import {
 } from "../../src/bus/topology.ts";
 import { MAX_TASK_BYTES } from "../../src/protocols/limits.ts";
 import { TOPOLOGY_DEFAULTS } from "../../src/protocols/streams.ts";
-import { Names } from "../../src/protocols/subjects.ts";
+import { Names, type Priority } from "../../src/protocols/subjects.ts";
 import { useNats } from "../support/nats.ts";
 import { rejection } from "../support/wait.ts";
 
@@ -102,12 +102,30 @@ describe("ensureTopology", () => {
     expect((await manager.streams.info(names.streams.results)).config.max_age).toBe(3_600_000 * 1e6);
   });
 
+  test("caps what waits of a lane and priority as the last node asked for", async () => {
+    const { bus, names } = await open("capped");
+    const publisher = new Publisher(bus);
+    const submit = (priority?: Priority): Promise<unknown> =>
+      publisher.publish(names.task("default", "echo", priority), new Uint8Array([0x80]));
+    const cap = (maxWaiting: number): Promise<void> => ensureTopology(bus, names, { ...TOPOLOGY_DEFAULTS, maxWaiting });
+    await cap(0);
+    for (let i = 0; i < 3; i++) await submit();
+    await cap(3);
+    expect(await rejection(submit())).toMatchObject({ code: "LANE_FULL", retryable: true });
+    await submit("high");
+    await cap(4);
+    await submit();
+    expect(await rejection(submit())).toMatchObject({ code: "LANE_FULL" });
+    await cap(0);
+    await submit();
+    publisher.close();
+  });
+
   test.each([
     ["subjects", { subjects: ["drift1.tasks.>"] }],
     ["retention", { retention: RetentionPolicy.Limits }],
     ["discard", { discard: DiscardPolicy.Old }],
     ["max_msg_size", { max_msg_size: -1 }],
-    ["max_msgs_per_subject", { max_msgs_per_subject: 5 }],
     ["allow_direct", { allow_direct: false }],
   ])("reports a stream whose %s differs as DRIFT, and changes nothing", async (field, change) => {
     const { bus, names, manager } = await open("drift1");
