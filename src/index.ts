@@ -8,11 +8,13 @@ export { resolveConfig } from "./config.ts";
 export { startHost } from "./host.ts";
 export { TaskError, VgasError } from "./protocols/errors.ts";
 
+export type { Backoff } from "./actors/agent/backoff.ts";
 export type {
   AgentDefinition,
   Task,
   TaskContext,
 } from "./actors/agent/definition.ts";
+export type { InputSchema } from "./actors/agent/schema.ts";
 export type { TaskVault, VaultLease, VaultWaitOptions } from "./actors/agent/task-vault.ts";
 export type { ActorDefinition, MailOf, MessageTable } from "./actors/runtime/definition.ts";
 export type { ActorHandle } from "./actors/runtime/refs.ts";

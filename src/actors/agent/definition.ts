@@ -1,6 +1,8 @@
 /** What a user writes: agents, and what their behaviours get (contract section 7). */
 import type { KindLimits } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
+import type { Backoff } from "./backoff.ts";
+import type { InputSchema } from "./schema.ts";
 import type { TaskVault } from "./task-vault.ts";
 
 /** A task as a behaviour gets it. */
@@ -66,6 +68,13 @@ export interface AgentDefinition<Input = unknown, Output = unknown, Kind extends
    * `perMs`, 1..86 400 000. Where hosts differ the smallest counts. Default: no limits.
    */
   readonly limits?: KindLimits;
+  /** How long a failed task waits for its next attempt. */
+  readonly backoff?: Backoff;
+  /**
+   * A schema of the input: zod, valibot, arktype or another library that follows Standard Schema. `task.input` is what it makes
+   * of the input. What it refuses fails for good with INVALID_INPUT, and `run` is not called.
+   */
+  readonly input?: InputSchema<Input>;
   /** Runs one task. What it returns is the output; what it throws fails the attempt. */
   run(task: Task<Input>, ctx: TaskContext): Promise<Output> | Output;
 }

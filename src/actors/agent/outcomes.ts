@@ -19,13 +19,9 @@ import type { DeadLetter, TaskResult, TaskUsage } from "../../protocols/result.t
 import { agentId } from "../../protocols/rotation.ts";
 import type { Names } from "../../protocols/subjects.ts";
 import type { Usage } from "../../protocols/vault/keys.ts";
+import { pauseAfter } from "./backoff.ts";
 import { publishEvent } from "./context.ts";
 import type { Run, RunOutcome } from "./run.ts";
-
-/** Pause before attempt 2, doubled for each further one, ms; up to `MAX_BACKOFF_MS`, and up to a fifth more at random. */
-const BACKOFF_MS = 500;
-const MAX_BACKOFF_MS = 30_000;
-const BACKOFF_JITTER = 0.2;
 
 /** Kept free of a result message for headers and for the broker's own framing. */
 const RESULT_RESERVE_BYTES = 4_096;
@@ -95,9 +91,7 @@ export class Outcomes {
 
   async #retry(run: Run, error: WireError): Promise<void> {
     const { clock, random, logger } = this.#options;
-    const delayMs = Math.round(
-      Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** (run.attempt - 1)) * (1 + random() * BACKOFF_JITTER),
-    );
+    const delayMs = pauseAfter(run.attempt, run.backoff, random);
     try {
       publishEvent(run, this.#options, "retrying", { error, delayMs });
     } catch (thrown) {

@@ -2,7 +2,9 @@
 import { VgasError } from "../../protocols/errors.ts";
 import { type KindLimits, MAX_PROVIDERS } from "../../protocols/host-messages.ts";
 import { isToken } from "../../protocols/tokens.ts";
+import { type Backoff, DEFAULT_BACKOFF } from "./backoff.ts";
 import type { AgentDefinition, Task, TaskContext } from "./definition.ts";
+import { type InputSchema, isSchema, validated } from "./schema.ts";
 
 /** A definition with every default filled in. */
 export interface ResolvedAgent {
@@ -14,6 +16,7 @@ export interface ResolvedAgent {
   readonly slots: number;
   readonly providers: readonly string[];
   readonly limits: KindLimits | undefined;
+  readonly backoff: Required<Backoff>;
   run(task: Task, ctx: TaskContext): unknown;
 }
 
@@ -22,6 +25,7 @@ const MAX_SLOTS = 10_000;
 /** As `kindLimits` of the heartbeat allows. */
 const MAX_LIMIT = 1_000_000;
 const DAY_MS = 86_400_000;
+const MAX_FACTOR = 100;
 
 /**
  * Checks a definition and fills in the defaults. `source` names it in messages.
@@ -34,7 +38,7 @@ export function resolveAgent(
   source: string,
 ): ResolvedAgent {
   if (typeof value !== "object" || value === null) throw config(source, "an agent definition must be an object", value);
-  const { kind, kinds, pool, instances, slots, providers, limits, run } = value as Partial<
+  const { kind, kinds, pool, instances, slots, providers, limits, backoff, input, run } = value as Partial<
     Record<keyof AgentDefinition, unknown>
   >;
   if ((kind === undefined) === (kinds === undefined))
@@ -45,7 +49,11 @@ export function resolveAgent(
   if (new Set(list).size !== list.length) throw config(source, "kinds must differ from each other", list);
   if (pool !== undefined && !isToken(pool)) throw config(source, "pool must be a token [A-Za-z0-9_-]{1,64}", pool);
   if (typeof run !== "function") throw config(source, "run must be a function", run);
+  if (input !== undefined && !isSchema(input))
+    throw config(source, "input must be a schema that follows Standard Schema (zod, valibot, arktype, …)", input);
   refuseMisspelt(source, value);
+  const behave: ResolvedAgent["run"] = (task, ctx) =>
+    (run as AgentDefinition["run"]).call(value as AgentDefinition, task, ctx);
   return {
     source,
     pool: pool ?? defaults.pool,
@@ -54,7 +62,20 @@ export function resolveAgent(
     slots: whole(source, "slots", slots, MAX_SLOTS) ?? defaults.slots,
     providers: providersOf(source, providers),
     limits: limitsOf(source, limits),
-    run: (task, ctx) => (run as AgentDefinition["run"]).call(value as AgentDefinition, task, ctx),
+    backoff: backoffOf(source, backoff),
+    run: input === undefined ? behave : checking(input, behave),
+  };
+}
+
+/** `run` for inputs that the schema has taken. A schema that answers at once costs no turn of the loop. */
+function checking(schema: InputSchema, run: ResolvedAgent["run"]): ResolvedAgent["run"] {
+  return (task, ctx) => {
+    const input = validated(schema, task.input);
+    if (!(input instanceof Promise)) return run({ ...task, input }, ctx);
+    return input.then((value: unknown) => {
+      ctx.signal.throwIfAborted();
+      return run({ ...task, input: value }, ctx);
+    });
   };
 }
 
@@ -86,6 +107,23 @@ function rateOf(source: string, value: unknown): KindLimits["rate"] {
   };
 }
 
+function backoffOf(source: string, value: unknown): Required<Backoff> {
+  if (value === undefined) return DEFAULT_BACKOFF;
+  const fields = fieldsOf(source, "backoff", value, ["initialMs", "factor", "maxMs", "jitter"]);
+  const between = (name: keyof Backoff, min: number, max: number, fallback: number): number => {
+    const number = fields[name] ?? fallback;
+    if (typeof number === "number" && number >= min && number <= max) return number;
+    throw config(source, `backoff.${name} must be a number from ${min} to ${max}`, number);
+  };
+  const initialMs = between("initialMs", 0, DAY_MS, DEFAULT_BACKOFF.initialMs);
+  return {
+    initialMs,
+    factor: between("factor", 1, MAX_FACTOR, DEFAULT_BACKOFF.factor),
+    maxMs: between("maxMs", initialMs, DAY_MS, Math.max(initialMs, DEFAULT_BACKOFF.maxMs)),
+    jitter: between("jitter", 0, 1, DEFAULT_BACKOFF.jitter),
+  };
+}
+
 const FIELDS = [
   "kind",
   "kinds",
@@ -94,6 +132,8 @@ const FIELDS = [
   "slots",
   "providers",
   "limits",
+  "backoff",
+  "input",
   "run",
 ] as const satisfies readonly (keyof AgentDefinition)[];
 

@@ -15,6 +15,7 @@ import type { LaneName } from "../../protocols/subjects.ts";
 import { KNOWN_FIELDS } from "../../protocols/task.ts";
 import { isInbox } from "../../protocols/tokens.ts";
 import type { Usage } from "../../protocols/vault/keys.ts";
+import type { Backoff } from "./backoff.ts";
 import type { Task, TaskContext } from "./definition.ts";
 import type { ResolvedAgent } from "./resolve.ts";
 import type { WorkEntry } from "./work-table.ts";
@@ -107,6 +108,10 @@ export class Run {
   /** Providers that its agent declares. */
   get providers(): readonly string[] {
     return this.#behaviour.providers;
+  }
+
+  get backoff(): Required<Backoff> {
+    return this.#behaviour.backoff;
   }
 
   /** Calls `listener` when the attempt ends, with the reason if it is broken off. There is one listener. */
