@@ -36,9 +36,11 @@ import { watchForCopies } from "./host/copies.ts";
 import { Lan } from "./host/lan.ts";
 import { openLink } from "./host/link.ts";
 import { joinNetwork } from "./host/network.ts";
+import { nodePages } from "./host/pages.ts";
 import { type Stop, stopAll } from "./host/stopping.ts";
 import { hostVault } from "./host/vault.ts";
 import { startHttp } from "./http/server.ts";
+import { LaneMeters } from "./metrics/lane-meters.ts";
 import { systemClock } from "./protocols/clock.ts";
 import { VgasError } from "./protocols/errors.ts";
 import type { HostStats } from "./protocols/host-messages.ts";
@@ -192,7 +194,8 @@ async function compose(
   // Of this life only: a successor on the same home numbers its bursts and assignments from 1 again.
   const dispatcherId = `${hostId}_${run}`;
   const deals = config.roles.includes("dispatcher");
-  const shared = { run, bus, publisher, results, attempts, names, clock, random, logger };
+  const meters = new LaneMeters();
+  const shared = { run, meters, bus, publisher, results, attempts, names, clock, random, logger };
   // The two know each other only by what they say: neither imports the other.
   let dispatcher: Dispatcher | undefined;
   const heartbeat = runsAgents
@@ -263,6 +266,14 @@ async function compose(
   );
   stops.push(() => service.stop());
 
+  const status = (): ReturnType<Host["status"]> => ({ dispatcher: dealer?.status(), agents: host?.stats() });
+  http?.show(
+    nodePages({
+      ...{ bus, names, link, roles: config.roles, version: packageVersion(), meters, results, clock, status },
+      groups: runsAgents ? ActorHost.groups(agents) : [],
+    }),
+  );
+
   started = bus;
   bus.onStatus((status) => {
     if (status.type === "closed" && status.error)
@@ -288,7 +299,7 @@ async function compose(
     http: http?.url,
     lan: lan && { swarmId: lan.authority.swarmId, doors: http === undefined ? [] : lan.doors(http.port) },
     spawn: system.spawn.bind(system),
-    status: () => ({ dispatcher: dealer?.status(), agents: host?.stats() }),
+    status,
     stop: async (graceMs) => {
       await stop(graceMs);
       end(undefined);

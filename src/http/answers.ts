@@ -1,11 +1,12 @@
-/** JSON answers of the HTTP port, and the form of its errors. */
+/** Answers of the HTTP port, JSON but for the metrics, and the form of its errors. */
 import type { ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { type ErrorCode, VgasError } from "../protocols/errors.ts";
 
 export interface Answer {
   readonly status: number;
-  readonly body: object;
+  /** JSON; a text is sent as it is, with the content type that `headers` name. */
+  readonly body: object | string;
   readonly headers?: Readonly<Record<string, string>>;
   /** The connection ends with it, for what the peer still sends is not read. */
   readonly last?: boolean;
@@ -19,7 +20,7 @@ export function answer(response: ServerResponse, { status, body, headers, last =
       ...headers,
       ...(last && { connection: "close" }),
     })
-    .end(`${JSON.stringify(body)}\n`);
+    .end(typeof body === "string" ? body : `${JSON.stringify(body)}\n`);
 }
 
 export function errorAnswer(status: number, error: VgasError, more: Partial<Answer> = {}): Answer {

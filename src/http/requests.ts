@@ -5,6 +5,8 @@
  * |---|---|---|
  * | GET /healthz | everybody | 200: the process runs |
  * | GET /readyz | this machine, and who shows a token | 200 if the node has started and is connected, else 503 |
+ * | GET /metrics | this machine, and who shows a token | the node's metrics, text format of Prometheus |
+ * | GET /api/status | this machine, and who shows a token | the state of the swarm, or of the node and why no more |
  * | POST /join/… | everybody | what the door of the swarm says (src/admission) |
  *
  * Beyond loopback everything else asks for `Authorization: Bearer <token line>`, also what is not there. Tokens are never logged.
@@ -28,12 +30,20 @@ export interface Door {
   }) => Promise<{ readonly status: number; readonly body: object }>;
 }
 
+/** What a node that runs shows; each is kept for a moment, so that asking often is cheap. */
+export interface Pages {
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  readonly status: () => Promise<object>;
+}
+
 export interface RequestsOptions {
   /** State of the node's connection while the node takes tasks; `starting` before, `stopping` after. */
   readonly state: () => BusState | "starting" | "stopping";
   readonly logger: Logger;
   /** Undefined as long as there is none. */
   readonly door: () => Door | undefined;
+  /** Undefined until the node has started. */
+  readonly pages: () => Pages | undefined;
   /** The port is open to other machines, so there is a door, or will be. */
   readonly isOpen: boolean;
 }
@@ -83,7 +93,19 @@ async function judge(options: RequestsOptions, connection: Connection, request: 
     const ready = bus === "connected";
     return { status: ready ? 200 : 503, body: { status: ready ? "ready" : "not ready", bus } };
   }
-  return refusal(404, "NOT_FOUND", "there are /healthz and /readyz");
+  if (path === "/metrics" || path === "/api/status") return await page(options, path);
+  return refusal(404, "NOT_FOUND", "there are /healthz, /readyz, /metrics and /api/status");
+}
+
+async function page({ pages }: RequestsOptions, path: "/metrics" | "/api/status"): Promise<Answer> {
+  const shown = pages();
+  if (shown === undefined) {
+    const message = "the node has not started yet; try again in a moment";
+    return errorAnswer(503, new VgasError("NO_SWARM", message), { headers: { "retry-after": "1" } });
+  }
+  if (path === "/api/status") return { status: 200, body: await shown.status() };
+  const { contentType, text } = await shown.metrics();
+  return { status: 200, body: text, headers: { "content-type": contentType } };
 }
 
 async function join(

@@ -1,5 +1,5 @@
 /**
- * The HTTP port of a node: whether it runs, whether it is ready, and, with `lan`, the door by which other machines join.
+ * The HTTP port of a node: whether it runs, whether it is ready, what it counts, how the swarm does, and, with `lan`, the door by which other machines join.
  *
  * Owns the listening socket, its connections, and the certificate that new connections are shown.
  *
@@ -17,7 +17,7 @@ import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import { hangUp } from "./answers.ts";
 import { type Connection, type ConnectionLimits, Connections } from "./connections.ts";
-import { type Door, handle, type RequestsOptions } from "./requests.ts";
+import { type Door, handle, type Pages, type RequestsOptions } from "./requests.ts";
 
 /** PEM: the server's certificate with its chain, and its key. */
 export interface HttpCertificate {
@@ -46,6 +46,8 @@ export interface HttpServer {
   readonly port: number;
   /** From now on requests to join and tokens are answered. */
   admit(door: Door): void;
+  /** From now on the node's pages are shown. */
+  show(pages: Pages): void;
   /** Shown to connections that come from now on. @throws VgasError CONFIG if key and certificate do not fit */
   useCertificate(certificate: HttpCertificate): void;
   /** Cuts all connections. Idempotent. */
@@ -73,7 +75,14 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const bySocket = new WeakMap<object, Connection>();
   let context = lan && contextOf(lan.certificate);
   let door = lan?.bearer && lan.join && { bearer: lan.bearer, join: lan.join };
-  const judging = { state: options.state, logger, door: () => door, isOpen: lan !== undefined };
+  let pages: Pages | undefined;
+  const judging = {
+    state: options.state,
+    logger,
+    door: () => door,
+    pages: () => pages,
+    isOpen: lan !== undefined,
+  };
 
   const requests = createRequestServer({ maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {
     const connection = bySocket.get(request.socket);
@@ -116,6 +125,9 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     port: bound,
     admit: (opened) => {
       door = opened;
+    },
+    show: (shown) => {
+      pages = shown;
     },
     useCertificate: (certificate) => {
       context = contextOf(certificate);

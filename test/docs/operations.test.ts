@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { EXIT } from "../../src/cli/failure.ts";
 import { ENVIRONMENT } from "../../src/config.ts";
+import { METRICS } from "../../src/metrics/node-metrics.ts";
 import { ERRORS } from "../../src/protocols/errors.ts";
 import { codeOf, readSource, sectionOf, tableRows } from "./documents.ts";
 
@@ -22,6 +23,15 @@ describe("docs/operations.md", () => {
     const named = new Set([...text.matchAll(/\bVGAS_[A-Z_]+/g)].map(([name]) => name));
     named.delete("VGAS_DEAD");
     expect([...named].sort()).toEqual([...Object.values(ENVIRONMENT), ...OTHER_VARIABLES].sort());
+  });
+
+  test("lists every metric with its type and labels, and no other", () => {
+    const listed = tableRows(sectionOf(text, "Metrics")).map(([name, type, labels = ""]) => ({
+      name: codeOf(name),
+      type,
+      labels: labels === "" ? [] : labels.split(", "),
+    }));
+    expect(listed).toEqual(METRICS.map((metric) => ({ ...metric, labels: [...metric.labels] })));
   });
 
   test("lists every exit code, and no other", () => {

@@ -126,7 +126,33 @@ test("says on loopback that it runs, and whether it is ready", async () => {
     headers: { allow: "GET, HEAD" },
   });
   expect(await ask(server.port, "/join/hello", { method: "POST" }), "no lan, no door").toMatchObject({ status: 405 });
-  expect(await ask(server.port, "/")).toMatchObject({ status: 404, body: { error: { code: "NOT_FOUND" } } });
+  expect(await ask(server.port, "/")).toMatchObject({
+    status: 404,
+    body: { error: { code: "NOT_FOUND", message: "there are /healthz, /readyz, /metrics and /api/status" } },
+  });
+});
+
+test("shows the node's pages once there are some, and beyond loopback only to who has a token", async () => {
+  const { server, logger } = await startLan();
+  expect(await ask(server.port, "/metrics")).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
+  server.show({
+    metrics: async () => ({ contentType: "text/plain; version=0.0.4; charset=utf-8", text: "vgas_agents 4\n" }),
+    status: async () => ({ health: "ok" }),
+  });
+  const metrics = await fetch(`${server.url}/metrics`);
+  expect(metrics.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+  expect(await metrics.text()).toBe("vgas_agents 4\n");
+  expect(await ask(server.port, "/api/status?x")).toMatchObject({ status: 200, body: { health: "ok" } });
+  expect(await ask(server.port, "/metrics", { method: "HEAD" })).toMatchObject({ status: 200, body: undefined });
+  expect(await ask(server.port, "/api/status", { method: "POST" })).toMatchObject({ status: 405 });
+  for (const path of ["/metrics", "/api/status"]) {
+    expect(await ask(server.port, path, { host: remote as string, tls: first })).toMatchObject({ status: 401 });
+  }
+  const shown = await ask(server.port, "/api/status", { host: remote as string, tls: first, token: TOKEN });
+  expect(shown).toMatchObject({ status: 200, body: { health: "ok" } });
+  server.show({ metrics: () => Promise.reject(new Error("no")), status: () => Promise.reject(new Error("no")) });
+  expect(await ask(server.port, "/api/status")).toMatchObject({ status: 500, body: { error: { code: "INTERNAL" } } });
+  expect(logger.lines).toContainEqual(expect.objectContaining({ level: "error" }));
 });
 
 test("without lan nobody reaches it from beyond loopback, and a port that is taken is told", async () => {

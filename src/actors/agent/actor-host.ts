@@ -12,6 +12,7 @@ import { decode, encode } from "../../bus/codec/codec.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { VaultCaller } from "../../bus/sealed/vault-caller.ts";
+import { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { toWireError, VgasError } from "../../protocols/errors.ts";
 import {
@@ -58,6 +59,8 @@ export interface ActorHostOptions {
   readonly attempts: AttemptsLog;
   readonly names: Names;
   readonly heartbeat: Heartbeat;
+  /** What the node counts of its lanes. */
+  readonly meters?: LaneMeters;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -77,6 +80,7 @@ export class ActorHost {
   readonly #receipts = new Receipts();
   readonly #notices: Notices;
   readonly #outcomes: Outcomes;
+  readonly #meters: LaneMeters;
   readonly #subscriptions: { unsubscribe(): void }[] = [];
   readonly #hooks: RunHooks;
   /** Runs whose behaviour has not settled. */
@@ -89,6 +93,7 @@ export class ActorHost {
   constructor(options: ActorHostOptions) {
     this.#options = options;
     this.hostId = options.hostId;
+    this.#meters = options.meters ?? new LaneMeters();
     for (const behaviour of options.agents) {
       for (let i = 0; i < behaviour.instances; i++) {
         this.#agents.push(new Agent(this.#agents.length, behaviour, options.spawn(this.#agents.length)));
@@ -130,7 +135,8 @@ export class ActorHost {
     }
     this.#notices.heard(burst.from);
     const lane: LaneName = { pool: burst.pool, kind: burst.kind };
-    const origin: RunOrigin = { lane, dispatcher: burst.from };
+    const meter = this.#meters.of(lane);
+    const origin: RunOrigin = { lane, dispatcher: burst.from, meter };
     const refused: number[] = [];
     const taken: Run[] = [];
     const named = new Set<Agent>();
@@ -149,7 +155,10 @@ export class ActorHost {
     this.#receipts.keep(burst.from, receipt);
     // A behaviour may block the loop: the microtask lets the receipt out first.
     queueMicrotask(() => {
-      for (const each of taken) each.start();
+      for (const each of taken) {
+        each.start();
+        if (each.attempt === 1) meter.queued.observeMs(each.startedAt - each.submittedAt);
+      }
     });
     return receipt;
   }
@@ -211,7 +220,8 @@ export class ActorHost {
   }
 
   #onEnded(run: Run, outcome: RunOutcome): void {
-    const { heartbeat } = this.#options;
+    const { heartbeat, clock } = this.#options;
+    run.meter.ran.observeMs(clock.now() - run.startedAt);
     heartbeat.work.keep(run.entry);
     heartbeat.board.ended(this.#outcomes.settle(run, outcome));
   }

@@ -91,6 +91,7 @@ export class Outcomes {
 
   async #retry(run: Run, error: WireError): Promise<void> {
     const { clock, random, logger } = this.#options;
+    run.meter.retries++;
     const delayMs = pauseAfter(run.attempt, run.backoff, random);
     try {
       publishEvent(run, this.#options, "retrying", { error, delayMs });
@@ -128,7 +129,11 @@ export class Outcomes {
         this.#options.logger.warn({ id: run.id }, `a result was not stored: ${refusal.message}`);
         // A single task comes back by ack_wait; an element is acknowledged by its dispatcher, which must not take it for done.
         this.#close(run, run.ack === "" ? "again" : "done");
-      } else if (error && outcome === "stored") this.#bury(run, error);
+        return;
+      }
+      if (outcome === "stored")
+        run.meter.results[error ? (error.code === "CANCELLED" ? "cancelled" : "failed") : "ok"]++;
+      if (error && outcome === "stored") this.#bury(run, error);
       else this.#acknowledge(run);
     });
   }
@@ -147,6 +152,7 @@ export class Outcomes {
     };
     publisher.send(names.dead(run.lane.pool, run.id), encode(letter), undefined, (refusal) => {
       if (refusal) logger.warn({ id: run.id }, `a dead letter was not stored: ${refusal.message}`);
+      else run.meter.deadLetters++;
       this.#acknowledge(run);
     });
   }

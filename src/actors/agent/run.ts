@@ -7,6 +7,7 @@
  * 4. What the run uses beyond its memory ends with the attempt, before its outcome is told (`onEnd`).
  */
 import { readBody, readEncoding, type TaskEncoding } from "../../bus/codec/task.ts";
+import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import type { Clock, Timer } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Assignment } from "../../protocols/host-messages.ts";
@@ -39,6 +40,8 @@ export interface RunHooks {
 export interface RunOrigin {
   readonly lane: LaneName;
   readonly dispatcher: string;
+  /** Where the lane is counted. */
+  readonly meter: LaneMeter;
 }
 
 export class Run {
@@ -58,6 +61,7 @@ export class Run {
   readonly traceparent: string | undefined;
   readonly lane: LaneName;
   readonly dispatcher: string;
+  readonly meter: LaneMeter;
   readonly entry: WorkEntry;
   /** In what the task was sent, and so its result and events are. */
   readonly encoding: TaskEncoding;
@@ -83,6 +87,7 @@ export class Run {
     this.#behaviour = behaviour;
     this.lane = origin.lane;
     this.dispatcher = origin.dispatcher;
+    this.meter = origin.meter;
     this.entry = entry;
     [
       this.n,

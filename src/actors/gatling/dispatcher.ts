@@ -15,6 +15,7 @@ import { watchPauses } from "../../bus/pauses.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { Signer } from "../../bus/sealed/signing.ts";
+import { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock, Random, Timer } from "../../protocols/clock.ts";
 import { type Receipt, type Settled, settled } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
@@ -57,6 +58,8 @@ export interface DispatcherOptions {
   readonly local?: LocalHost;
   /** Signs what agents that declare providers show the vault; without it they get no keys. */
   readonly signer?: Signer;
+  /** What the node counts of its lanes. */
+  readonly meters?: LaneMeters;
   /** Runs the chart under supervision. */
   readonly spawn: (effects: DispatcherEffects) => LocalActor<typeof dispatcherMachine>;
 }
@@ -67,6 +70,10 @@ export interface DispatcherStatus {
   readonly inHand: number;
   readonly assigned: number;
   readonly openBursts: number;
+  /** How many hosts are known, by state. */
+  readonly hosts: ReturnType<Monitor["states"]>;
+  /** Heartbeats of hosts that were heard. */
+  readonly heartbeats: number;
   readonly lanes: readonly LaneStatus[];
 }
 
@@ -91,7 +98,7 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    const { clock, signer } = options;
+    const { clock, signer, meters = new LaneMeters() } = options;
     const nonce = (): string => this.#nonce();
     this.#room = new ResultsRoom({ ...options, actor: () => this.#actor });
     this.#inquiries = new Inquiries(options);
@@ -113,7 +120,8 @@ export class Dispatcher {
     this.#lanes = new Lanes({
       ...options,
       nonce,
-      verdicts: new Verdicts(options),
+      meters,
+      verdicts: new Verdicts({ ...options, meters }),
       bursts: this.#bursts,
       ledger: this.#ledger,
       monitor: this.#monitor,
@@ -183,6 +191,8 @@ export class Dispatcher {
       inHand: this.#lanes.inHand,
       assigned: this.#ledger.size,
       openBursts: this.#bursts.open,
+      hosts: this.#monitor.states(),
+      heartbeats: this.#monitor.beats,
       lanes: this.#lanes.status(),
     };
   }

@@ -9,6 +9,7 @@
  */
 import { type ParsedTask, readEncoding, readTasks } from "../../bus/codec/task.ts";
 import { nakTask, type PulledMessage } from "../../bus/pull.ts";
+import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import { HEADERS, type LaneName, type Names, type Priority } from "../../protocols/subjects.ts";
@@ -23,6 +24,7 @@ import type { Condemned, Verdicts } from "./verdicts.ts";
 export interface IntakeOptions extends DelaysOptions {
   readonly names: Names;
   readonly verdicts: Verdicts;
+  readonly meter: LaneMeter;
   readonly past: Past;
   readonly logger: Logger;
   /** Highest stream sequence of a priority handed out before this dispatcher (re)connected. */
@@ -118,6 +120,7 @@ export class Intake {
     const submittedAt = requeuedId === undefined ? message.timestampMs : Number(message.header(HEADERS.submittedAt));
     const presumed = requeuedId === undefined ? 0 : Number(message.header(HEADERS.attempts));
     const redelivered = message.deliveries > 1 || message.sequence <= this.#options.forgottenBelow(priority);
+    if (redelivered && (element ?? 0) === 0) this.#options.meter.redeliveries++;
     const task: TaskInHand = {
       id: requeuedId ?? envelope.id ?? automaticId(message.sequence, element),
       lane: this.#laneKey,

@@ -13,6 +13,7 @@ import type { Bus } from "../../bus/bus.ts";
 import { readEncoding } from "../../bus/codec/task.ts";
 import type { KvBucket } from "../../bus/kv.ts";
 import { type PulledMessage, workingOnTask } from "../../bus/pull.ts";
+import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
@@ -40,6 +41,7 @@ const TROUBLE_PAUSE_MS = 500;
 
 export interface LaneOptions extends Pick<PastOptions, "verdicts" | "results" | "attempts" | "stillRunning"> {
   readonly lane: LaneName;
+  readonly meter: LaneMeter;
   readonly bus: Bus;
   readonly bucket: KvBucket;
   readonly names: Names;
@@ -306,6 +308,8 @@ export class Lane {
         this.takeBack(tasks);
       }
     }
+    if (won) this.#options.meter.tickets += drawn.drawn;
+    if (won) this.#options.meter.skipped += drawn.drawn - tasks.length;
     if (won && generation === this.#generation) this.#handOver(drawn, tasks, seats);
     else if (won) {
       for (const agent of agents) agent.unassign();

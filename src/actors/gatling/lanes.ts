@@ -6,6 +6,7 @@
  */
 import { readRotations } from "../../bus/rotations.ts";
 import { ensureLaneConsumers } from "../../bus/topology.ts";
+import type { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { LaneName } from "../../protocols/subjects.ts";
 import type { DispatcherOptions } from "./dispatcher.ts";
 import type { Inquiries } from "./inquiries.ts";
@@ -16,9 +17,10 @@ import type { Requeue } from "./requeue.ts";
 import { lanesOf, wantedRanges } from "./rosters.ts";
 
 export interface LanesOptions
-  extends Omit<DispatcherOptions, "spawn" | "local" | "signer" | "publisher">,
+  extends Omit<DispatcherOptions, "spawn" | "local" | "signer" | "publisher" | "meters">,
     Pick<LaneOptions, "verdicts" | "bursts" | "ledger" | "nonce" | "onActivity"> {
   readonly monitor: Monitor;
+  readonly meters: LaneMeters;
   readonly requeue: Requeue;
   readonly inquiries: Inquiries;
   /** That incarnation of a host was evicted by this dispatcher. */
@@ -30,6 +32,7 @@ export interface LaneStatus extends LaneName {
   readonly index: number;
   readonly swaps: number;
   readonly conflicts: number;
+  readonly inHand: number;
 }
 
 export class Lanes {
@@ -79,11 +82,12 @@ export class Lanes {
   }
 
   status(): readonly LaneStatus[] {
-    return [...this.#lanes.values()].map(({ name, rotation }) => ({
+    return [...this.#lanes.values()].map(({ name, rotation, inHand }) => ({
       ...name,
       index: rotation.index,
       swaps: rotation.swaps,
       conflicts: rotation.conflicts,
+      inHand,
     }));
   }
 
@@ -134,7 +138,7 @@ export class Lanes {
   }
 
   #ensure(name: LaneName): void {
-    const { bus, names, rotation, monitor, isEvicted, requeue, inquiries } = this.#options;
+    const { bus, names, rotation, monitor, meters, isEvicted, requeue, inquiries } = this.#options;
     const key = names.consumer(name);
     if (this.#lanes.has(key)) return;
     const { hosts } = monitor;
@@ -142,6 +146,7 @@ export class Lanes {
       ...this.#options,
       bucket: rotation,
       lane: name,
+      meter: meters.of(name),
       findHost: (host, run) => {
         const known = hosts.get(host);
         return known?.run === run ? known : undefined;

@@ -15,7 +15,7 @@ import { VgasError } from "../../protocols/errors.ts";
 import { type Heartbeat, heartbeat } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { Names } from "../../protocols/subjects.ts";
-import { HostView } from "./fleet.ts";
+import { type HostState, HostView } from "./fleet.ts";
 
 /** Heartbeats come once a second. */
 const HEARTBEAT_MS = 1_000;
@@ -53,6 +53,8 @@ export class Monitor {
   #proving = false;
   /** The bus did not answer when it was last tried, although the connection stands. */
   #cutOff = false;
+  /** Heartbeats that could be read. */
+  beats = 0;
 
   constructor(options: MonitorOptions) {
     this.#options = options;
@@ -60,6 +62,13 @@ export class Monitor {
 
   get hosts(): ReadonlyMap<string, HostView> {
     return this.#hosts;
+  }
+
+  /** How many hosts are known, by state. */
+  states(): Readonly<Record<Exclude<HostState, "out">, number>> {
+    const states = { up: 0, suspended: 0, leaving: 0 };
+    for (const { state } of this.#hosts.values()) if (state !== "out") states[state]++;
+    return states;
   }
 
   /** True once every living host must have been heard: whoever is in a roster and not known by now is gone. */
@@ -107,6 +116,7 @@ export class Monitor {
       logger.warn({ error: String(error) }, "a heartbeat was not readable");
       return;
     }
+    this.beats++;
     const now = clock.monotonic();
     const known = this.#hosts.get(beat.host);
     if (beat.stalled) {

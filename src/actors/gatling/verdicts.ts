@@ -9,6 +9,7 @@ import { encodeMirrored, type TaskEncoding } from "../../bus/codec/task.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import { ackTask } from "../../bus/pull.ts";
 import type { ResultStore } from "../../bus/results.ts";
+import type { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { toWireError, type VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
@@ -36,6 +37,7 @@ export interface VerdictsOptions {
   readonly names: Names;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly meters: LaneMeters;
 }
 
 export class Verdicts {
@@ -76,8 +78,10 @@ export class Verdicts {
     const { replyTo, traceparent } = task;
     const bytes = encodeMirrored(result, task.encoding);
     results.store(lane.pool, task.id, bytes, { replyTo, traceparent }, (refusal, outcome) => {
-      if (outcome === "stored") next();
-      else if (outcome === "already") this.settle(task);
+      if (outcome === "stored") {
+        this.#options.meters.of(lane).results[status]++;
+        next();
+      } else if (outcome === "already") this.settle(task);
       else {
         // Un-acknowledged, the message comes back.
         task.array?.abandon();
@@ -99,8 +103,10 @@ export class Verdicts {
       task: task.body,
     };
     publisher.send(names.dead(lane.pool, task.id), encode(letter), undefined, (refusal) => {
-      if (refusal === undefined) this.settle(task);
-      else {
+      if (refusal === undefined) {
+        this.#options.meters.of(lane).deadLetters++;
+        this.settle(task);
+      } else {
         task.array?.abandon();
         logger.warn({ id: task.id, pool: lane.pool }, `a dead letter was not stored: ${refusal.message}`);
       }

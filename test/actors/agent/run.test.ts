@@ -3,10 +3,15 @@ import type { TaskContext } from "../../../src/actors/agent/definition.ts";
 import { resolveAgent } from "../../../src/actors/agent/resolve.ts";
 import { Run, type RunOutcome } from "../../../src/actors/agent/run.ts";
 import { encode } from "../../../src/bus/codec/codec.ts";
+import { LaneMeter } from "../../../src/metrics/lane-meters.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";
 import { ManualClock, turns } from "../../support/manual-clock.ts";
 
-const ORIGIN = { lane: { pool: "default", kind: "work" }, dispatcher: "d" };
+const ORIGIN = {
+  lane: { pool: "default", kind: "work" },
+  dispatcher: "d",
+  meter: new LaneMeter({ pool: "default", kind: "work" }),
+};
 
 /** A run of `behaviour` on a clock that the test moves, and what it reports. */
 function start(behaviour: (input: unknown, ctx: TaskContext) => unknown, timeoutMs = 1_000) {
