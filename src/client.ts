@@ -254,10 +254,14 @@ export class Client<Kinds extends object = AnyKinds> {
    *
    * @throws VgasError INVALID, NO_SWARM, PERMISSION_DENIED, TIMEOUT, ABORTED
    */
-  async offered(pool: string, kind: string, options: { readonly signal?: AbortSignal } = {}): Promise<boolean> {
+  async offered(pool: string, kind: string, options: CallOptions = {}): Promise<boolean> {
     if (this.#guest !== undefined) throw this.#guest.refusal("see who offers a kind");
     const parts = { bus: this.#bus, names: this.#names, rotation: this.#rotation };
-    return await isOffered(parts, checkLane({ pool, kind }), options.signal);
+    const lane = checkLane({ pool, kind });
+    const operation = `asking who offers ${pool}/${kind}`;
+    return await this.#asker.inTime(operation, options, (signal) =>
+      this.#asker.reading(operation, signal, () => isOffered(parts, lane, signal)),
+    );
   }
 
   /** Waits a moment for what was submitted to be stored, fails what still waits with SHUTTING_DOWN, and closes. Idempotent. */

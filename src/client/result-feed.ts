@@ -16,6 +16,8 @@ export interface ResultFeedOptions {
   readonly logger: Logger;
 }
 
+const CUT = Symbol("the connection was cut");
+
 /** Results read ahead. A consumer that is slower than the stream makes the reader stop here, and start again later. */
 const READ_AHEAD = 1_000;
 
@@ -36,12 +38,13 @@ export async function* resultFeed(options: ResultFeedOptions): AsyncGenerator<Ta
     wake();
   };
   const onAbort = (): void => fail(new VgasError("ABORTED", "reading results was aborted", { cause: signal?.reason }));
-  const open = async (): Promise<StreamReader> => {
+  const open = async (): Promise<void> => {
     const opened = new StreamReader(bus, {
       ...source,
       from: next === 0 ? "all" : { sequence: next },
       logger,
       onMessage: (message) => {
+        if (reader !== opened) return;
         queue.push(message);
         next = message.sequence + 1;
         if (queue.length >= READ_AHEAD) {
@@ -56,10 +59,22 @@ export async function* resultFeed(options: ResultFeedOptions): AsyncGenerator<Ta
       },
     });
     reader = opened;
-    await opened.start();
-    return opened;
+    const cut = new Promise<never>((_, reject) => {
+      onCut = reject;
+    });
+    try {
+      await Promise.race([opened.start(), cut]);
+    } catch (error) {
+      opened.stop();
+      reader = undefined;
+      // What a lost connection took is begun again when it is back.
+      if (error !== CUT) throw error;
+    }
   };
+  let onCut: (reason: unknown) => void = () => undefined;
   const stopListening = bus.onStatus((status) => {
+    if (status.type === "disconnected") onCut(CUT);
+    if (status.type === "reconnected") wake();
     if (status.type === "closed") fail(closed());
   });
   signal?.addEventListener("abort", onAbort);
@@ -73,7 +88,7 @@ export async function* resultFeed(options: ResultFeedOptions): AsyncGenerator<Ta
         if (result !== undefined) yield result;
         else logger.warn({ subject: message.subject }, "a stored message is no result; it is left out");
       } else if (caughtUp && !follow) return;
-      else if (reader === undefined) await open();
+      else if (reader === undefined && bus.state === "connected") await open();
       else {
         await new Promise<void>((resolve) => {
           wake = resolve;
