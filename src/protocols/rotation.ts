@@ -1,5 +1,6 @@
 /** The shared rotation of a lane: its record and its roster, as they stand in the rotation bucket (contract section 1). */
 import { z } from "zod";
+import { rateRecord } from "./rate.ts";
 
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
@@ -11,6 +12,8 @@ export const rotationRecord = z.object({
   roster: count,
   by: z.string(),
   nonce: z.string(),
+  /** What began lately; only where the kind has a rate limit. */
+  rate: rateRecord.optional(),
 });
 export type RotationRecord = z.infer<typeof rotationRecord>;
 

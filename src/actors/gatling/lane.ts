@@ -17,6 +17,7 @@ import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
+import type { RateLimit } from "../../protocols/rate.ts";
 import type { RosterRange } from "../../protocols/rotation.ts";
 import type { LaneName, Names, Priority } from "../../protocols/subjects.ts";
 import type { Bursts } from "./bursts.ts";
@@ -26,7 +27,9 @@ import { type HostView, RosterSeats } from "./fleet.ts";
 import { Intake } from "./intake.ts";
 import { LanePulls } from "./lane-pulls.ts";
 import type { Assigned, Ledger } from "./ledger.ts";
+import { Pace } from "./pace.ts";
 import { Past, type PastOptions } from "./past.ts";
+import { sameRoster } from "./rosters.ts";
 import { Rotation } from "./rotation.ts";
 import type { ArrayInHand, TaskInHand } from "./task-in-hand.ts";
 
@@ -57,6 +60,8 @@ export interface LaneOptions extends Pick<PastOptions, "verdicts" | "results" | 
   readonly knowsHosts: (ranges: readonly RosterRange[]) => boolean;
   /** The roster that should be in force, given the one that is. */
   readonly wantedRoster: (current: readonly RosterRange[]) => readonly RosterRange[];
+  /** Most tasks that may begin in some time, over the whole swarm. */
+  readonly rateLimit: () => RateLimit | undefined;
   /** Makes the lane's durable consumers. */
   readonly ensureConsumers: () => Promise<void>;
   /** Returns tasks to the stream that were not handed over. */
@@ -73,6 +78,7 @@ export class Lane {
   readonly #options: LaneOptions;
   readonly #intake: Intake;
   readonly #pulls: LanePulls;
+  readonly #pace: Pace;
   readonly #arrays = new Set<ArrayInHand>();
   #hand: TaskInHand[] = [];
   /** Tasks besides those of normal priority are in hand, so that it has to be put in order. */
@@ -95,6 +101,7 @@ export class Lane {
     this.name = options.lane;
     const { bucket, names, lane, dispatcherId, nonce, logger } = options;
     this.rotation = new Rotation({ bucket, names, lane, by: dispatcherId, nonce, logger });
+    this.#pace = new Pace(options.clock, () => this.#wake());
     this.#seats = new RosterSeats([], options.findHost, () => this.#wake());
     this.#intake = new Intake({
       ...options,
@@ -176,6 +183,7 @@ export class Lane {
 
   /** A host came, went or changed. */
   refreshRoster(): void {
+    this.#pace.limit = this.#options.rateLimit();
     this.#rosterStale = true;
     this.#seats.dispose();
     this.#seats = this.#seat();
@@ -209,6 +217,7 @@ export class Lane {
   async stop(): Promise<void> {
     this.#open = false;
     this.#stopped = true;
+    this.#pace.stop();
     this.#giveBackHand();
     await this.#pulls.stop();
   }
@@ -294,14 +303,17 @@ export class Lane {
   async #fire(): Promise<void> {
     const { rotation } = this;
     const seats = this.#seats;
-    const drawn = draw(rotation.index, rotation.base, seats, Math.min(this.#hand.length, MAX_BATCH));
+    const most = this.#pace.allowed(rotation.rate);
+    if (most === 0) return;
+    const drawn = draw(rotation.index, rotation.base, seats, Math.min(this.#hand.length, most, MAX_BATCH));
+    const rate = this.#pace.after(rotation.rate, drawn.places.length);
     if (this.#mixed) this.#sortHand();
     const tasks = this.#hand.splice(0, drawn.places.length);
     const agents = drawn.places.map((place) => seats.agent(place));
     const generation = this.#generation;
     let won = false;
     try {
-      won = (await rotation.advance(drawn.drawn, dealtBy(tasks))) === "won";
+      won = (await rotation.advance(drawn.drawn, dealtBy(tasks), rate)) === "won";
     } finally {
       if (!won) {
         for (const agent of agents) agent.unassign();
@@ -371,7 +383,9 @@ export class Lane {
 
   #askForMore(): void {
     if (!this.#open || !this.#loaded || this.#paused) return;
-    const free = this.#seats.freeSlots - this.inHand;
+    // What the rate does not let begin soon is better kept where others can take it.
+    const slots = Math.min(this.#seats.freeSlots, this.#pace.most);
+    const free = slots - this.inHand;
     this.#pulls.ask(Math.ceil(free / this.#tasksPerMessage));
   }
 
@@ -391,20 +405,4 @@ export class Lane {
     this.#loaded = false;
     this.#wake();
   }
-}
-
-function sameRoster(a: readonly RosterRange[], b: readonly RosterRange[]): boolean {
-  return (
-    a.length === b.length &&
-    a.every((range, i) => {
-      const other = b[i] as RosterRange;
-      return (
-        range.host === other.host &&
-        range.run === other.run &&
-        range.first === other.first &&
-        range.count === other.count &&
-        range.slots === other.slots
-      );
-    })
-  );
 }

@@ -14,7 +14,7 @@ import { Lane, type LaneOptions } from "./lane.ts";
 import type { Assigned } from "./ledger.ts";
 import type { Monitor } from "./monitor.ts";
 import type { Requeue } from "./requeue.ts";
-import { lanesOf, wantedRanges } from "./rosters.ts";
+import { lanesOf, limitsOf, wantedRanges } from "./rosters.ts";
 
 export interface LanesOptions
   extends Omit<DispatcherOptions, "spawn" | "local" | "signer" | "publisher" | "meters">,
@@ -154,6 +154,7 @@ export class Lanes {
       knowsHosts: (ranges) => monitor.settled || ranges.every(({ host }) => hosts.has(host)),
       wantedRoster: (current) =>
         wantedRanges(name, current, hosts, (host, run) => monitor.settled || isEvicted(host, run)),
+      rateLimit: () => limitsOf(name, hosts.values()).rate,
       ensureConsumers: () => ensureLaneConsumers(bus, names, name),
       giveBack: (of, tasks) => requeue.unstarted(of, tasks),
       disown: (of, tasks) => requeue.forgotten(of, tasks),

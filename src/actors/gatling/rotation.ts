@@ -20,6 +20,7 @@ import { decode, encode } from "../../bus/codec/codec.ts";
 import type { KvBucket, KvEntry } from "../../bus/kv.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
+import type { RateRecord } from "../../protocols/rate.ts";
 import { type RosterRange, type RotationRecord, roster, rotationRecord } from "../../protocols/rotation.ts";
 import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
 import { type Dealt, laterDealt, NOTHING_DEALT, readDealt, writeDealt } from "./dealt.ts";
@@ -66,6 +67,10 @@ export class Rotation {
     return this.#record?.base ?? 0;
   }
 
+  get rate(): RateRecord | undefined {
+    return this.#record?.rate;
+  }
+
   get ranges(): readonly RosterRange[] {
     return this.#ranges;
   }
@@ -102,10 +107,11 @@ export class Rotation {
     }
   }
 
-  /** Draws `drawn` tickets; `dealt` are the highest stream sequences they will carry. */
-  async advance(drawn: number, dealt: Dealt): Promise<SwapOutcome> {
+  /** Draws `drawn` tickets; `dealt` are the highest stream sequences they will carry; `rate` replaces what is recorded of it. */
+  async advance(drawn: number, dealt: Dealt, rate?: RateRecord): Promise<SwapOutcome> {
     const record = this.#require();
-    return this.#swap({ ...record, index: record.index + drawn }, laterDealt(this.#dealt, dealt));
+    const next = { ...record, index: record.index + drawn, ...(rate !== undefined && { rate }) };
+    return this.#swap(next, laterDealt(this.#dealt, dealt));
   }
 
   /** Puts `ranges` in force from the next ticket on, whatever others write meanwhile, unless they write a newer roster. */

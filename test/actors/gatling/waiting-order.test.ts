@@ -151,3 +151,26 @@ test("a paused lane starts nothing, what runs goes on, and it goes on when it is
   for (const gate of gates.values()) gate();
   for (const id of ids.values()) expect(await swarm.result(id)).toMatchObject({ status: "ok", attempt: 1 });
 });
+
+test("a rate limit holds over two dispatchers and two hosts", async () => {
+  const swarm = await Dealing.start(nats);
+  const starts: number[] = [];
+  const agent = defineAgent({
+    kind: "paced",
+    slots: 8,
+    limits: { rate: { tasks: 5, perMs: 300 } },
+    run: async () => {
+      starts.push(Date.now());
+    },
+  });
+  const ids: string[] = [];
+  for (let i = 0; i < 20; i++) ids.push(`s${await swarm.submit("paced", { input: i })}`);
+  await swarm.host("a", agent);
+  await swarm.host("b", agent);
+  const began = Date.now();
+  await Promise.all([swarm.dispatcher("d1"), swarm.dispatcher("d2")]);
+  for (const id of ids) expect(await swarm.result(id)).toMatchObject({ status: "ok", attempt: 1 });
+  expect(starts).toHaveLength(20);
+  // No window of 300 ms has more than five, whenever the first one began.
+  for (const rounds of [1, 2, 3]) expect((starts[5 * rounds] as number) - began).toBeGreaterThanOrEqual(300 * rounds);
+});
