@@ -82,25 +82,6 @@ test("cancelling tells the kind that is known, and what became of the task", asy
   expect(asked).toEqual([{ kind: "echo" }, { kind: "echo", waiting: true }, {}, { kind: "echo" }, {}]);
 });
 
-test("a result that is waited for is there as soon as its task is cancelled", async () => {
-  const fake = await swarm();
-  const user = await client(fake);
-  await fake.answers(fake.names.cancel("default", "*"), async (_, { subject }) => {
-    const id = String(subject.split(".").at(-1));
-    // As if the answer to `replyTo` were lost.
-    await fake.store(id, undefined, "default", "cancelled");
-    return { id, state: "cancelled" };
-  });
-  const [mine, others] = [await user.submit("echo", 1), await user.submit("echo", 2)];
-  const waiting = [mine.result(), others.result()];
-  await mine.cancel();
-  await user.cancel("default", others.id);
-  expect((await Promise.all(waiting)).map(({ id, status }) => [id, status])).toEqual([
-    [mine.id, "cancelled"],
-    [others.id, "cancelled"],
-  ]);
-});
-
 test("where a task is comes as it was told, its last error included", async () => {
   const fake = await swarm();
   const user = await client(fake);

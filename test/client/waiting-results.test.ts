@@ -1,7 +1,9 @@
 import { expect, onTestFinished, test } from "vitest";
 import type { Bus } from "../../src/bus/bus.ts";
 import { encode } from "../../src/bus/codec/codec.ts";
+import { Asker } from "../../src/client/asker.ts";
 import { type HandleParts, TaskHandle } from "../../src/client/handle.ts";
+import { TaskQuestions } from "../../src/client/task-questions.ts";
 import { WaitingResults } from "../../src/client/waiting-results.ts";
 import { VgasError } from "../../src/protocols/errors.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -110,4 +112,25 @@ test("the end of the connection fails what is waited for", async () => {
   await bus.close();
   expect(await failed).toMatchObject({ code: "SHUTTING_DOWN" });
   expect(() => waiting.expect("default", "t2")).toThrow(expect.objectContaining({ code: "SHUTTING_DOWN" }));
+});
+
+test("a result that is waited for is read as soon as its task is known to be cancelled, without a pause", async () => {
+  const { fake, bus, waiting } = await parts();
+  const asker = new Asker(bus);
+  onTestFinished(() => asker.close());
+  const questions = new TaskQuestions({ names: fake.names, asker, waiting, guest: undefined });
+  await fake.answers(fake.names.cancel("default", "*"), async (_, { subject }) => {
+    const id = String(subject.split(".").at(-1));
+    // As if the answer to `replyTo` were lost.
+    await fake.store(id, undefined, "default", "cancelled");
+    return { id, state: "cancelled" };
+  });
+  // The clock stands still: whatever waits for a look-up to be due waits for ever.
+  for (const given of [true, false]) {
+    const id = `t${given}`;
+    const { pending } = waiting.expect("default", id);
+    const result = new TaskHandle(handles(waiting), { id, pool: "default" }, pending).result();
+    await questions.cancel("default", id, {}, given ? pending : undefined);
+    expect(await result).toMatchObject({ id, status: "cancelled" });
+  }
 });
