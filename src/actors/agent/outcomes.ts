@@ -182,6 +182,7 @@ export class Outcomes {
       host: hostId,
       ticket: run.ticket,
       ...(run.usage && { usage: taskUsage(run.usage) }),
+      ...(run.replayOf !== undefined && { replayOf: run.replayOf }),
     };
     return encodeMirrored(result, run.encoding);
   }

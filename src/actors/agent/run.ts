@@ -14,7 +14,7 @@ import type { Assignment } from "../../protocols/host-messages.ts";
 import { DEADLINE_GRACE_MS } from "../../protocols/limits.ts";
 import type { LaneName } from "../../protocols/subjects.ts";
 import { KNOWN_FIELDS } from "../../protocols/task.ts";
-import { isInbox } from "../../protocols/tokens.ts";
+import { isInbox, isToken } from "../../protocols/tokens.ts";
 import type { Usage } from "../../protocols/vault/keys.ts";
 import type { Backoff } from "./backoff.ts";
 import type { Task, TaskContext } from "./definition.ts";
@@ -66,6 +66,8 @@ export class Run {
   /** In what the task was sent, and so its result and events are. */
   readonly encoding: TaskEncoding;
   replyTo: string | undefined;
+  /** Id of the task that this one repeats. */
+  replayOf: string | undefined;
   /** What it has used of providers, if anything. */
   usage: Usage | undefined;
   /** Milliseconds since the epoch; 0 before it started. */
@@ -203,6 +205,7 @@ export class Run {
   #task(): Task {
     const { fields } = readBody(this.body);
     if (isInbox(fields["replyTo"])) this.replyTo = fields["replyTo"];
+    if (isToken(fields["replayOf"])) this.replayOf = fields["replayOf"];
     return {
       id: this.id,
       pool: this.lane.pool,

@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../../bus/bus.ts";
 import { encode } from "../../bus/codec/codec.ts";
-import { encodeMirrored, type TaskEncoding } from "../../bus/codec/task.ts";
+import { encodeMirrored, readReplayOf, type TaskEncoding } from "../../bus/codec/task.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import { ackTask } from "../../bus/pull.ts";
 import type { ResultStore } from "../../bus/results.ts";
@@ -65,6 +65,7 @@ export class Verdicts {
 
   #store(lane: LaneName, task: Condemned, status: ResultStatus, error: VgasError, next: () => void): void {
     const { clock, results, logger } = this.#options;
+    const replayOf = readReplayOf(task.body);
     const result: TaskResult = {
       id: task.id,
       pool: lane.pool,
@@ -74,6 +75,7 @@ export class Verdicts {
       attempt: task.attempts,
       submittedAt: task.submittedAt,
       finishedAt: clock.now(),
+      ...(replayOf !== undefined && { replayOf }),
     };
     const { replyTo, traceparent } = task;
     const bytes = encodeMirrored(result, task.encoding);

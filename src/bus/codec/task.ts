@@ -5,6 +5,7 @@
 import { VgasError } from "../../protocols/errors.ts";
 import { MAX_ARRAY_TASKS } from "../../protocols/limits.ts";
 import { ENVELOPE_FIELDS, type EnvelopeField } from "../../protocols/task.ts";
+import { isToken } from "../../protocols/tokens.ts";
 import { decode, encode } from "./codec.ts";
 import { decodeJson, encodeJson, isJson, parseJson } from "./json.ts";
 import { scanJson } from "./json-scan.ts";
@@ -56,6 +57,18 @@ export function readBody(body: Uint8Array): {
   const { encoding, value } = decodeMirrored(body);
   if (!isMap(value)) throw new VgasError("INVALID", `a task must be a map, got ${kindOf(value)}`);
   return { encoding, fields: value };
+}
+
+/** The id of the task that `body` repeats; undefined if it repeats none, or is no task. */
+export function readReplayOf(body: Uint8Array): string | undefined {
+  try {
+    const { array, tasks } = readTasks(body);
+    const [task] = tasks;
+    const replayOf = !array && task?.ok ? task.fields.replayOf : undefined;
+    return isToken(replayOf) ? replayOf : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /**
