@@ -5,6 +5,7 @@ import type { Cli } from "./cli.ts";
 import { addApprove } from "./commands/approve.ts";
 import { addConnect } from "./commands/connect.ts";
 import { addConnection } from "./commands/connection.ts";
+import { addDead } from "./commands/dead/dead.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addFairness } from "./commands/fairness.ts";
 import { addJoin } from "./commands/join.ts";
@@ -69,6 +70,7 @@ export function createProgram(cli: Cli): Command {
   addJoin(program, cli);
   for (const add of [addRun, addSubmit, addResults, addStatus, addNodes, addFairness]) add(program, cli);
   for (const add of [addToken, addApprove, addRevoke, addConnect, addConnection]) add(program, cli);
+  addDead(program, cli);
   addVault(program, cli);
   for (const add of [addDoctor, addPermissions]) add(program, cli);
   return program;

@@ -64,7 +64,8 @@ export interface RetryingEvent extends EventOf<"retrying"> {
 export type TaskEvent = ProgressEvent | OutputEvent | RetryingEvent;
 
 /** Why something is in the dead letters. */
-export type DeadReason = "malformed" | "invalid" | "attempts-exhausted" | "crashed-repeatedly";
+export const DEAD_REASONS = ["malformed", "invalid", "attempts-exhausted", "crashed-repeatedly"] as const;
+export type DeadReason = (typeof DEAD_REASONS)[number];
 
 /** The record kept of what failed for good; `task` is the original bytes. */
 export interface DeadLetter {
