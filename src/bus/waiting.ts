@@ -3,6 +3,7 @@
  * dispatchers' way. What is read stays as it is; whether somebody has it in hand cannot be seen here.
  */
 import type { Bus } from "./bus.ts";
+import { JsApiError, jsApiFind } from "./js-api.ts";
 import { nextBySubject, type StoredMessage } from "./stored.ts";
 
 export interface WaitingOptions {
@@ -17,6 +18,8 @@ export interface WaitingOptions {
 /** Messages asked for at once; with less than a burst's bytes, so that looking never fills the server's buffers. */
 const BATCH_MESSAGES = 512;
 const BATCH_BYTES = 1_048_576;
+/** The server's codes for a sequence that is deleted or was never there. */
+const GONE: ReadonlySet<number> = new Set([10_037, 10_043, 10_057]);
 
 /**
  * The messages of `stream` that `filter` covers, in order. No more than were there at the start, so that it ends however fast
@@ -46,4 +49,15 @@ export async function* waitingMessages(
 export async function oldestWaiting(bus: Bus, stream: string, filter: string): Promise<StoredMessage | undefined> {
   for await (const message of waitingMessages(bus, stream, { filter, maxMessages: 1 })) return message;
   return undefined;
+}
+
+/** Takes a message out of `stream` for good; nothing happens if it is gone. */
+export async function removeWaiting(bus: Bus, stream: string, sequence: number): Promise<void> {
+  try {
+    await jsApiFind(bus, `removing a message of ${stream}`, (manager) =>
+      manager.streams.deleteMessage(stream, sequence, false),
+    );
+  } catch (error) {
+    if (!(error instanceof JsApiError && GONE.has(error.apiCode))) throw error;
+  }
 }

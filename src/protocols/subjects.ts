@@ -56,6 +56,9 @@ export function isPriority(value: unknown): value is Priority {
   return (PRIORITIES as readonly unknown[]).includes(value);
 }
 
+/** Queue group of the dispatchers: what clients ask, one of them answers. */
+export const DISPATCHERS = "dispatchers";
+
 /** Separates pool and kind in a consumer's name: no token can hold it, so the name is injective. */
 const LANE_SEPARATOR = "=";
 

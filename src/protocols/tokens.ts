@@ -41,3 +41,15 @@ export function isServiceReply(subject: string): boolean {
 export function automaticId(sequence: number, element?: number): string {
   return element === undefined ? `s${sequence}` : `s${sequence}-${element}`;
 }
+
+/** The sequence in an automatic id; undefined if it is none that a stream can have given. */
+export function sequenceOf(id: string): number | undefined {
+  const sequence = isAutomaticId(id) ? Number.parseInt(id.slice(1), 10) : Number.NaN;
+  return Number.isSafeInteger(sequence) && sequence > 0 ? sequence : undefined;
+}
+
+/** The element in an automatic id of an array's element. */
+export function elementOf(id: string): number | undefined {
+  const dash = isAutomaticId(id) ? id.indexOf("-") : -1;
+  return dash < 0 ? undefined : Number(id.slice(dash + 1));
+}

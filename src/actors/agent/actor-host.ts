@@ -29,6 +29,7 @@ import {
   recall as recallSchema,
   running as runningSchema,
   type Settled,
+  type WhereReply,
 } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { HostOperation, LaneName, Names } from "../../protocols/subjects.ts";
@@ -42,6 +43,7 @@ import { Outcomes } from "./outcomes.ts";
 import { Receipts } from "./receipts.ts";
 import type { ResolvedAgent } from "./resolve.ts";
 import { Run, type RunHooks, type RunOrigin, type RunOutcome } from "./run.ts";
+import { RunRegistry } from "./run-registry.ts";
 
 /** Ended attempts that wait to be stored; above it they keep their slots, so that a full stream cannot fill the memory. */
 const MAX_UNSETTLED = 8_192;
@@ -76,7 +78,7 @@ export class ActorHost {
   readonly hostId: string;
   readonly #options: ActorHostOptions;
   readonly #agents: Agent[] = [];
-  readonly #runs = new Map<string, Map<number, Run>>();
+  readonly #runs: RunRegistry;
   readonly #receipts = new Receipts();
   readonly #notices: Notices;
   readonly #outcomes: Outcomes;
@@ -94,6 +96,7 @@ export class ActorHost {
     this.#options = options;
     this.hostId = options.hostId;
     this.#meters = options.meters ?? new LaneMeters();
+    this.#runs = new RunRegistry(options.hostId, options.clock);
     for (const behaviour of options.agents) {
       for (let i = 0; i < behaviour.instances; i++) {
         this.#agents.push(new Agent(this.#agents.length, behaviour, options.spawn(this.#agents.length)));
@@ -119,8 +122,15 @@ export class ActorHost {
     };
     await serve("burst", (body) => this.burst(burstSchema.parse(body)));
     await serve("recall", (body) => this.#recall(recallSchema.parse(body)));
-    await serve("owned", (body) => this.#owned(ownedSchema.parse(body)));
-    await serve("running", (body) => this.#stillRunning(runningSchema.parse(body)));
+    await serve("owned", (body) => {
+      const { from, ns } = ownedSchema.parse(body);
+      return { v: 1, run: this.#options.run, ns: this.#runs.owned(from, ns) };
+    });
+    const serveTasks = (operation: HostOperation, answer: (asked: Running) => unknown): Promise<void> =>
+      serve(operation, (body) => answer(runningSchema.parse(body)));
+    await serveTasks("running", ({ pool, ids }): RunningReply => ({ v: 1, ids: this.#runs.running(pool, ids) }));
+    await serveTasks("cancel", ({ pool, ids }): RunningReply => ({ v: 1, ids: this.#runs.cancel(pool, ids) }));
+    await serveTasks("where", ({ pool, ids }): WhereReply => ({ v: 1, tasks: this.#runs.where(pool, ids) }));
     await serve("stats", () => this.stats());
     await heartbeat.start();
   }
@@ -157,7 +167,7 @@ export class ActorHost {
     queueMicrotask(() => {
       for (const each of taken) {
         each.start();
-        if (each.attempt === 1) meter.queued.observeMs(each.startedAt - each.submittedAt);
+        if (each.attempt === 1 && each.startedAt > 0) meter.queued.observeMs(each.startedAt - each.submittedAt);
       }
     });
     return receipt;
@@ -187,7 +197,8 @@ export class ActorHost {
     }
     const running = this.#agents.map((agent) => agent.running);
     const abandoned = [...this.#live].filter((each) => each.ended).length;
-    return { v: 1, host: this.hostId, run, lanes: [...lanes.values()], running, abandoned };
+    const slowest = this.#runs.slowest(this.#live);
+    return { v: 1, host: this.hostId, run, lanes: [...lanes.values()], running, abandoned, slowest };
   }
 
   /** Takes nothing new, waits up to `graceMs` for what runs, gives the rest back. Idempotent. */
@@ -210,26 +221,21 @@ export class ActorHost {
     heartbeat.board.setRunning(agent.number, agent.running);
     heartbeat.board.started();
     this.#live.add(run);
-    let ofDispatcher = this.#runs.get(burst.from);
-    if (!ofDispatcher) {
-      ofDispatcher = new Map();
-      this.#runs.set(burst.from, ofDispatcher);
-    }
-    ofDispatcher.set(run.n, run);
+    this.#runs.add(run);
+    this.#runs.forestall(run);
     return run;
   }
 
   #onEnded(run: Run, outcome: RunOutcome): void {
     const { heartbeat, clock } = this.#options;
-    run.meter.ran.observeMs(clock.now() - run.startedAt);
+    if (run.startedAt > 0) run.meter.ran.observeMs(clock.now() - run.startedAt);
     heartbeat.work.keep(run.entry);
     heartbeat.board.ended(this.#outcomes.settle(run, outcome));
   }
 
   #onReleased(run: Run): void {
     this.#live.delete(run);
-    const unsettled = this.#runs.get(run.dispatcher)?.get(run.n) === run;
-    if (unsettled && this.#outcomes.open > MAX_UNSETTLED) this.#holding.add(run);
+    if (this.#runs.has(run) && this.#outcomes.open > MAX_UNSETTLED) this.#holding.add(run);
     else this.#freeSlot(run);
   }
 
@@ -242,9 +248,7 @@ export class ActorHost {
 
   #onSettled(run: Run, next: "done" | "again"): void {
     this.#options.heartbeat.work.release(run.entry);
-    const ofDispatcher = this.#runs.get(run.dispatcher);
-    ofDispatcher?.delete(run.n);
-    if (ofDispatcher?.size === 0) this.#runs.delete(run.dispatcher);
+    this.#runs.remove(run);
     if (this.#holding.delete(run)) this.#freeSlot(run);
     if (next === "done") this.#notices.done(run.dispatcher, run.n);
     else this.#notices.again(run.dispatcher, run.n);
@@ -252,11 +256,7 @@ export class ActorHost {
   }
 
   #showQuiet(): void {
-    if (this.#draining && this.#unsettled().length === 0) this.#onQuiet?.();
-  }
-
-  #unsettled(): readonly Run[] {
-    return [...this.#runs.values()].flatMap((runs) => [...runs.values()]);
+    if (this.#draining && this.#runs.empty) this.#onQuiet?.();
   }
 
   async #drain(graceMs: number): Promise<void> {
@@ -264,7 +264,7 @@ export class ActorHost {
     heartbeat.board.drain();
     heartbeat.beatNow();
     for (const agent of this.#agents) agent.drain();
-    const idle = this.#unsettled().length === 0;
+    const idle = this.#runs.empty;
     if (!idle) {
       await new Promise<void>((resolve) => {
         const timer = clock.setTimeout(resolve, graceMs);
@@ -275,7 +275,7 @@ export class ActorHost {
       });
     }
     const reason = new VgasError("SHUTTING_DOWN", "the host stops before the attempt ended; it runs again elsewhere");
-    const unended = this.#unsettled().filter((run) => !run.ended);
+    const unended = this.#runs.all().filter((run) => !run.ended);
     for (const run of unended) run.giveUp(reason);
     await Promise.allSettled(unended.map((run) => this.#outcomes.giveBack(run)));
     this.#notices.flush();
@@ -286,16 +286,6 @@ export class ActorHost {
 
   #recall({ from, burst }: { readonly from: string; readonly burst: number }): RecallReply {
     return this.#receipts.recall(from, burst) ?? { v: 1, unknown: true };
-  }
-
-  #owned({ from, ns }: { readonly from: string; readonly ns: readonly number[] }): unknown {
-    const runs = this.#runs.get(from);
-    return { v: 1, run: this.#options.run, ns: ns.filter((n) => runs?.has(n)) };
-  }
-
-  #stillRunning({ pool, ids }: Running): RunningReply {
-    const here = new Set(this.#unsettled().flatMap((run) => (run.lane.pool === pool ? [run.id] : [])));
-    return { v: 1, ids: ids.filter((id) => here.has(id)) };
   }
 
   /** Decodes a request, answers it, and answers what is wrong with it. */

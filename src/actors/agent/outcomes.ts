@@ -74,6 +74,12 @@ export class Outcomes {
       }
     }
     const error = toWireError(outcome.thrown);
+    // Whatever else it may have come to: a cancelled task is neither tried again nor a dead letter.
+    if (run.cancelled) {
+      const wire = toWireError(new VgasError("CANCELLED", "the task was cancelled"));
+      this.#store(run, this.#encode(run, { status: "cancelled", error: wire }), undefined);
+      return false;
+    }
     if (error.retryable && run.attempt < run.maxAttempts) {
       // What is no longer ours is not NAKed: that would take it from whoever runs it now. The dispatcher of an element
       // knows whether it has given it to somebody else.
@@ -131,8 +137,7 @@ export class Outcomes {
         this.#close(run, run.ack === "" ? "again" : "done");
         return;
       }
-      if (outcome === "stored")
-        run.meter.results[error ? (error.code === "CANCELLED" ? "cancelled" : "failed") : "ok"]++;
+      if (outcome === "stored") run.meter.results[run.cancelled ? "cancelled" : error ? "failed" : "ok"]++;
       if (error && outcome === "stored") this.#bury(run, error);
       else this.#acknowledge(run);
     });
@@ -174,9 +179,10 @@ export class Outcomes {
       pool: run.lane.pool,
       kind: run.lane.kind,
       ...ending,
-      attempt: run.attempt,
+      // One that was cancelled before it started is no execution.
+      attempt: run.startedAt === 0 ? run.attempt - 1 : run.attempt,
       submittedAt: run.submittedAt,
-      startedAt: run.startedAt,
+      ...(run.startedAt > 0 && { startedAt: run.startedAt }),
       finishedAt: clock.now(),
       agent: agentId(hostId, run.agent),
       host: hostId,

@@ -75,6 +75,8 @@ export class Run {
   #started = 0;
   /** The attempt ended so late that the task was no longer kept alive: it may be running elsewhere. */
   lost = false;
+  /** It ended because its task was cancelled. */
+  cancelled = false;
   readonly #behaviour: ResolvedAgent;
   readonly #hooks: RunHooks;
   #controller: AbortController | undefined;
@@ -137,6 +139,11 @@ export class Run {
 
   start(): void {
     const hooks = this.#hooks;
+    // Cancelled between the receipt and now: the behaviour never runs.
+    if (this.#ended) {
+      hooks.released(this);
+      return;
+    }
     const { clock } = hooks;
     this.startedAt = clock.now();
     this.#started = clock.monotonic();
@@ -165,6 +172,14 @@ export class Run {
   abort(reason: VgasError): void {
     this.#end({ ok: false, thrown: reason }, reason);
     this.#abortWith(reason);
+  }
+
+  /** Ends the attempt because its task was cancelled, whether or not it has started. One that has ended stays as it is. */
+  cancel(reason: VgasError): void {
+    if (this.#ended) return;
+    this.cancelled = true;
+    if (this.startedAt === 0) this.#readEnvelope(readBody(this.body).fields);
+    this.abort(reason);
   }
 
   /** Gives the attempt up without an outcome: another host will run the task. */
@@ -204,8 +219,7 @@ export class Run {
 
   #task(): Task {
     const { fields } = readBody(this.body);
-    if (isInbox(fields["replyTo"])) this.replyTo = fields["replyTo"];
-    if (isToken(fields["replayOf"])) this.replayOf = fields["replayOf"];
+    this.#readEnvelope(fields);
     return {
       id: this.id,
       pool: this.lane.pool,
@@ -217,6 +231,11 @@ export class Run {
       maxAttempts: this.maxAttempts,
       extra: extraOf(fields),
     };
+  }
+
+  #readEnvelope(fields: Record<string, unknown>): void {
+    if (isInbox(fields["replyTo"])) this.replyTo = fields["replyTo"];
+    if (isToken(fields["replayOf"])) this.replayOf = fields["replayOf"];
   }
 }
 

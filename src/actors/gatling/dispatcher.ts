@@ -23,6 +23,8 @@ import { LANE_CONSUMER } from "../../protocols/streams.ts";
 import type { Names } from "../../protocols/subjects.ts";
 import type { LocalActor } from "../runtime/refs.ts";
 import { Bursts, type LocalHost } from "./bursts.ts";
+import { Cancels } from "./cancels.ts";
+import { Desk } from "./desk.ts";
 import type { HostView } from "./fleet.ts";
 import { Grants } from "./grants.ts";
 import { Inquiries } from "./inquiries.ts";
@@ -86,6 +88,8 @@ export class Dispatcher {
   readonly #requeue: Requeue;
   readonly #inquiries: Inquiries;
   readonly #room: ResultsRoom;
+  readonly #cancels: Cancels;
+  readonly #desk: Desk;
   readonly #evicted = new Set<string>();
   readonly #timers: Timer[] = [];
   #actor: LocalActor<typeof dispatcherMachine> | undefined;
@@ -117,10 +121,24 @@ export class Dispatcher {
       onEvicted: (host) => this.#onEvicted(host),
       onBeat: (host) => this.#onBeat(host),
     });
+    const { bus, publisher, names } = options;
+    this.#cancels = new Cancels({
+      ...options,
+      bucket: new KvBucket(bus, publisher, names.buckets.cancels),
+      onCancelled: () => this.#lanes.look(),
+    });
+    this.#desk = new Desk({
+      ...options,
+      meters,
+      cancels: this.#cancels,
+      inquiries: this.#inquiries,
+      monitor: this.#monitor,
+    });
     this.#lanes = new Lanes({
       ...options,
       nonce,
       meters,
+      cancels: this.#cancels,
       verdicts: new Verdicts({ ...options, meters }),
       bursts: this.#bursts,
       ledger: this.#ledger,
@@ -154,7 +172,9 @@ export class Dispatcher {
       logger.info({ ...lane }, paused ? "the lane is paused" : "the lane goes on");
       this.#lanes.pause(lane, paused);
     });
+    await this.#cancels.start();
     await this.#monitor.start();
+    await this.#desk.start();
     this.#timers.push(
       clock.setInterval(() => this.#lanes.keepAlive(), KEEP_ALIVE_MS),
       clock.setInterval(() => void this.#reconcile(), SILENT_MS),
@@ -201,7 +221,7 @@ export class Dispatcher {
     this.#actor?.send({ type: "DRAIN" });
     this.#stopListening?.();
     this.#stopWatching?.();
-    await this.#lanes.stop();
+    await Promise.all([this.#desk.stop(), this.#lanes.stop()]);
     // What a receipt refuses comes back to hand, and is to be given back like the rest.
     while (this.#bursts.open > 0 || !this.#requeue.idle || !this.#lanes.settled) {
       await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, 5));
@@ -220,6 +240,7 @@ export class Dispatcher {
     }
     for (const timer of this.#timers) clock.clear(timer);
     this.#room.stop();
+    this.#cancels.stop();
     this.#monitor.stop();
     this.#subscription?.unsubscribe();
     this.#actor?.send({ type: "STOPPED" });

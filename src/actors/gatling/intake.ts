@@ -18,6 +18,7 @@ import { automaticId, isAutomaticId, isToken } from "../../protocols/tokens.ts";
 import { traceparentOf } from "../../protocols/traceparent.ts";
 import { type DelaysOptions, delayOf, postpone } from "./delays.ts";
 import type { Doubtful, Past } from "./past.ts";
+import { requeued } from "./requeued.ts";
 import { ArrayInHand, type TaskInHand } from "./task-in-hand.ts";
 import type { Condemned, Verdicts } from "./verdicts.ts";
 
@@ -215,14 +216,4 @@ export class Intake {
     array?.abandon();
     nakTask(this.#options.bus, message.ack, STILL_RUNNING_MS);
   }
-}
-
-/** The id that an array element keeps when it is published again on its own. Headers that no dispatcher writes count as none. */
-function requeued(message: PulledMessage): string | undefined {
-  const id = message.header(HEADERS.taskId);
-  const submittedAt = Number(message.header(HEADERS.submittedAt) ?? Number.NaN);
-  const attempts = Number(message.header(HEADERS.attempts) ?? Number.NaN);
-  const whole =
-    Number.isSafeInteger(submittedAt) && submittedAt >= 0 && Number.isSafeInteger(attempts) && attempts >= 0;
-  return id !== undefined && isToken(id) && whole ? id : undefined;
 }

@@ -21,6 +21,7 @@ import type { RateLimit } from "../../protocols/rate.ts";
 import type { RosterRange } from "../../protocols/rotation.ts";
 import type { LaneName, Names, Priority } from "../../protocols/subjects.ts";
 import type { Bursts } from "./bursts.ts";
+import type { Cancels } from "./cancels.ts";
 import { byPriority, type Dealt, dealtBy, NOTHING_DEALT } from "./dealt.ts";
 import { type Draw, draw } from "./draw.ts";
 import { type HostView, RosterSeats } from "./fleet.ts";
@@ -45,6 +46,7 @@ const TROUBLE_PAUSE_MS = 500;
 export interface LaneOptions extends Pick<PastOptions, "verdicts" | "results" | "attempts" | "stillRunning"> {
   readonly lane: LaneName;
   readonly meter: LaneMeter;
+  readonly cancels: Cancels;
   readonly bus: Bus;
   readonly bucket: KvBucket;
   readonly names: Names;
@@ -196,6 +198,11 @@ export class Lane {
     this.#wake();
   }
 
+  /** Looks through the hand again: something in it may have been cancelled. */
+  look(): void {
+    if (this.#hand.length > 0) this.#wake();
+  }
+
   /** Puts refused tasks back at the head of the hand. */
   takeBack(tasks: readonly TaskInHand[]): void {
     this.#hand = [...this.#ours(tasks), ...this.#hand];
@@ -273,6 +280,7 @@ export class Lane {
     if (this.#rosterStale) await this.#maintainRoster();
     if (!this.#options.knowsHosts(this.rotation.ranges)) return;
     this.#dropExpired();
+    this.#hand = this.#options.cancels.drop(this.name, this.#hand, this.#options.verdicts);
     if (this.#hand.length > 0 && this.#seats.freeSlots > 0) await this.#fire();
     this.#askForMore();
   }

@@ -18,7 +18,7 @@ import { lanesOf, limitsOf, wantedRanges } from "./rosters.ts";
 
 export interface LanesOptions
   extends Omit<DispatcherOptions, "spawn" | "local" | "signer" | "publisher" | "meters">,
-    Pick<LaneOptions, "verdicts" | "bursts" | "ledger" | "nonce" | "onActivity"> {
+    Pick<LaneOptions, "verdicts" | "bursts" | "ledger" | "nonce" | "onActivity" | "cancels"> {
   readonly monitor: Monitor;
   readonly meters: LaneMeters;
   readonly requeue: Requeue;
@@ -119,6 +119,11 @@ export class Lanes {
 
   brokerRestarted(): void {
     for (const lane of this.#lanes.values()) lane.brokerRestarted();
+  }
+
+  /** Something was cancelled. */
+  look(): void {
+    for (const lane of this.#lanes.values()) lane.look();
   }
 
   /** A host came, went or changed. */

@@ -16,6 +16,7 @@ import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { AttemptsRecord } from "../../protocols/host-messages.ts";
 import type { LaneName } from "../../protocols/subjects.ts";
+import type { Cancels } from "./cancels.ts";
 import type { TaskInHand } from "./task-in-hand.ts";
 import type { Verdicts } from "./verdicts.ts";
 
@@ -42,6 +43,7 @@ export interface PastOptions {
   readonly results: ResultStore;
   readonly attempts: AttemptsLog;
   readonly clock: Clock;
+  readonly cancels: Pick<Cancels, "has" | "reached">;
   /** Those of `ids` that some host still runs; undefined if a host did not answer. */
   readonly stillRunning: (lane: LaneName, ids: readonly string[]) => Promise<ReadonlySet<string> | undefined>;
 }
@@ -83,6 +85,8 @@ export class Past {
   #alreadyDone(task: TaskInHand, result: Uint8Array): undefined {
     if (task.replyTo !== undefined) this.#options.results.reply(task.replyTo, result);
     this.#options.verdicts.settle(task);
+    const { cancels, lane } = this.#options;
+    if (cancels.has(lane.pool, task.id)) cancels.reached(lane.pool, task.id);
   }
 
   async #recordStart(doubtful: Doubtful, record: AttemptsRecord | undefined): Promise<TaskInHand | undefined> {

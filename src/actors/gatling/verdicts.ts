@@ -11,7 +11,7 @@ import { ackTask } from "../../bus/pull.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock } from "../../protocols/clock.ts";
-import { toWireError, type VgasError } from "../../protocols/errors.ts";
+import { toWireError, VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { DeadLetter, DeadReason, ResultStatus, TaskResult } from "../../protocols/result.ts";
 import type { LaneName, Names } from "../../protocols/subjects.ts";
@@ -57,13 +57,29 @@ export class Verdicts {
     this.#store(lane, task, "expired", error, () => this.settle(task));
   }
 
+  /** Stores a `cancelled` result, unless one is stored already, and calls `done` when the task needs nothing more. */
+  cancel(lane: LaneName, task: Condemned, done: () => void): void {
+    const end = (): void => {
+      this.settle(task);
+      done();
+    };
+    this.#store(lane, task, "cancelled", new VgasError("CANCELLED", "the task was cancelled"), end, end);
+  }
+
   /** Acknowledges the message, or counts the element as settled. */
   settle(task: Pick<Condemned, "ack" | "array">): void {
     if (task.array) task.array.settleOne();
     else ackTask(this.#options.bus, task.ack);
   }
 
-  #store(lane: LaneName, task: Condemned, status: ResultStatus, error: VgasError, next: () => void): void {
+  #store(
+    lane: LaneName,
+    task: Condemned,
+    status: ResultStatus,
+    error: VgasError,
+    next: () => void,
+    already = (): void => this.settle(task),
+  ): void {
     const { clock, results, logger } = this.#options;
     const replayOf = readReplayOf(task.body);
     const result: TaskResult = {
@@ -83,7 +99,7 @@ export class Verdicts {
       if (outcome === "stored") {
         this.#options.meters.of(lane).results[status]++;
         next();
-      } else if (outcome === "already") this.settle(task);
+      } else if (outcome === "already") already();
       else {
         // Un-acknowledged, the message comes back.
         task.array?.abandon();

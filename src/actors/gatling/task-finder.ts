@@ -1,0 +1,147 @@
+/**
+ * Finds tasks in the stream by their ids.
+ *
+ * An automatic id names the message. An element that was published again, and a task with an id of its own, can be anywhere in
+ * the queue: they are looked for among the next `MAX_SCANNED` messages of the pool.
+ */
+import type { Bus } from "../../bus/bus.ts";
+import { type ParsedTask, readEncoding, readTasks, type TaskEncoding } from "../../bus/codec/task.ts";
+import { getBySequence, type StoredMessage } from "../../bus/stored.ts";
+import { waitingMessages } from "../../bus/waiting.ts";
+import { HEADERS, type LaneName, type Names, type Priority } from "../../protocols/subjects.ts";
+import { parseEnvelope, type TaskEnvelope } from "../../protocols/task.ts";
+import { automaticId, elementOf, isAutomaticId, sequenceOf } from "../../protocols/tokens.ts";
+import { traceparentOf } from "../../protocols/traceparent.ts";
+import { requeued } from "./requeued.ts";
+
+/** Most messages looked at for one round of questions. */
+const MAX_SCANNED = 10_000;
+
+/** A task that waits, or is in some dispatcher's hands, or runs: it is in the stream until it is acknowledged. */
+export interface StoredTask {
+  readonly lane: LaneName;
+  readonly priority: Priority;
+  readonly sequence: number;
+  /** Nothing else is in its message. */
+  readonly alone: boolean;
+  readonly submittedAt: number;
+  readonly encoding: TaskEncoding;
+  readonly replyTo: string | undefined;
+  readonly replayOf: string | undefined;
+  readonly notBefore: number | undefined;
+  readonly traceparent: string | undefined;
+}
+
+/** `cut`: not everything that waits was looked at. */
+export interface Found {
+  readonly tasks: ReadonlyMap<string, StoredTask>;
+  readonly cut: boolean;
+}
+
+export class TaskFinder {
+  readonly #bus: Bus;
+  readonly #names: Names;
+
+  constructor(bus: Bus, names: Names) {
+    this.#bus = bus;
+    this.#names = names;
+  }
+
+  /** Those of `ids` that are in the stream. `own`: ids that clients gave are looked for too. */
+  async find(pool: string, ids: readonly string[], { own }: { readonly own: boolean }): Promise<Found> {
+    const tasks = new Map<string, StoredTask>();
+    const messages = new Map<number, Promise<StoredMessage | undefined>>();
+    const elsewhere = new Set<string>();
+    let from = Number.POSITIVE_INFINITY;
+    for (const id of ids) {
+      if (!isAutomaticId(id)) {
+        if (!own) continue;
+        elsewhere.add(id);
+        from = 1;
+        continue;
+      }
+      const sequence = sequenceOf(id);
+      if (sequence === undefined) continue;
+      let asked = messages.get(sequence);
+      if (asked === undefined) {
+        asked = getBySequence(this.#bus, this.#names.streams.tasks, sequence);
+        messages.set(sequence, asked);
+      }
+      const message = await asked;
+      const task = message && this.#read(message, new Set([id])).get(id);
+      if (task?.lane.pool === pool) tasks.set(id, task);
+      else if (message === undefined && elementOf(id) !== undefined) {
+        elsewhere.add(id);
+        from = Math.min(from, sequence + 1);
+      }
+    }
+    const cut = elsewhere.size > 0 && (await this.#scan(pool, elsewhere, from, tasks));
+    return { tasks, cut };
+  }
+
+  /** Looks for `wanted` from a sequence on; returns whether it gave up before the end. */
+  async #scan(pool: string, wanted: Set<string>, from: number, tasks: Map<string, StoredTask>): Promise<boolean> {
+    const { streams } = this.#names;
+    let seen = 0;
+    const bounds = { filter: this.#names.task(pool, ">"), from, maxMessages: MAX_SCANNED };
+    for await (const message of waitingMessages(this.#bus, streams.tasks, bounds)) {
+      seen++;
+      for (const [id, task] of this.#read(message, wanted)) {
+        tasks.set(id, task);
+        wanted.delete(id);
+      }
+      if (wanted.size === 0) return false;
+    }
+    return seen === MAX_SCANNED;
+  }
+
+  /** Those of `wanted` that are in `message`, as a dispatcher that takes it would name them. */
+  #read(message: StoredMessage, wanted: ReadonlySet<string>): ReadonlyMap<string, StoredTask> {
+    const found = new Map<string, StoredTask>();
+    const at = this.#names.parseTask(message.subject);
+    if (at === undefined) return found;
+    const kept = requeued(message);
+    const lane = { pool: at.pool, kind: at.kind };
+    const origin = {
+      ...{ lane, priority: at.priority, sequence: message.sequence },
+      submittedAt: kept === undefined ? message.timestampMs : Number(message.header(HEADERS.submittedAt)),
+      traceparent: traceparentOf(message.header(HEADERS.traceparent)),
+    };
+    if (kept !== undefined && !wanted.has(kept)) return found;
+    // Without an id of its own in it no message is decoded for nothing.
+    const named = [...wanted].some((id) => !isAutomaticId(id) && Buffer.from(message.data).includes(id));
+    const [first] = wanted;
+    if (kept === undefined && !named && (first === undefined || sequenceOf(first) !== message.sequence)) return found;
+    let read: ReturnType<typeof readTasks>;
+    try {
+      read = readTasks(message.data);
+    } catch {
+      const id = kept ?? automaticId(message.sequence);
+      const nothing = {
+        replyTo: undefined,
+        replayOf: undefined,
+        notBefore: undefined,
+        encoding: readEncoding(message.data),
+        alone: true,
+      };
+      if (wanted.has(id)) found.set(id, { ...origin, ...nothing });
+      return found;
+    }
+    for (const [element, parsed] of read.tasks.entries()) {
+      const envelope = envelopeOf(parsed, lane, at.priority);
+      const id = kept ?? envelope?.id ?? automaticId(message.sequence, read.array ? element : undefined);
+      if (!wanted.has(id)) continue;
+      const { replyTo, replayOf, notBefore } = envelope ?? {};
+      found.set(id, { ...origin, replyTo, replayOf, notBefore, encoding: parsed.encoding, alone: !read.array });
+    }
+    return found;
+  }
+}
+
+function envelopeOf(parsed: ParsedTask, lane: LaneName, priority: Priority): TaskEnvelope | undefined {
+  try {
+    return parsed.ok ? parseEnvelope(parsed.fields, lane, priority) : undefined;
+  } catch {
+    return undefined;
+  }
+}
