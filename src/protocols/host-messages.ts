@@ -60,6 +60,8 @@ export const burst = z.object({
   /** Where the roster of these tickets began; a host counts tickets per base. */
   base: count,
   items: z.array(assignment),
+  /** Pairs `agent, tasks`: no more than these may run on it, where its share of the kind's limit is below its slots. */
+  caps: z.array(count).optional(),
 });
 export type Burst = z.infer<typeof burst>;
 

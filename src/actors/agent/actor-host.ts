@@ -150,10 +150,11 @@ export class ActorHost {
     const refused: number[] = [];
     const taken: Run[] = [];
     const named = new Set<Agent>();
+    const withheld = burst.caps && this.#withheld(burst.caps);
     for (const item of burst.items) {
       const agent = this.#agents[item[1]];
       if (agent) named.add(agent);
-      if (!agent?.offers(lane) || agent.free === 0) refused.push(item[0]);
+      if (!agent?.offers(lane) || agent.free <= (withheld?.get(agent.number) ?? 0)) refused.push(item[0]);
       else taken.push(this.#take(agent, origin, burst, item));
     }
     const free: number[] = [];
@@ -212,6 +213,16 @@ export class ActorHost {
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     this.#notices.stop();
     await this.#options.heartbeat.stop();
+  }
+
+  /** Slots of each agent that a lane may not use, whose share of its kind's limit is below them. */
+  #withheld(caps: readonly number[]): ReadonlyMap<number, number> {
+    const withheld = new Map<number, number>();
+    for (let i = 0; i + 1 < caps.length; i += 2) {
+      const number = caps[i] as number;
+      withheld.set(number, Math.max(0, (this.#agents[number]?.behaviour.slots ?? 0) - (caps[i + 1] as number)));
+    }
+    return withheld;
   }
 
   #take(agent: Agent, origin: RunOrigin, burst: Burst, item: Assignment): Run {

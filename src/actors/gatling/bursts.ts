@@ -14,7 +14,7 @@ import { VgasError } from "../../protocols/errors.ts";
 import { type Assignment, type Burst, type Receipt, recallReply, receipt } from "../../protocols/host-messages.ts";
 import { MAX_BURST_BYTES } from "../../protocols/limits.ts";
 import type { LaneName, Names } from "../../protocols/subjects.ts";
-import type { HostView } from "./fleet.ts";
+import type { AgentView, HostView } from "./fleet.ts";
 import type { Grants } from "./grants.ts";
 import type { Assigned } from "./ledger.ts";
 
@@ -62,22 +62,34 @@ export class Bursts {
   }
 
   /** Sends all assignments of one batch for one host, split by bytes. */
-  send(lane: LaneName, base: number, host: HostView, assigned: readonly Assigned[]): void {
+  send(
+    lane: LaneName,
+    base: number,
+    host: HostView,
+    assigned: readonly Assigned[],
+    caps?: ReadonlyMap<AgentView, number>,
+  ): void {
     let from = 0;
     let bytes = 0;
     for (const [i, { task, agent }] of assigned.entries()) {
       const size = task.body.length + ITEM_OVERHEAD_BYTES + agent.grantBytes;
       if (i > from && bytes + size > MAX_BURST_BYTES) {
-        this.#sendOne(lane, base, host, assigned.slice(from, i));
+        this.#sendOne(lane, base, host, assigned.slice(from, i), caps);
         from = i;
         bytes = 0;
       }
       bytes += size;
     }
-    this.#sendOne(lane, base, host, from === 0 ? assigned : assigned.slice(from));
+    this.#sendOne(lane, base, host, from === 0 ? assigned : assigned.slice(from), caps);
   }
 
-  #sendOne(lane: LaneName, base: number, host: HostView, assigned: readonly Assigned[]): void {
+  #sendOne(
+    lane: LaneName,
+    base: number,
+    host: HostView,
+    assigned: readonly Assigned[],
+    caps: ReadonlyMap<AgentView, number> | undefined,
+  ): void {
     const { dispatcherId, local, grants } = this.#options;
     const burst: Burst = {
       v: 1,
@@ -88,6 +100,7 @@ export class Bursts {
       kind: lane.kind,
       base,
       items: assigned.map(assignmentOf),
+      ...(caps && { caps: capsOf(assigned, caps) }),
     };
     if (host.declaresProviders) grants?.attach(lane, assigned, burst.items);
     if (local?.hostId === host.id) {
@@ -147,6 +160,11 @@ export class Bursts {
     }
     return undefined;
   }
+}
+
+function capsOf(assigned: readonly Assigned[], caps: ReadonlyMap<AgentView, number>): number[] {
+  const named = new Set(assigned.map(({ agent }) => agent));
+  return [...named].flatMap((agent) => [agent.number, caps.get(agent) ?? agent.slots]);
 }
 
 function assignmentOf({ n, task, agent, ticket }: Assigned): Assignment {

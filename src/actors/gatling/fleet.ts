@@ -3,7 +3,8 @@
  *
  * 1. A host is the authority on its agents' slots. `free` here is what it last reported, less what this dispatcher has
  *    assigned since without a receipt. A host's reports and receipts reach us in the order in which it sent them.
- * 2. Seats of a lane's places follow `free`: a place is marked free exactly while its agent's `free` is above 0.
+ * 2. Seats of a lane's places follow `free`: a place is marked free exactly while its agent's `free` is above what the lane may
+ *    not use of it. A range with fewer slots than its agents have is their share of the kind's limit.
  */
 import type { AgentGroup, Heartbeat } from "../../protocols/host-messages.ts";
 import type { RosterRange } from "../../protocols/rotation.ts";
@@ -41,6 +42,11 @@ export class AgentView {
 
   get free(): number {
     return this.host.usable ? Math.max(0, this.#reported - this.#pending) : 0;
+  }
+
+  /** Tasks that it runs, by the host's last word. */
+  get running(): number {
+    return this.slots - this.#reported;
   }
 
   /** Assigns one task, before its burst goes out. */
@@ -152,6 +158,10 @@ export class RosterSeats implements Seats {
   readonly ranges: readonly RosterRange[];
   readonly size: number;
   readonly #agents: (AgentView | undefined)[] = [];
+  /** Slots of each place that this lane may not use; undefined where it may use all. */
+  readonly #withheld: number[] | undefined;
+  /** Tasks at once that this lane may have on an agent, of agents where it is fewer than their slots. */
+  readonly caps: ReadonlyMap<AgentView, number> | undefined;
   readonly #free: FreePlaces;
   #freeSlots = 0;
   readonly #onFree: () => void;
@@ -169,8 +179,23 @@ export class RosterSeats implements Seats {
       for (let i = 0; i < range.count; i++) this.#agents.push(host?.agents[range.first + i]);
     }
     this.size = this.#agents.length;
+    const caps = new Map<AgentView, number>();
+    const withheld: number[] = [];
+    let place = 0;
+    for (const { count, slots } of ranges) {
+      for (let i = 0; i < count; i++, place++) {
+        const agent = this.#agents[place];
+        if (agent === undefined || agent.slots <= slots) continue;
+        withheld[place] = agent.slots - slots;
+        caps.set(agent, slots);
+      }
+    }
+    if (caps.size > 0) {
+      this.#withheld = withheld;
+      this.caps = caps;
+    }
     this.#free = new FreePlaces(this.size);
-    for (const [place, agent] of this.#agents.entries()) agent?.sit(this, place);
+    for (const [at, agent] of this.#agents.entries()) agent?.sit(this, at);
   }
 
   next(from: number): number {
@@ -190,7 +215,10 @@ export class RosterSeats implements Seats {
     return this.#freeSlots;
   }
 
-  change(place: number, before: number, after: number): void {
+  change(place: number, shownBefore: number, shownAfter: number): void {
+    const withheld = this.#withheld?.[place] ?? 0;
+    const before = withheld === 0 ? shownBefore : Math.max(0, shownBefore - withheld);
+    const after = withheld === 0 ? shownAfter : Math.max(0, shownAfter - withheld);
     this.#freeSlots += after - before;
     if (after > 0 && before <= 0) this.#free.add(place);
     else if (after <= 0 && before > 0) this.#free.remove(place);

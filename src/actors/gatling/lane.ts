@@ -365,7 +365,7 @@ export class Lane {
       else byHost.set(agent.host, [assigned]);
     }
     if (stranded.length > 0) this.takeBack(stranded);
-    for (const [host, assigned] of byHost) bursts.send(this.name, drawn.base, host, assigned);
+    for (const [host, assigned] of byHost) bursts.send(this.name, drawn.base, host, assigned, seats.caps);
   }
 
   async #pauseAfterLostSwap(): Promise<void> {

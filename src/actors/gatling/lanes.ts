@@ -15,6 +15,7 @@ import type { Assigned } from "./ledger.ts";
 import type { Monitor } from "./monitor.ts";
 import type { Requeue } from "./requeue.ts";
 import { lanesOf, limitsOf, wantedRanges } from "./rosters.ts";
+import { runningOfLeaving, sharedRanges } from "./shares.ts";
 
 export interface LanesOptions
   extends Omit<DispatcherOptions, "spawn" | "local" | "signer" | "publisher" | "meters">,
@@ -157,8 +158,14 @@ export class Lanes {
         return known?.run === run ? known : undefined;
       },
       knowsHosts: (ranges) => monitor.settled || ranges.every(({ host }) => hosts.has(host)),
-      wantedRoster: (current) =>
-        wantedRanges(name, current, hosts, (host, run) => monitor.settled || isEvicted(host, run)),
+      wantedRoster: (current) => {
+        const gone = (host: string, run: string): boolean => monitor.settled || isEvicted(host, run);
+        const wanted = wantedRanges(name, current, hosts, gone);
+        const { concurrency } = limitsOf(name, hosts.values());
+        return concurrency === undefined
+          ? wanted
+          : sharedRanges(wanted, current, concurrency, runningOfLeaving(name, hosts.values()));
+      },
       rateLimit: () => limitsOf(name, hosts.values()).rate,
       ensureConsumers: () => ensureLaneConsumers(bus, names, name),
       giveBack: (of, tasks) => requeue.unstarted(of, tasks),

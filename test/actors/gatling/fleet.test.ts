@@ -8,7 +8,8 @@ function host(agents: number, slots: number, running: number[] = new Array<numbe
 }
 
 function seats(view: HostView, onFree = (): void => undefined): RosterSeats {
-  return new RosterSeats([{ host: "h", run: "r", first: 0, count: view.agents.length, slots: 1 }], () => view, onFree);
+  const slots = view.agents[0]?.slots ?? 1;
+  return new RosterSeats([{ host: "h", run: "r", first: 0, count: view.agents.length, slots }], () => view, onFree);
 }
 
 describe("RosterSeats", () => {
@@ -40,6 +41,21 @@ describe("RosterSeats", () => {
     expect([lane.freeSlots, lane.next(0)]).toEqual([0, -1]);
     view.state = "up";
     expect([lane.freeSlots, lane.next(0)]).toEqual([6, 0]);
+  });
+
+  it("leaves a lane no more than its share of an agent, whatever the agent's slots", () => {
+    const view = host(2, 4);
+    const range = { host: "h", run: "r", first: 0, count: 2, slots: 1 };
+    const seats = new RosterSeats(
+      [range],
+      () => view,
+      () => undefined,
+    );
+    expect([seats.freeSlots, seats.caps?.get(view.agents[0] as never)]).toEqual([2, 1]);
+    seats.take(0);
+    expect([seats.freeSlots, seats.next(0)]).toEqual([1, 1]);
+    seats.take(1);
+    expect([seats.freeSlots, seats.next(0)]).toEqual([0, -1]);
   });
 
   it("tells of slots that become free, and of nothing after it was replaced", () => {

@@ -174,3 +174,40 @@ test("a rate limit holds over two dispatchers and two hosts", async () => {
   // No window of 300 ms has more than five, whenever the first one began.
   for (const rounds of [1, 2, 3]) expect((starts[5 * rounds] as number) - began).toBeGreaterThanOrEqual(300 * rounds);
 });
+
+test("P5: a limit of tasks at once holds over two dispatchers, while hosts join and leave", async () => {
+  const swarm = await Dealing.start(nats);
+  const LIMIT = 3;
+  let running = 0;
+  let most = 0;
+  const where = new Set<string>();
+  const agent = defineAgent({
+    kind: "few",
+    instances: 2,
+    slots: 4,
+    limits: { concurrency: LIMIT },
+    run: async (_, { host }) => {
+      running++;
+      most = Math.max(most, running);
+      where.add(host);
+      await new Promise((resolve) => setTimeout(resolve, 3));
+      running--;
+    },
+  });
+  const ids: string[] = [];
+  const submit = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) ids.push(`s${await swarm.submit("few", { input: i })}`);
+  };
+  await submit(60);
+  const first = await swarm.host("a", agent);
+  await Promise.all([swarm.dispatcher("d1"), swarm.dispatcher("d2")]);
+  await swarm.result(ids[5] as string);
+  await swarm.host("b", agent);
+  await submit(30);
+  await swarm.result(ids[65] as string);
+  await first.drain(5_000);
+  await submit(20);
+  for (const id of ids) expect(await swarm.result(id)).toMatchObject({ status: "ok" });
+  expect(most).toBe(LIMIT);
+  expect([...where].sort()).toEqual(["a", "b"]);
+});
