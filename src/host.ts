@@ -33,6 +33,7 @@ import type { Config } from "./config.ts";
 import { resolveAgents } from "./host/agents.ts";
 import { checkCredential } from "./host/check-credential.ts";
 import { watchForCopies } from "./host/copies.ts";
+import { serveDrain } from "./host/draining.ts";
 import { Lan } from "./host/lan.ts";
 import { openLink } from "./host/link.ts";
 import { joinNetwork } from "./host/network.ts";
@@ -287,6 +288,12 @@ async function compose(
   const done = new Promise<VgasError | undefined>((resolve) => {
     end = resolve;
   });
+  const runsBroker = link.server !== undefined;
+  const drain = async (): Promise<void> => {
+    await stop();
+    end(undefined);
+  };
+  stops.push(await serveDrain({ bus, names, hostId, runsBroker, logger, drain }));
   void failed.then(async (error) => {
     if (stopping !== undefined) return;
     logger.error({ code: error.code }, error.message);

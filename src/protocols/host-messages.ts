@@ -108,7 +108,8 @@ export type RunningTask = z.infer<typeof runningTask>;
 export const whereReply = z.object({ v: z.literal(1), tasks: z.array(runningTask) });
 export type WhereReply = z.infer<typeof whereReply>;
 
-export const drain = z.object({ v: z.literal(1) });
+/** `force`: also a node that runs the nats-server of the swarm, which it refuses otherwise. */
+export const drain = z.object({ v: z.literal(1), force: z.boolean().optional() });
 
 /**
  * What ended since the last notice, and free slots as they are now (absolute, pairs `agent, free`).
