@@ -10,7 +10,6 @@
  * 4. Whatever leaves the hand is in the ledger, settled, or back in the stream.
  */
 import type { Bus } from "../../bus/bus.ts";
-import { readEncoding } from "../../bus/codec/task.ts";
 import type { KvBucket } from "../../bus/kv.ts";
 import { type PulledMessage, workingOnTask } from "../../bus/pull.ts";
 import type { LaneMeter } from "../../metrics/lane-meters.ts";
@@ -24,6 +23,7 @@ import type { Bursts } from "./bursts.ts";
 import type { Cancels } from "./cancels.ts";
 import { byPriority, type Dealt, dealtBy, NOTHING_DEALT } from "./dealt.ts";
 import { type Draw, draw } from "./draw.ts";
+import { dropExpired } from "./expiry.ts";
 import { type HostView, RosterSeats } from "./fleet.ts";
 import { Intake } from "./intake.ts";
 import { LanePulls } from "./lane-pulls.ts";
@@ -279,7 +279,7 @@ export class Lane {
     this.#reseat();
     if (this.#rosterStale) await this.#maintainRoster();
     if (!this.#options.knowsHosts(this.rotation.ranges)) return;
-    this.#dropExpired();
+    this.#hand = dropExpired(this.#hand, this.name, this.#options.verdicts, this.#options.clock.now());
     this.#hand = this.#options.cancels.drop(this.name, this.#hand, this.#options.verdicts);
     if (this.#hand.length > 0 && this.#seats.freeSlots > 0) await this.#fire();
     this.#askForMore();
@@ -372,21 +372,6 @@ export class Lane {
     const { clock, random } = this.#options;
     this.#pumpAgain = true;
     await new Promise<void>((resolve) => clock.setTimeout(resolve, random() * LOST_SWAP_JITTER_MS));
-  }
-
-  #dropExpired(): void {
-    const { clock, verdicts } = this.#options;
-    const now = clock.now();
-    // A task that was started once has met its limit, whatever became of that attempt.
-    const expired = (task: TaskInHand): boolean =>
-      task.attempt === 1 && task.expiresAt !== undefined && task.expiresAt < now;
-    if (!this.#hand.some(expired)) return;
-    for (const task of this.#hand.filter(expired)) {
-      const limitMs = (task.expiresAt as number) - task.submittedAt;
-      const error = new VgasError("EXPIRED", `not started within ${limitMs} ms after submission`);
-      verdicts.expire(this.name, { ...task, encoding: readEncoding(task.body), attempts: 0 }, error);
-    }
-    this.#hand = this.#hand.filter((task) => !expired(task));
   }
 
   #askForMore(): void {
