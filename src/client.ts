@@ -6,6 +6,7 @@
  */
 import type { Bus } from "./bus/bus.ts";
 import { KvBucket } from "./bus/kv.ts";
+import { Objects } from "./bus/objects.ts";
 import { Publisher } from "./bus/publisher.ts";
 import { Asker } from "./client/asker.ts";
 import { TaskBatch } from "./client/batch.ts";
@@ -17,6 +18,7 @@ import { type HandleParts, TaskHandle } from "./client/handle.ts";
 import type { AnyKinds, InputArguments, InputOf, KindName, OutputOf, UnmappedKind } from "./client/kinds.ts";
 import { type NowHandle, type NowOptions, submitNow } from "./client/now.ts";
 import { isOffered } from "./client/offers.ts";
+import { Outputs } from "./client/outputs.ts";
 import { OwnResults } from "./client/own-results.ts";
 import { resultFeed } from "./client/result-feed.ts";
 import type { SubmitManyOptions, SubmitOptions } from "./client/submit-options.ts";
@@ -26,6 +28,7 @@ import { type CancelOptions, TaskQuestions } from "./client/task-questions.ts";
 import { WaitingResults } from "./client/waiting-results.ts";
 import type { CallOptions } from "./client/within.ts";
 import { VgasError } from "./protocols/errors.ts";
+import { MAX_OBJECT_BYTES } from "./protocols/limits.ts";
 import { type Logger, silentLogger } from "./protocols/logger.ts";
 import type { TaskResult } from "./protocols/result.ts";
 import { type LaneName, Names } from "./protocols/subjects.ts";
@@ -38,6 +41,8 @@ export interface ResultsOptions {
   readonly pool?: string;
   /** Waits for further results when all stored ones were handed over. Default: false. */
   readonly follow?: boolean;
+  /** Outputs too large for a message are fetched up to so many bytes; above it a result has its `outputRef`. Default: all, 64 MiB. */
+  readonly maxOutputBytes?: number;
   /** Ends the iteration with ABORTED. */
   readonly signal?: AbortSignal;
 }
@@ -86,6 +91,8 @@ export class Client<Kinds extends object = AnyKinds> {
   /** Undefined for every other role. */
   readonly #guest: Guest | undefined;
   readonly #asker: Asker;
+  readonly #objects: Objects;
+  readonly #outputs: Outputs | undefined;
   readonly #handles: HandleParts;
   readonly #records: BatchRecords;
   readonly #submitter: Submitter;
@@ -107,17 +114,21 @@ export class Client<Kinds extends object = AnyKinds> {
     const common = { names, asker: this.#asker, waiting: this.#waiting, guest: this.#guest };
     const listen: HandleParts["events"] = (inPool, options) =>
       new EventFeed({ ...options, bus, subject: names.event(inPool, options.id) });
+    this.#objects = new Objects(bus, this.#publisher, names);
+    this.#outputs = this.#guest === undefined ? new Outputs(this.#objects, names) : undefined;
     this.#handles = {
       ...{ logger, asker: this.#asker },
       waiting: this.#waiting,
       questions: new TaskQuestions(common),
       events: this.#guest === undefined ? listen : undefined,
+      outputs: this.#outputs,
     };
     this.#submitter = new Submitter({
       ...common,
       publisher: this.#publisher,
       handles: this.#handles,
       records: this.#records,
+      objects: this.#objects,
     });
   }
 
@@ -184,7 +195,8 @@ export class Client<Kinds extends object = AnyKinds> {
     ...given: InputArguments<InputOf<Kinds, Kind>, NowOptions>
   ): Promise<NowHandle<OutputOf<Kinds, Kind>>>;
   async now(kind: string, input?: unknown, options: NowOptions = {}): Promise<NowHandle> {
-    const parts = { names: this.#names, asker: this.#asker, guest: this.#guest, handles: this.#handles };
+    const common = { names: this.#names, asker: this.#asker, guest: this.#guest };
+    const parts = { ...common, handles: this.#handles, objects: this.#objects };
     return await submitNow(parts, this.#lane(kind, options.pool), input, options);
   }
 
@@ -236,17 +248,21 @@ export class Client<Kinds extends object = AnyKinds> {
   }
 
   /**
-   * Stored results, oldest first, then with `follow` those to come. Each result comes once. Slow readers are fine.
+   * Stored results, oldest first, then with `follow` those to come. Each result comes once. Slow readers are fine. An output that was
+   * too large for a message is fetched; one that is gone stays an `outputRef`.
    *
    * @throws VgasError INVALID, PERMISSION_DENIED for a guest; while iterating NO_SWARM, PERMISSION_DENIED, ABORTED, SHUTTING_DOWN
    */
   results(options: ResultsOptions = {}): AsyncIterable<TaskResult> {
     if (this.#guest !== undefined) throw this.#guest.refusal("read a list of results");
-    const { pool = "*", follow = false, signal } = options;
+    const { pool = "*", follow = false, signal, maxOutputBytes = MAX_OBJECT_BYTES } = options;
     if (options.pool !== undefined) checkLane({ pool, kind: "any" });
     const { streams } = this.#names;
     const source = { stream: streams.results, filter: this.#names.result(pool, "*") };
-    return resultFeed({ ...source, bus: this.#bus, follow, signal, logger: this.#logger });
+    const outputs = this.#outputs;
+    const complete = async (result: TaskResult): Promise<TaskResult> =>
+      (await outputs?.fetchIfSmall(result, maxOutputBytes, { signal })) ?? result;
+    return resultFeed({ ...source, bus: this.#bus, follow, signal, complete, logger: this.#logger });
   }
 
   /**

@@ -28,6 +28,7 @@ import { ResultStore } from "./bus/results.ts";
 import type { Secret } from "./bus/sealed/secret.ts";
 import { signerOf } from "./bus/sealed/signing.ts";
 import { VaultCaller } from "./bus/sealed/vault-caller.ts";
+import { TaskObjects } from "./bus/task-objects.ts";
 import { ensureTopology } from "./bus/topology.ts";
 import type { Config } from "./config.ts";
 import { resolveAgents } from "./host/agents.ts";
@@ -161,6 +162,7 @@ async function compose(
   const results = new ResultStore({ bus, publisher, names, clock, logger });
   stops.push(() => results.close());
   const attempts = new AttemptsLog(new KvBucket(bus, publisher, names.buckets.attempts), names);
+  const objects = new TaskObjects({ bus, publisher, names, logger });
 
   const intensity = new RestartIntensity(clock, HOST_INTENSITY);
   const system = new ActorSystem({
@@ -196,7 +198,7 @@ async function compose(
   const dispatcherId = `${hostId}_${run}`;
   const deals = config.roles.includes("dispatcher");
   const meters = new LaneMeters();
-  const shared = { run, meters, bus, publisher, results, attempts, names, clock, random, logger };
+  const shared = { run, bus, publisher, results, attempts, objects, names, clock, random, meters, logger };
   // The two know each other only by what they say: neither imports the other.
   let dispatcher: Dispatcher | undefined;
   const heartbeat = runsAgents

@@ -1,3 +1,4 @@
+import { MAX_OBJECT_BYTES } from "../protocols/limits.ts";
 import type { ResultStatus, TaskResult } from "../protocols/result.ts";
 import type { CancelReply } from "../protocols/task-state.ts";
 import { ASK_TIMEOUT_MS } from "./asker.ts";
@@ -109,7 +110,7 @@ export class TaskBatch<Output = unknown> extends Array<TaskHandle<Output>> {
       const limits = given === undefined ? {} : { signal: given };
       await Promise.all(
         this.map(async (handle) => {
-          come.push(await handle.result(limits));
+          come.push(await handle.stored(limits));
           wake();
         }),
       );
@@ -123,7 +124,7 @@ export class TaskBatch<Output = unknown> extends Array<TaskHandle<Output>> {
         const result = come.shift();
         if (result !== undefined) {
           handed++;
-          yield result;
+          yield await this.#complete(result, options);
         } else if (failure !== undefined) throw failure;
         else {
           await new Promise<void>((resolve) => {
@@ -134,6 +135,13 @@ export class TaskBatch<Output = unknown> extends Array<TaskHandle<Output>> {
     } finally {
       left.abort();
     }
+  }
+
+  /** Large outputs are fetched one by one, as they are handed over; one that is gone stays a reference. */
+  async #complete(result: TaskResult<Output>, { signal }: CallOptions): Promise<TaskResult<Output>> {
+    const { outputs } = this.#parts;
+    if (result.outputRef === undefined || outputs === undefined) return result;
+    return (await outputs.fetchIfSmall(result, MAX_OBJECT_BYTES, { signal })) as TaskResult<Output>;
   }
 
   /**

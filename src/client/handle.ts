@@ -5,10 +5,11 @@ import type { TaskEvent, TaskResult } from "../protocols/result.ts";
 import type { CancelReply, TaskState } from "../protocols/task-state.ts";
 import type { Asker } from "./asker.ts";
 import type { EventFeed, EventFeedOptions, EventsDropped } from "./event-feed.ts";
+import type { Outputs } from "./outputs.ts";
 import type { PendingResult } from "./pending-result.ts";
 import type { CancelOptions, TaskQuestions } from "./task-questions.ts";
 import type { WaitingResults } from "./waiting-results.ts";
-import { type CallOptions, checkTimeout } from "./within.ts";
+import { type CallOptions, checkTimeout, within } from "./within.ts";
 
 /** What the handles of one client do their work with. */
 export interface HandleParts {
@@ -18,6 +19,8 @@ export interface HandleParts {
   readonly questions: TaskQuestions;
   /** Undefined for a guest, who hears none. @throws VgasError SHUTTING_DOWN */
   readonly events: ((pool: string, options: Omit<EventFeedOptions, "bus" | "subject">) => EventFeed) | undefined;
+  /** Undefined for a guest, who cannot read them. */
+  readonly outputs: Outputs | undefined;
 }
 
 /** What a handle knows of its task from the start. */
@@ -63,12 +66,27 @@ export class TaskHandle<Output = unknown> {
 
   /**
    * Resolves with the task's one result, whatever its `status` is: a failed task is no rejection. Can be called any number
-   * of times, also after giving up. Giving up leaves the task alone. Without `timeoutMs` it waits for ever.
+   * of times, also after giving up. Giving up leaves the task alone. Without `timeoutMs` it waits for ever. An output that was
+   * too large for a message (up to 64 MiB) is fetched, each time anew; a guest gets its `outputRef`.
    *
-   * @throws VgasError TIMEOUT, ABORTED, SHUTTING_DOWN when the client is closed, INVALID for a `timeoutMs` that is none
+   * @throws VgasError TIMEOUT, ABORTED, SHUTTING_DOWN when the client is closed, INVALID for a `timeoutMs` that is none;
+   *   OBJECT_MISSING if a large output is gone
    */
   async result(options: CallOptions = {}): Promise<TaskResult<Output>> {
     const { timeoutMs, signal } = options;
+    const startedAt = performance.now();
+    const result = await this.stored(options);
+    const { outputs } = this.#parts;
+    if (result.outputRef === undefined || outputs === undefined) return result;
+    const left = {
+      ...(signal && { signal }),
+      ...(timeoutMs !== undefined && { timeoutMs: Math.max(0, timeoutMs - (performance.now() - startedAt)) }),
+    };
+    return await within(`reading the output of ${this.id}`, left, (given) => outputs.fetch(result, { signal: given }));
+  }
+
+  /** As `result`, as it is stored: a large output is a reference. @internal */
+  async stored({ timeoutMs, signal }: CallOptions): Promise<TaskResult<Output>> {
     checkTimeout(timeoutMs);
     this.#pending ??= this.#parts.waiting.watch(this.pool, this.id);
     const pending = this.#pending;

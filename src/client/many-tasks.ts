@@ -1,7 +1,9 @@
 /** Many tasks of one lane: which of them go into one message, and what became of them. */
 import { ARRAY_HEADER_BYTES, packArray } from "../bus/codec/array.ts";
 import { VgasError } from "../protocols/errors.ts";
+import type { ObjectRef } from "../protocols/result.ts";
 import type { TaskHandle } from "./handle.ts";
+import type { LargeTask } from "./large-task.ts";
 import type { PendingResult } from "./pending-result.ts";
 import { MAX_BODY_BYTES } from "./task-message.ts";
 
@@ -21,7 +23,18 @@ export interface EncodedTask {
   readonly id: string | undefined;
   readonly bytes: Uint8Array;
   readonly pending: PendingResult | undefined;
+  /** It does not fit into a message, and waits for its parts to be put; `bytes` are none then. */
+  readonly large?: LargeTask;
+  /** What was put for it. */
+  readonly refs?: readonly ObjectRef[];
 }
+
+/** What was put for these tasks. */
+export function refsOf(tasks: readonly EncodedTask[]): readonly ObjectRef[] {
+  return tasks.some(({ refs }) => refs !== undefined) ? tasks.flatMap(({ refs = [] }) => refs) : NONE;
+}
+
+const NONE: readonly ObjectRef[] = [];
 
 /** In order, so that each fits into a message. */
 export function intoMessages(tasks: readonly EncodedTask[], perMessage: number): EncodedTask[][] {

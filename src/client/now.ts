@@ -4,6 +4,7 @@
  * The task gets an id of the client's making if it has none: if a lost connection takes the answer, the swarm is asked by it what
  * became of the task.
  */
+import type { Objects } from "../bus/objects.ts";
 import { VgasError } from "../protocols/errors.ts";
 import { HEADERS, type LaneName, type Names } from "../protocols/subjects.ts";
 import { type NowReply, nowReply } from "../protocols/task-state.ts";
@@ -11,9 +12,10 @@ import { ASK_TIMEOUT_MS, type Asker, CUT, type Question } from "./asker.ts";
 import type { EventFeed } from "./event-feed.ts";
 import type { Guest } from "./guest.ts";
 import { type HandleParts, TaskHandle } from "./handle.ts";
+import { sendTask } from "./large-task.ts";
 import { checkOnEvent, listenFor } from "./on-event.ts";
 import { type SubmitOptions, sendingOf } from "./submit-options.ts";
-import { encodeTask, ownId } from "./task-message.ts";
+import { encodeAnyTask, ownId } from "./task-message.ts";
 
 /** A task that is to be taken at once cannot wait, so it has neither priority nor a start in the future. */
 export interface NowOptions
@@ -30,6 +32,7 @@ export interface NowParts {
   readonly asker: Asker;
   readonly guest: Guest | undefined;
   readonly handles: HandleParts;
+  readonly objects: Objects;
 }
 
 /** Between two questions what became of a task whose answer was lost, ms. */
@@ -43,7 +46,7 @@ export async function submitNow<Output>(
   input: unknown,
   options: NowOptions,
 ): Promise<NowHandle<Output>> {
-  const { names, asker, guest, handles } = parts;
+  const { names, asker, guest, handles, objects } = parts;
   if (guest !== undefined) throw guest.refusal("ask for an agent at once");
   for (const field of REFUSED)
     if ((options as SubmitOptions)[field] !== undefined)
@@ -54,16 +57,16 @@ export async function submitNow<Output>(
   const expected = options.track === false ? undefined : handles.waiting.expect(lane.pool, id);
   let feed: EventFeed | undefined;
   try {
-    const question: Question = {
+    const question: Omit<Question, "body"> = {
       operation: `now ${lane.pool}/${lane.kind}`,
       subject: names.now(lane.pool, lane.kind),
-      body: encodeTask(lane, input, { ...options, id }, expected?.replyTo),
       headers: { ...headers, [HEADERS.msgId]: id },
     };
+    const task = encodeAnyTask(lane, input, { ...options, id }, expected?.replyTo);
     feed = listenFor(handles, lane.pool, { ...options, id }, expected?.pending);
     const { submitTimeoutMs: timeoutMs = ASK_TIMEOUT_MS, signal } = options;
     const taken = await asker.inTime(question.operation, { timeoutMs, ...(signal && { signal }) }, (given) =>
-      askNow(parts, lane, id, question, given),
+      sendTask(objects, task, { signal: given }, (body) => askNow(parts, lane, id, { ...question, body }, given)),
     );
     const { pool, kind } = lane;
     return new TaskHandle<Output>(

@@ -13,6 +13,8 @@ export interface ResultFeedOptions {
   /** Goes on when everything that was stored has been handed over. */
   readonly follow: boolean;
   readonly signal: AbortSignal | undefined;
+  /** Gives a result the output that is elsewhere. */
+  readonly complete: (result: TaskResult) => Promise<TaskResult>;
   readonly logger: Logger;
 }
 
@@ -26,7 +28,7 @@ const READ_AHEAD = 1_000;
  *   TIMEOUT
  */
 export async function* resultFeed(options: ResultFeedOptions): AsyncGenerator<TaskResult, void, undefined> {
-  const { bus, signal, follow, logger, ...source } = options;
+  const { bus, signal, follow, complete, logger, ...source } = options;
   const queue: ReadMessage[] = [];
   let reader: StreamReader | undefined;
   let next = 0;
@@ -85,7 +87,7 @@ export async function* resultFeed(options: ResultFeedOptions): AsyncGenerator<Ta
       const message = queue.shift();
       if (message !== undefined) {
         const result = decodeResult(message.data);
-        if (result !== undefined) yield result;
+        if (result !== undefined) yield result.outputRef === undefined ? result : await complete(result);
         else logger.warn({ subject: message.subject }, "a stored message is no result; it is left out");
       } else if (caughtUp && !follow) return;
       else if (reader === undefined && bus.state === "connected") await open();

@@ -4,6 +4,7 @@
  * Owns what names the messages of this client, so that one that is sent again is stored once.
  */
 import { randomBytes } from "node:crypto";
+import type { Objects } from "../bus/objects.ts";
 import type { PubAck, Publisher } from "../bus/publisher.ts";
 import { systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
@@ -14,7 +15,8 @@ import type { BatchRecord, BatchRecords } from "./batch-records.ts";
 import type { EventFeed } from "./event-feed.ts";
 import type { Guest } from "./guest.ts";
 import { type HandleParts, TaskHandle } from "./handle.ts";
-import { bodyOf, collect, type EncodedTask, intoMessages, ofTask, PartialSubmitError } from "./many-tasks.ts";
+import { keepingIfStored, LargeTask, removeAll, sendTask } from "./large-task.ts";
+import { bodyOf, collect, type EncodedTask, intoMessages, ofTask, PartialSubmitError, refsOf } from "./many-tasks.ts";
 import { checkOnEvent, listenFor } from "./on-event.ts";
 import type { PendingResult } from "./pending-result.ts";
 import {
@@ -24,7 +26,7 @@ import {
   sendingOf,
   tasksPerMessage,
 } from "./submit-options.ts";
-import { encodeTask, ownId } from "./task-message.ts";
+import { encodeAnyTask, encodeTask, ownId } from "./task-message.ts";
 import type { WaitingResults } from "./waiting-results.ts";
 import { within } from "./within.ts";
 
@@ -34,7 +36,11 @@ export interface SubmitterParts {
   readonly guest: Guest | undefined;
   readonly handles: HandleParts;
   readonly records: BatchRecords;
+  /** For what is too large for a message; not for guests. */
+  readonly objects: Objects;
 }
+
+const NOTHING = new Uint8Array(0);
 
 export class Submitter {
   readonly #names: Names;
@@ -43,17 +49,19 @@ export class Submitter {
   readonly #guest: Guest | undefined;
   readonly #handles: HandleParts;
   readonly #records: BatchRecords;
+  readonly #objects: Objects;
   /** Begins the message ids of this client. */
   readonly #run = randomBytes(9).toString("base64url");
   #submitted = 0;
 
-  constructor({ names, publisher, guest, handles, records }: SubmitterParts) {
+  constructor({ names, publisher, guest, handles, records, objects }: SubmitterParts) {
     this.#names = names;
     this.#publisher = publisher;
     this.#waiting = handles.waiting;
     this.#guest = guest;
     this.#handles = handles;
     this.#records = records;
+    this.#objects = objects;
   }
 
   /** As `Client.submit`. */
@@ -64,9 +72,11 @@ export class Submitter {
     const expected = own.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
     let feed: EventFeed | undefined;
     try {
-      const body = encodeTask(lane, input, own, expected?.replyTo);
+      const task = this.#encoded(lane, input, own, expected?.replyTo);
       feed = listenFor(this.#handles, lane.pool, own, expected?.pending);
-      const ack = await this.#inTime(lane, own, (signal) => this.#store(lane, body, sending, signal));
+      const ack = await this.#inTime(lane, own, (signal) =>
+        sendTask(this.#objects, task, { signal }, (body) => this.#store(lane, body, sending, signal)),
+      );
       return this.#handle(lane, own.id, automaticId(ack.sequence), ack, expected?.pending);
     } catch (error) {
       void feed?.return();
@@ -87,33 +97,41 @@ export class Submitter {
     const perMessage = tasksPerMessage(options.array);
     const array = options.array !== false;
     const tasks: EncodedTask[] = [];
+    let sent = false;
     try {
-      for (const input of inputs) tasks.push(this.#encode(lane, input, tasks.length, options));
-      const messages = array ? intoMessages(tasks, perMessage) : tasks.map((task) => [task]);
-      const packed = messages.map((message) => ({ message, body: bodyOf(message, array) }));
-      const sequences = new Array<number>(messages.length);
-      const handles = await this.#inTime(lane, options, (signal) =>
-        Promise.allSettled(
+      return await this.#inTime(lane, options, async (signal) => {
+        // Without a large one nothing is waited for here.
+        for (const input of inputs) {
+          const task = this.#encode(lane, input, tasks.length, options);
+          tasks.push(task.large === undefined ? task : await this.#putLarge(task, task.large, tasks.length, signal));
+        }
+        const messages = array ? intoMessages(tasks, perMessage) : tasks.map((task) => [task]);
+        const packed = messages.map((message) => ({ message, body: bodyOf(message, array) }));
+        const sequences = new Array<number>(messages.length);
+        sent = true;
+        const outcomes = await Promise.allSettled(
           packed.map(async ({ message, body }, at) => {
-            const ack = await this.#store(lane, body, sending, signal);
+            const storing = this.#store(lane, body, sending, signal);
+            const ack = await keepingIfStored(this.#objects, refsOf(message), storing);
             sequences[at] = ack.sequence;
             return message.map((task, i) => {
               const automatic = automaticId(ack.sequence, array ? i : undefined);
               return this.#handle<Output>(lane, task.id, automatic, ack, task.pending);
             });
           }),
-        ).then((outcomes) => collect(messages, outcomes)),
-      );
-      return this.#batch<Output>(lane, handles, {
-        ...{ kind: lane.kind, at: systemClock.now(), array },
-        messages: messages.map((message, i) => ({ sequence: sequences[i] ?? 0, tasks: message.length })),
-        ids: tasks.map(({ id }) => id),
+        );
+        return this.#batch<Output>(lane, collect(messages, outcomes), {
+          ...{ kind: lane.kind, at: systemClock.now(), array },
+          messages: messages.map((message, i) => ({ sequence: sequences[i] ?? 0, tasks: message.length })),
+          ids: tasks.map(({ id }) => id),
+        });
       });
     } catch (error) {
       const kept = error instanceof PartialSubmitError ? error.handles : [];
       tasks.forEach(({ pending }, i) => {
         if (pending !== undefined && kept[i] === undefined) this.#waiting.forget(pending);
       });
+      if (!sent) await removeAll(this.#objects, refsOf(tasks));
       throw error;
     }
   }
@@ -162,9 +180,35 @@ export class Submitter {
     const own = this.#ownOf(input, index, options);
     const expected = options.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
     try {
-      return { id: own.id, bytes: encodeTask(lane, input, own, expected?.replyTo), pending: expected?.pending };
+      const encoded = this.#encoded(lane, input, own, expected?.replyTo);
+      const task = { id: own.id, pending: expected?.pending };
+      return encoded instanceof LargeTask ? { ...task, bytes: NOTHING, large: encoded } : { ...task, bytes: encoded };
     } catch (error) {
       if (expected !== undefined) this.#waiting.forget(expected.pending);
+      throw ofTask(index, error);
+    }
+  }
+
+  /** What does not fit into a message goes elsewhere; a guest has nowhere. */
+  #encoded(
+    lane: LaneName,
+    input: unknown,
+    options: SubmitOptions,
+    replyTo: string | undefined,
+  ): Uint8Array | LargeTask {
+    return (this.#guest === undefined ? encodeAnyTask : encodeTask)(lane, input, options, replyTo);
+  }
+
+  async #putLarge(
+    task: EncodedTask,
+    large: LargeTask,
+    index: number,
+    signal: AbortSignal | undefined,
+  ): Promise<EncodedTask> {
+    try {
+      return { id: task.id, pending: task.pending, ...(await large.put(this.#objects, { signal })) };
+    } catch (error) {
+      if (task.pending !== undefined) this.#waiting.forget(task.pending);
       throw ofTask(index, error);
     }
   }

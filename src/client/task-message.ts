@@ -1,12 +1,14 @@
 /** A task as a client sends it: checked and encoded before anything touches the connection. */
 import { randomBytes } from "node:crypto";
 import { encode } from "../bus/codec/codec.ts";
+import { EncodingTooLarge } from "../bus/codec/plain.ts";
 import { systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import { MAX_TASK_BYTES } from "../protocols/limits.ts";
 import type { LaneName } from "../protocols/subjects.ts";
 import { KNOWN_FIELDS, parseEnvelope } from "../protocols/task.ts";
 import { isToken } from "../protocols/tokens.ts";
+import { LargeTask } from "./large-task.ts";
 
 /** What goes with the input of one task. */
 export interface TaskOptions {
@@ -75,7 +77,7 @@ export function checkMessageId(id: string): void {
 /**
  * The msgpack bytes of one task.
  *
- * @throws VgasError INVALID naming the field, the bound and the value; TOO_LARGE
+ * @throws VgasError INVALID naming the field, the bound and the value; TOO_LARGE if it does not fit into a message
  */
 export function encodeTask(
   lane: LaneName,
@@ -83,25 +85,54 @@ export function encodeTask(
   options: TaskOptions,
   replyTo: string | undefined,
 ): Uint8Array {
-  const { id, context, timeoutMs, expiresMs, maxAttempts, extra } = options;
-  const notBefore = startOf(options);
-  const envelope = { id, timeoutMs, expiresMs, maxAttempts, notBefore, replyTo };
+  const { bytes, size } = encodeWhole(checkedFields(lane, options, replyTo), input, options.context);
+  if (bytes !== undefined) return bytes;
+  throw new VgasError("TOO_LARGE", `the task has ${size} bytes, at most ${MAX_BODY_BYTES} fit into a message`);
+}
+
+/**
+ * As `encodeTask`, for whoever may use the object store: what does not fit into a message goes there.
+ *
+ * @throws VgasError INVALID; TOO_LARGE if input or context has more than MAX_OBJECT_BYTES, or what else the task has does not fit
+ */
+export function encodeAnyTask(
+  lane: LaneName,
+  input: unknown,
+  options: TaskOptions,
+  replyTo: string | undefined,
+): Uint8Array | LargeTask {
+  const fields = checkedFields(lane, options, replyTo);
+  const { context } = options;
+  return encodeWhole(fields, input, context).bytes ?? new LargeTask(fields, { input, context }, MAX_BODY_BYTES);
+}
+
+/** All of a task but its input and context. */
+function checkedFields(
+  lane: LaneName,
+  options: TaskOptions,
+  replyTo: string | undefined,
+): Readonly<Record<string, unknown>> {
+  const { id, timeoutMs, expiresMs, maxAttempts, extra } = options;
+  const envelope = { id, timeoutMs, expiresMs, maxAttempts, notBefore: startOf(options), replyTo };
   parseEnvelope(envelope, lane);
   if (extra !== undefined) checkExtra(extra);
-  let bytes: Uint8Array;
+  return { ...extra, ...envelope };
+}
+
+/** Without `bytes` it does not fit into a message; `size` says how large it is then, as far as that is known. */
+function encodeWhole(
+  fields: Readonly<Record<string, unknown>>,
+  input: unknown,
+  context: unknown,
+): { readonly bytes: Uint8Array | undefined; readonly size: string } {
   try {
-    bytes = encode({ ...extra, ...envelope, input, context });
+    const bytes = encode({ ...fields, input, context });
+    return { bytes: bytes.length > MAX_BODY_BYTES ? undefined : bytes, size: String(bytes.length) };
   } catch (cause) {
+    if (cause instanceof EncodingTooLarge) return { bytes: undefined, size: "too many" };
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new VgasError("INVALID", `the task cannot be encoded: ${why}`, { cause });
   }
-  if (bytes.length > MAX_BODY_BYTES) {
-    throw new VgasError(
-      "TOO_LARGE",
-      `the task has ${bytes.length} bytes, at most ${MAX_BODY_BYTES} fit into a message`,
-    );
-  }
-  return bytes;
 }
 
 /** When it may start, ms since the epoch. @throws VgasError INVALID */

@@ -121,7 +121,7 @@ export const ERRORS = {
   ),
   INVALID_OUTPUT: entry(
     "The behaviour's output cannot be encoded.",
-    "Return plain data: no functions, symbols, class instances or cycles, and below the size limit.",
+    "Return plain data: no functions, symbols, class instances or cycles, and at most 64 MiB.",
     false,
     3,
   ),
@@ -249,7 +249,7 @@ export const ERRORS = {
   ),
   TOO_LARGE: entry(
     "The message is larger than the server takes.",
-    "Send less at once, or store the data elsewhere and send a reference.",
+    "Send less at once. An input or a context may have 64 MiB (a guest's what fits into a message); store more elsewhere and send a reference.",
     false,
     2,
   ),

@@ -46,3 +46,9 @@ export const MAX_VALUES = 200_000;
  * value: an agent with 16 slots that are all busy with such inputs holds 2 GiB.
  */
 export const MAX_OBJECT_BYTES = 64 * 1_048_576;
+
+/**
+ * As MAX_VALUES, for a value that goes through the object store: ten times as many, in up to 64 times the bytes. The worst of
+ * them take 320 MiB of heap.
+ */
+export const MAX_OBJECT_VALUES = 2_000_000;

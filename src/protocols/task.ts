@@ -61,17 +61,13 @@ export const ENVELOPE_FIELDS = [
   "notBefore",
   "priority",
   "replayOf",
+  "inputRef",
+  "contextRef",
 ] as const;
 export type EnvelopeField = (typeof ENVELOPE_FIELDS)[number];
 
 /** Fields of a task that the swarm interprets; everything else is `extra`. */
-export const KNOWN_FIELDS: ReadonlySet<string> = new Set([
-  ...ENVELOPE_FIELDS,
-  "input",
-  "context",
-  "inputRef",
-  "contextRef",
-]);
+export const KNOWN_FIELDS: ReadonlySet<string> = new Set([...ENVELOPE_FIELDS, "input", "context"]);
 
 /**
  * Checks the envelope of a task that arrived on `lane` with `priority`. `null` counts as absent, because not every encoder can leave

@@ -20,6 +20,7 @@ import { KvBucket } from "../../src/bus/kv.ts";
 import { Publisher } from "../../src/bus/publisher.ts";
 import { ResultStore } from "../../src/bus/results.ts";
 import { lastBySubject, type StoredMessage } from "../../src/bus/stored.ts";
+import { TaskObjects } from "../../src/bus/task-objects.ts";
 import { streamInfo } from "../../src/bus/topology.ts";
 import { systemClock } from "../../src/protocols/clock.ts";
 import type { TaskResult } from "../../src/protocols/result.ts";
@@ -40,6 +41,7 @@ interface Part {
     readonly publisher: Publisher;
     readonly results: ResultStore;
     readonly attempts: AttemptsLog;
+    readonly objects: TaskObjects;
     readonly names: Names;
     readonly clock: typeof systemClock;
     readonly random: () => number;
@@ -167,6 +169,7 @@ async function partOf(nats: TestNats, id: string, prefix: string): Promise<Part>
   const publisher = new Publisher(bus);
   const results = new ResultStore({ bus, publisher, names, clock: systemClock, logger });
   const attempts = new AttemptsLog(new KvBucket(bus, publisher, names.buckets.attempts), names);
-  const shared = { bus, publisher, results, attempts, names, clock: systemClock, random: Math.random, logger };
+  const objects = new TaskObjects({ bus, publisher, names, logger });
+  const shared = { bus, publisher, results, attempts, objects, names, clock: systemClock, random: Math.random, logger };
   return { actors, shared };
 }

@@ -12,6 +12,7 @@ import { decode, encode } from "../../bus/codec/codec.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { VaultCaller } from "../../bus/sealed/vault-caller.ts";
+import type { TaskObjects } from "../../bus/task-objects.ts";
 import { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { toWireError, VgasError } from "../../protocols/errors.ts";
@@ -59,6 +60,7 @@ export interface ActorHostOptions {
   readonly publisher: Publisher;
   readonly results: ResultStore;
   readonly attempts: AttemptsLog;
+  readonly objects: TaskObjects;
   readonly names: Names;
   readonly heartbeat: Heartbeat;
   /** What the node counts of its lanes. */
@@ -105,6 +107,7 @@ export class ActorHost {
     this.#hooks = {
       clock: options.clock,
       context: (run) => new RunContext(run, options),
+      resolve: (run, fields) => options.objects.resolve(fields, run.encoding, { signal: run.signal }),
       ended: (run, outcome) => this.#onEnded(run, outcome),
       released: (run) => this.#onReleased(run),
     };

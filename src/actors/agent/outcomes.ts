@@ -8,10 +8,13 @@
 import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
 import { encode } from "../../bus/codec/codec.ts";
+import { encodeObject } from "../../bus/codec/object.ts";
+import { EncodingTooLarge } from "../../bus/codec/plain.ts";
 import { encodeMirrored } from "../../bus/codec/task.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import { ackTask, nakTask } from "../../bus/pull.ts";
 import type { ResultStore } from "../../bus/results.ts";
+import type { TaskObjects } from "../../bus/task-objects.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { toWireError, VgasError, type WireError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
@@ -31,6 +34,7 @@ export interface OutcomesOptions {
   readonly publisher: Publisher;
   readonly results: ResultStore;
   readonly attempts: AttemptsLog;
+  readonly objects: TaskObjects;
   readonly names: Names;
   readonly hostId: string;
   readonly clock: Clock;
@@ -56,24 +60,21 @@ export class Outcomes {
   /** Settles `run`. Returns true if it failed. */
   settle(run: Run, outcome: RunOutcome): boolean {
     this.#open++;
-    if (outcome.ok) {
-      try {
-        const bytes = this.#encode(run, {
-          status: "ok",
-          ...(outcome.output === undefined ? {} : { output: outcome.output }),
-        });
-        const maxBytes = this.#options.bus.maxPayload - RESULT_RESERVE_BYTES;
-        if (bytes.length > maxBytes) {
-          throw new VgasError("INVALID_OUTPUT", `the result has ${bytes.length} bytes; at most ${maxBytes} fit`);
-        }
-        this.#store(run, bytes, undefined);
-        return false;
-      } catch (thrown) {
-        this.#fail(run, toWireError(thrown));
-        return true;
-      }
+    if (!outcome.ok) return this.#endFailed(run, toWireError(outcome.thrown));
+    const { output } = outcome;
+    try {
+      const bytes = this.#encodeSmall(run, output);
+      if (bytes === undefined) void this.#storeLarge(run, output);
+      else this.#store(run, bytes, undefined);
+      return false;
+    } catch (thrown) {
+      this.#fail(run, toWireError(thrown));
+      return true;
     }
-    const error = toWireError(outcome.thrown);
+  }
+
+  /** Returns true if it counts as failed. */
+  #endFailed(run: Run, error: WireError): boolean {
     // Whatever else it may have come to: a cancelled task is neither tried again nor a dead letter.
     if (run.cancelled) {
       const wire = toWireError(new VgasError("CANCELLED", "the task was cancelled"));
@@ -87,6 +88,29 @@ export class Outcomes {
       else void this.#retry(run, error);
     } else this.#fail(run, error);
     return true;
+  }
+
+  /** The result in one message; undefined if it does not fit. @throws VgasError INVALID_OUTPUT */
+  #encodeSmall(run: Run, output: unknown): Uint8Array | undefined {
+    try {
+      const bytes = this.#encode(run, { status: "ok", ...(output === undefined ? {} : { output }) });
+      return bytes.length <= this.#options.bus.maxPayload - RESULT_RESERVE_BYTES ? bytes : undefined;
+    } catch (error) {
+      if (error instanceof EncodingTooLarge) return undefined;
+      throw error;
+    }
+  }
+
+  /** The output goes to the object store first. What cannot be put there for now fails the attempt. */
+  async #storeLarge(run: Run, output: unknown): Promise<void> {
+    const { objects } = this.#options;
+    try {
+      const outputRef = await objects.putOutput(encodeObject(output, run.encoding));
+      const bytes = this.#encode(run, { status: "ok", outputRef });
+      this.#store(run, bytes, undefined, () => objects.dropOutput(outputRef));
+    } catch (thrown) {
+      this.#endFailed(run, toWireError(thrown));
+    }
   }
 
   /** Gives back an attempt that was broken off: it counts, and its task runs again elsewhere. */
@@ -129,8 +153,12 @@ export class Outcomes {
     this.#store(run, this.#encode(run, { status: "failed", error: { ...error, retryable: false } }), error);
   }
 
-  #store(run: Run, bytes: Uint8Array, error: WireError | undefined): void {
+  /** `unneeded` is called if another result is there, or this one is refused. */
+  #store(run: Run, bytes: Uint8Array, error: WireError | undefined, unneeded?: () => void): void {
     this.#options.results.store(run.lane.pool, run.id, bytes, run, (refusal, outcome) => {
+      if (outcome !== "stored") unneeded?.();
+      // A failed task keeps its inputs, so that it can be submitted again.
+      else if (run.large && error === undefined) this.#options.objects.removeOf(run.body);
       if (refusal) {
         this.#options.logger.warn({ id: run.id }, `a result was not stored: ${refusal.message}`);
         // A single task comes back by ack_wait; an element is acknowledged by its dispatcher, which must not take it for done.
@@ -172,7 +200,7 @@ export class Outcomes {
     this.#options.settled(run, next);
   }
 
-  #encode(run: Run, ending: Pick<TaskResult, "status" | "output" | "error">): Uint8Array {
+  #encode(run: Run, ending: Pick<TaskResult, "status" | "output" | "outputRef" | "error">): Uint8Array {
     const { clock, hostId } = this.#options;
     const result: TaskResult = {
       id: run.id,

@@ -7,6 +7,7 @@
  * 4. What the run uses beyond its memory ends with the attempt, before its outcome is told (`onEnd`).
  */
 import { readBody, readEncoding, type TaskEncoding } from "../../bus/codec/task.ts";
+import { hasObjects } from "../../bus/task-objects.ts";
 import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import type { Clock, Timer } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
@@ -26,10 +27,14 @@ export type RunOutcome =
   | { readonly ok: true; readonly output: unknown }
   | { readonly ok: false; readonly thrown: unknown };
 
+type Fields = Readonly<Record<string, unknown>>;
+
 /** What all runs of a host share. */
 export interface RunHooks {
   readonly clock: Clock;
   context(run: Run): TaskContext;
+  /** The fields of a task with those of its parts that were too large for a message. */
+  resolve(run: Run, fields: Fields): Promise<Fields>;
   /** The attempt is over. */
   ended(run: Run, outcome: RunOutcome): void;
   /** The behaviour has settled. */
@@ -70,6 +75,8 @@ export class Run {
   replayOf: string | undefined;
   /** What it has used of providers, if anything. */
   usage: Usage | undefined;
+  /** Parts of it are in the object store. */
+  large = false;
   /** Milliseconds since the epoch; 0 before it started. */
   startedAt = 0;
   #started = 0;
@@ -150,7 +157,9 @@ export class Run {
     let output: unknown;
     let pending: Promise<unknown> | undefined;
     try {
-      output = this.#behaviour.run(this.#task(), hooks.context(this));
+      const { fields } = readBody(this.body);
+      this.#readEnvelope(fields);
+      output = this.large ? this.#resolveAndRun(fields) : this.#behaviour.run(this.#task(fields), hooks.context(this));
       // A thenable of somebody's making may throw from its `then`, or call back twice: a promise of ours does neither.
       if (isThenable(output)) pending = Promise.resolve(output);
     } catch (thrown) {
@@ -217,9 +226,14 @@ export class Run {
     return new VgasError("TIMEOUT", `the attempt timed out after ${this.timeoutMs} ms`);
   }
 
-  #task(): Task {
-    const { fields } = readBody(this.body);
-    this.#readEnvelope(fields);
+  /** Reading the large parts belongs to the attempt: its timeout counts, and who breaks it off ends that too. */
+  async #resolveAndRun(fields: Fields): Promise<unknown> {
+    const whole = await this.#hooks.resolve(this, fields);
+    if (this.#abortedBy) throw this.#abortedBy;
+    return await this.#behaviour.run(this.#task(whole), this.#hooks.context(this));
+  }
+
+  #task(fields: Fields): Task {
     return {
       id: this.id,
       pool: this.lane.pool,
@@ -236,12 +250,13 @@ export class Run {
   #readEnvelope(fields: Record<string, unknown>): void {
     if (isInbox(fields["replyTo"])) this.replyTo = fields["replyTo"];
     if (isToken(fields["replayOf"])) this.replayOf = fields["replayOf"];
+    this.large = hasObjects(fields);
   }
 }
 
 const NO_EXTRA: Readonly<Record<string, unknown>> = Object.freeze({});
 
-function extraOf(fields: Record<string, unknown>): Readonly<Record<string, unknown>> {
+function extraOf(fields: Fields): Readonly<Record<string, unknown>> {
   let extra: Record<string, unknown> | undefined;
   for (const key in fields) {
     if (!KNOWN_FIELDS.has(key)) {

@@ -11,6 +11,7 @@ import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
 import { decodeMirrored, encodeMirrored } from "../../bus/codec/task.ts";
 import type { ResultStore } from "../../bus/results.ts";
+import type { TaskObjects } from "../../bus/task-objects.ts";
 import { removeWaiting } from "../../bus/waiting.ts";
 import type { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock } from "../../protocols/clock.ts";
@@ -31,6 +32,7 @@ export interface CancellerOptions {
   readonly names: Names;
   readonly results: ResultStore;
   readonly attempts: AttemptsLog;
+  readonly objects: TaskObjects;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly meters: LaneMeters;
@@ -109,7 +111,7 @@ export class Canceller {
   }
 
   async #cancelWaiting(pool: string, asked: AskedCancel, found: StoredTask | undefined, cut: boolean): Promise<void> {
-    const { cancels, attempts, bus, names, logger } = this.#options;
+    const { cancels, attempts, bus, names, objects, logger } = this.#options;
     const { id, body } = asked;
     if (found === undefined && isAutomaticId(id) && !cut) {
       say(asked, await this.#ended(pool, id));
@@ -120,6 +122,7 @@ export class Canceller {
     await cancels.add(pool, id, kind);
     const won = await this.#store(pool, kind, record?.attempts ?? 0, asked, found);
     if (found?.alone) {
+      if (won) objects.removeOf(found.body);
       // It is settled; what stays in the stream is dropped when it is reached.
       await removeWaiting(bus, names.streams.tasks, found.sequence).catch((error: unknown) =>
         logger.debug({ id, error: String(error) }, "a cancelled task stays in the stream until it is reached"),

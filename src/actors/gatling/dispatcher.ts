@@ -15,6 +15,7 @@ import { watchPauses } from "../../bus/pauses.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { Signer } from "../../bus/sealed/signing.ts";
+import type { TaskObjects } from "../../bus/task-objects.ts";
 import { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock, Random, Timer } from "../../protocols/clock.ts";
 import { type Receipt, type Settled, settled } from "../../protocols/host-messages.ts";
@@ -51,6 +52,7 @@ export interface DispatcherOptions {
   readonly publisher: Publisher;
   readonly results: ResultStore;
   readonly attempts: AttemptsLog;
+  readonly objects: TaskObjects;
   readonly rotation: KvBucket;
   readonly names: Names;
   readonly clock: Clock;

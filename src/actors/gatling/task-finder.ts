@@ -30,6 +30,8 @@ export interface StoredTask {
   readonly replayOf: string | undefined;
   readonly notBefore: number | undefined;
   readonly traceparent: string | undefined;
+  /** The task as it came. */
+  readonly body: Uint8Array;
 }
 
 /** `cut`: not everything that waits was looked at. */
@@ -123,6 +125,7 @@ export class TaskFinder {
         notBefore: undefined,
         encoding: readEncoding(message.data),
         alone: true,
+        body: message.data,
       };
       if (wanted.has(id)) found.set(id, { ...origin, ...nothing });
       return found;
@@ -132,7 +135,8 @@ export class TaskFinder {
       const id = kept ?? envelope?.id ?? automaticId(message.sequence, read.array ? element : undefined);
       if (!wanted.has(id)) continue;
       const { replyTo, replayOf, notBefore } = envelope ?? {};
-      found.set(id, { ...origin, replyTo, replayOf, notBefore, encoding: parsed.encoding, alone: !read.array });
+      const { encoding, body } = parsed;
+      found.set(id, { ...origin, replyTo, replayOf, notBefore, encoding, body, alone: !read.array });
     }
     return found;
   }

@@ -9,6 +9,7 @@ import { encodeMirrored, readReplayOf, type TaskEncoding } from "../../bus/codec
 import type { Publisher } from "../../bus/publisher.ts";
 import { ackTask } from "../../bus/pull.ts";
 import type { ResultStore } from "../../bus/results.ts";
+import type { TaskObjects } from "../../bus/task-objects.ts";
 import type { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { toWireError, VgasError } from "../../protocols/errors.ts";
@@ -34,6 +35,7 @@ export interface VerdictsOptions {
   readonly bus: Bus;
   readonly publisher: Publisher;
   readonly results: ResultStore;
+  readonly objects: TaskObjects;
   readonly names: Names;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -60,6 +62,8 @@ export class Verdicts {
   /** Stores a `cancelled` result, unless one is stored already, and calls `done` when the task needs nothing more. */
   cancel(lane: LaneName, task: Condemned, done: () => void): void {
     const end = (): void => {
+      // Also where the canceller has stored the result: it does not always have the task.
+      this.#options.objects.removeOf(task.body);
       this.settle(task);
       done();
     };
@@ -98,6 +102,7 @@ export class Verdicts {
     results.store(lane.pool, task.id, bytes, { replyTo, traceparent }, (refusal, outcome) => {
       if (outcome === "stored") {
         this.#options.meters.of(lane).results[status]++;
+        if (status === "expired") this.#options.objects.removeOf(task.body);
         next();
       } else if (outcome === "already") already();
       else {

@@ -8,6 +8,7 @@
  * 3. `replyTo` is absent or an inbox of the guest's own: the swarm publishes results there with its own rights.
  * 4. Of the headers only the message id, made the guest's own, and the trace context go further: all others have a meaning to
  *    the stream or to dispatchers.
+ * 5. No task names an object of the store: it would be another's, and the task would be run with it, and remove it.
  */
 import { readTasks } from "../../bus/codec/task.ts";
 import { VgasError } from "../../protocols/errors.ts";
@@ -42,6 +43,8 @@ export function admit(guest: string, lane: LaneName, submission: Submission): Ad
       if (!task.ok) throw task.error;
       const { id, replyTo } = parseEnvelope(task.fields, lane);
       checkOwnId(guest, id);
+      for (const field of ["inputRef", "contextRef"] as const)
+        if (task.fields[field] != null) throw new VgasError("INVALID", `${field} is not for a guest's task`);
       if (replyTo !== undefined) checkOwnInbox(guest, replyTo);
       ids.push(id);
     } catch (error) {

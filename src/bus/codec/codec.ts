@@ -1,4 +1,5 @@
 /** msgpack on the bus: standard types only, readable by any library (contract section 2). */
+import { MAX_VALUES } from "../../protocols/limits.ts";
 import { pack, unpack, viewOf } from "./msgpackr.ts";
 import { normalise } from "./normalise.ts";
 import { guarded, MAX_ENCODED_BYTES, refuseSize } from "./plain.ts";
@@ -10,11 +11,11 @@ import { scanMsgpack } from "./scan.ts";
  *
  * @returns bytes that are the caller's to keep; nobody writes to them again
  * @throws VgasError INVALID_OUTPUT naming the place: functions, symbols, cycles, nesting beyond MAX_DEPTH, instances of
- *   classes (Map, Set, Error and other typed arrays among them), larger integers; more than MAX_VALUES values or
- *   MAX_ENCODED_BYTES
+ *   classes (Map, Set, Error and other typed arrays among them), larger integers; EncodingTooLarge for more than `maxValues`
+ *   values or MAX_ENCODED_BYTES
  */
-export function encode(value: unknown): Uint8Array {
-  const bytes = guarded(() => pack(normalise(value)));
+export function encode(value: unknown, maxValues = MAX_VALUES): Uint8Array {
+  const bytes = guarded(() => pack(normalise(value, maxValues)));
   if (bytes.length > MAX_ENCODED_BYTES) refuseSize(MAX_ENCODED_BYTES);
   return bytes;
 }
@@ -26,7 +27,7 @@ export function encode(value: unknown): Uint8Array {
  *
  * @throws VgasError INVALID for everything that `scanMsgpack` refuses
  */
-export function decode(bytes: Uint8Array): unknown {
-  scanMsgpack(bytes);
+export function decode(bytes: Uint8Array, maxValues = MAX_VALUES): unknown {
+  scanMsgpack(bytes, maxValues);
   return unpack(viewOf(bytes), 0, bytes.length);
 }

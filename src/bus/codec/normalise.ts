@@ -3,10 +3,10 @@
  * write in a form that others cannot read. What is in order already, nearly everything, is not copied.
  */
 import { toUSVString } from "node:util";
-import { VgasError } from "../../protocols/errors.ts";
-import { MAX_DEPTH, MAX_VALUES } from "../../protocols/limits.ts";
+import { MAX_DEPTH } from "../../protocols/limits.ts";
 import {
   describe,
+  EncodingTooLarge,
   fits64Bits,
   isPlainObject,
   isSafe,
@@ -26,17 +26,22 @@ const MAX_EXACT = 2 ** 53;
  *
  * @throws VgasError INVALID_OUTPUT as `encode` does
  */
-export function normalise(value: unknown): unknown {
-  return new Normaliser().value(value, 0);
+export function normalise(value: unknown, maxValues: number): unknown {
+  return new Normaliser(maxValues).value(value, 0);
 }
 
 class Normaliser {
+  readonly #maxValues: number;
   /** Elements and entries so far. Shared references count each time: they are written each time. */
   #values = 0;
   /** At most what the encoding takes so far. */
   #bytes = 0;
   /** Keys and indices around the value; only the first `depth` parts are of this value. */
   readonly #path: Path = [];
+
+  constructor(maxValues: number) {
+    this.#maxValues = maxValues;
+  }
 
   value(value: unknown, depth: number): unknown {
     if (typeof value === "string") return this.#text(value);
@@ -94,8 +99,7 @@ class Normaliser {
   #enter(count: number, depth: number): void {
     if (depth >= MAX_DEPTH) refuseDepth(this.#path);
     this.#values += count;
-    if (this.#values > MAX_VALUES)
-      throw new VgasError("INVALID_OUTPUT", `cannot be encoded: more than ${MAX_VALUES} values`);
+    if (this.#values > this.#maxValues) throw new EncodingTooLarge(`more than ${this.#maxValues} values`);
   }
 
   #count(bytes: number): void {

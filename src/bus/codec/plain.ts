@@ -48,8 +48,15 @@ export function refuseDepth(path: Path): never {
   refuse(path, 3, `is nested deeper than ${MAX_DEPTH}, or contains itself`);
 }
 
+/** What is too large to be encoded, and nothing worse. */
+export class EncodingTooLarge extends VgasError {
+  constructor(what: string) {
+    super("INVALID_OUTPUT", `cannot be encoded: ${what}`);
+  }
+}
+
 export function refuseSize(maxBytes: number): never {
-  throw new VgasError("INVALID_OUTPUT", `cannot be encoded: larger than ${maxBytes} bytes`);
+  throw new EncodingTooLarge(`larger than ${maxBytes} bytes`);
 }
 
 /**

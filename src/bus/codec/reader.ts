@@ -25,11 +25,13 @@ const LAYOUT: readonly Layout[] = [
 export class Reader {
   readonly #bytes: Uint8Array;
   readonly #end: number;
+  readonly #maxValues: number;
   #position = 0;
   #values = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, maxValues = MAX_VALUES) {
     this.#bytes = bytes;
+    this.#maxValues = maxValues;
     this.#end = bytes.length;
   }
 
@@ -43,7 +45,7 @@ export class Reader {
     if (this.#position !== this.#end) throw this.#malformed(`${this.#end - this.#position} bytes follow the value`);
   }
 
-  /** Counts values from here on again: what follows is decoded on its own, so MAX_VALUES is for it alone. */
+  /** Counts values from here on again: what follows is decoded on its own, so the bound is for it alone. */
   recount(): void {
     this.#values = 0;
   }
@@ -73,7 +75,7 @@ export class Reader {
     if ((type === "map" ? 2 * count : count) > left)
       throw this.#malformed(`${type} of ${count} declared, ${left} bytes are left`);
     this.#values += count;
-    if (this.#values > MAX_VALUES) throw this.#malformed(`more than ${MAX_VALUES} values`);
+    if (this.#values > this.#maxValues) throw this.#malformed(`more than ${this.#maxValues} values`);
     return count;
   }
 

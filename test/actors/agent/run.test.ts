@@ -26,6 +26,7 @@ function start(behaviour: (input: unknown, ctx: TaskContext) => unknown, timeout
   const run = new Run(
     {
       clock,
+      resolve: async (_, fields) => fields,
       context: (each) =>
         ({
           get signal() {
@@ -106,6 +107,7 @@ describe("Run", () => {
     const agent = resolveAgent({ kind: "work", run: () => clock.jump(1_500) }, { pool: "default", slots: 1 }, "test");
     const hooks = {
       clock,
+      resolve: async (_: Run, fields: Readonly<Record<string, unknown>>) => fields,
       context: () => ({}) as TaskContext,
       ended: (_: Run, outcome: RunOutcome) => outcomes.push(outcome),
       released: () => undefined,

@@ -18,6 +18,7 @@ import { Publisher } from "../../../src/bus/publisher.ts";
 import { ResultStore } from "../../../src/bus/results.ts";
 import { signerOf } from "../../../src/bus/sealed/signing.ts";
 import { type Ask, VaultCaller } from "../../../src/bus/sealed/vault-caller.ts";
+import { TaskObjects } from "../../../src/bus/task-objects.ts";
 import { systemClock } from "../../../src/protocols/clock.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";
 import { silentLogger } from "../../../src/protocols/logger.ts";
@@ -86,6 +87,7 @@ class Setup {
         run: "r1",
         agents: [resolveAgent({ kind: "ask", slots: 100, providers, run }, { pool: "default", slots: 1 }, "test")],
         results: new ResultStore(shared),
+        objects: new TaskObjects(shared),
         attempts: new AttemptsLog(new KvBucket(bus, publisher, names.buckets.attempts), names),
         heartbeat,
         vault: anonymous ? undefined : new VaultCaller({ ask, signer, clock: systemClock }),

@@ -8,6 +8,7 @@ import { decode, encode } from "../../../src/bus/codec/codec.ts";
 import { KvBucket } from "../../../src/bus/kv.ts";
 import { Publisher } from "../../../src/bus/publisher.ts";
 import { ResultStore } from "../../../src/bus/results.ts";
+import { TaskObjects } from "../../../src/bus/task-objects.ts";
 import { systemClock } from "../../../src/protocols/clock.ts";
 import type { Burst } from "../../../src/protocols/host-messages.ts";
 import { ActorHost } from "../../support/actor-host.ts";
@@ -34,6 +35,7 @@ test("P8: a stop gives back what a receipt refuses that comes only then", async 
   const rotation = new KvBucket(bus, publisher, names.buckets.rotation);
   const dispatcher = new Dispatcher({
     ...{ dispatcherId: "d1", bus, publisher, results, attempts, rotation, names, clock, logger },
+    objects: new TaskObjects({ bus, publisher, names, logger }),
     random: Math.random,
     spawn: (effects) => system.spawnLocal("gatling", dispatcherMachine, effects),
   });

@@ -96,3 +96,17 @@ test("message ids of two guests are never the same", () => {
   for (const bad of ["", "a b", "ä", "x".repeat(101), "a\r\nb"])
     expect(() => guestMessageId("ga", bad)).toThrowError(/message id/);
 });
+
+test.each(["inputRef", "contextRef"])(
+  "a task that names an object by %s is refused, alone and in an array",
+  (field) => {
+    const ref = { bucket: "vgas_inputs", name: "x", bytes: 1, sha256: "0".repeat(64) };
+    const task = { id: `${ANN}-1`, [field]: ref };
+    expect([admits(encode(task)), admits(encode([task])), admits(Buffer.from(JSON.stringify(task)))]).toEqual([
+      false,
+      false,
+      false,
+    ]);
+    expect(admits(encode({ ...task, [field]: null }))).toBe(true);
+  },
+);
