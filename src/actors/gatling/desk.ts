@@ -1,15 +1,16 @@
 /**
- * Where a dispatcher takes what clients ask: cancel and status. The dispatchers are one queue group: one of them answers.
+ * Where a dispatcher takes what clients ask: cancel, status and now. The dispatchers are one queue group: one of them answers.
  *
- * 1. Nothing is answered before every living host must have been heard: a task could run where nobody asked.
+ * 1. About single tasks nothing is answered before every living host must have been heard: one could run where nobody asked.
  * 2. While draining nothing more is taken; what was taken is answered.
  */
-import type { Bus, Subscription } from "../../bus/bus.ts";
+import type { Bus, BusMessage, Subscription } from "../../bus/bus.ts";
 import type { Clock, Timer } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { DISPATCHERS } from "../../protocols/subjects.ts";
 import { Canceller, type CancellerOptions, readCancelRequest } from "./canceller.ts";
 import type { Monitor } from "./monitor.ts";
+import type { Now } from "./now.ts";
 import { Rounds } from "./rounds.ts";
 import { TaskFinder } from "./task-finder.ts";
 import { Whereabouts } from "./whereabouts.ts";
@@ -22,6 +23,7 @@ const ANSWER_MS = 2_000;
 
 export interface DeskOptions extends Omit<CancellerOptions, "finder" | "hosts"> {
   readonly monitor: Monitor;
+  readonly now: Now;
 }
 
 export class Desk {
@@ -58,13 +60,14 @@ export class Desk {
   }
 
   async start(): Promise<void> {
-    const { names } = this.#options;
-    const take = async <T>(subject: string, rounds: Rounds<T>): Promise<void> => {
+    const { names, now } = this.#options;
+    const take = async (subject: string, taker: { take(message: BusMessage): void }): Promise<void> => {
       const options = { queue: DISPATCHERS };
-      this.#subscriptions.push(await this.#bus.subscribe(subject, (message) => rounds.take(message), options));
+      this.#subscriptions.push(await this.#bus.subscribe(subject, (message) => taker.take(message), options));
     };
     await take(names.cancel("*", "*"), this.#cancels);
     await take(names.status("*", "*"), this.#status);
+    await take(names.now("*", "*"), now);
   }
 
   /** Idempotent. */

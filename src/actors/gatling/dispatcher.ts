@@ -20,6 +20,7 @@ import { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock, Random, Timer } from "../../protocols/clock.ts";
 import { type Receipt, type Settled, settled } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
+import { agentId } from "../../protocols/rotation.ts";
 import { LANE_CONSUMER } from "../../protocols/streams.ts";
 import type { Names } from "../../protocols/subjects.ts";
 import type { LocalActor } from "../runtime/refs.ts";
@@ -34,6 +35,7 @@ import { type LaneStatus, Lanes } from "./lanes.ts";
 import { type Assigned, Ledger } from "./ledger.ts";
 import type { DispatcherEffects, dispatcherMachine } from "./machine.ts";
 import { Monitor } from "./monitor.ts";
+import { Now } from "./now.ts";
 import { Requeue } from "./requeue.ts";
 import { ResultsRoom } from "./results-room.ts";
 import type { TaskInHand } from "./task-in-hand.ts";
@@ -92,6 +94,7 @@ export class Dispatcher {
   readonly #room: ResultsRoom;
   readonly #cancels: Cancels;
   readonly #desk: Desk;
+  readonly #now: Now;
   readonly #evicted = new Set<string>();
   readonly #timers: Timer[] = [];
   #actor: LocalActor<typeof dispatcherMachine> | undefined;
@@ -129,8 +132,10 @@ export class Dispatcher {
       bucket: new KvBucket(bus, publisher, names.buckets.cancels),
       onCancelled: () => this.#lanes.look(),
     });
+    this.#now = new Now({ ...options, nonce, findLane: (lane) => this.#lanes.find(lane) });
     this.#desk = new Desk({
       ...options,
+      now: this.#now,
       meters,
       cancels: this.#cancels,
       inquiries: this.#inquiries,
@@ -141,6 +146,7 @@ export class Dispatcher {
       nonce,
       meters,
       cancels: this.#cancels,
+      now: this.#now,
       verdicts: new Verdicts({ ...options, meters }),
       bursts: this.#bursts,
       ledger: this.#ledger,
@@ -267,6 +273,7 @@ export class Dispatcher {
     for (const each of assigned) {
       if (!refused.has(each.n)) {
         each.taken = true;
+        if (each.task.now !== undefined) this.#now.accepted(each.task, agentId(host.id, each.agent.number));
         // The message stays in the stream until it is acknowledged; an element is needed again if its host vanishes.
         if (!each.task.array) each.task.body = NO_BYTES;
       } else if (this.#ledger.take(host, each.n)) {

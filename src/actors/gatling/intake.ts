@@ -17,6 +17,7 @@ import { parseEnvelope, type TaskEnvelope } from "../../protocols/task.ts";
 import { automaticId, isAutomaticId, isToken } from "../../protocols/tokens.ts";
 import { traceparentOf } from "../../protocols/traceparent.ts";
 import { type DelaysOptions, delayOf, postpone } from "./delays.ts";
+import { Now } from "./now.ts";
 import type { Doubtful, Past } from "./past.ts";
 import { requeued } from "./requeued.ts";
 import { ArrayInHand, type TaskInHand } from "./task-in-hand.ts";
@@ -138,6 +139,7 @@ export class Intake {
       ack: array ? "" : message.ack,
       body: parsed.body,
       array,
+      now: priority === "high" && !redelivered && !array ? Now.askOf(message) : undefined,
     };
     const { notBefore } = envelope;
     if (notBefore !== undefined && delayOf(notBefore, task.expiresAt, this.#options.clock.now()) > 0) {

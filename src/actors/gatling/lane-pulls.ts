@@ -26,24 +26,13 @@ export class LanePulls {
   readonly #pulls: readonly PullSubscription[];
   readonly #outstanding: number[] = PRIORITIES.map(() => 0);
   #timer: Timer | undefined;
+  #expected = 0;
+  #urgent: PullSubscription | undefined;
+  #stopped = false;
 
   constructor(options: LanePullsOptions) {
     this.#options = options;
-    const { bus, names, lane, clock, onMessage, onTrouble } = options;
-    this.#pulls = PRIORITIES.map((priority) => {
-      const rank = RANK[priority];
-      const pull = new PullSubscription(bus, names.streams.tasks, names.consumer(lane, priority), {
-        onMessage: (message) => {
-          this.#levels.delivered(rank, message.pending, clock.monotonic());
-          onMessage(message, priority);
-        },
-        onTrouble: (reason, detail) => {
-          onTrouble(reason, detail);
-          pull.resume();
-        },
-      });
-      return pull;
-    });
+    this.#pulls = PRIORITIES.map((priority) => this.#subscribe(priority));
   }
 
   /** Asks for what is not outstanding yet of `credit` messages. */
@@ -61,20 +50,55 @@ export class LanePulls {
     if (this.#levels.mixed) this.#timer ??= clock.setTimeout(() => this.#lookAgain(), STALE_MS);
   }
 
+  /**
+   * Asks for a task of high priority beyond the credit, which comes within `forMs`: it is answered, if only by a refusal, however
+   * busy the agents are.
+   */
+  expect(forMs: number): void {
+    if (this.#stopped) return;
+    // Its own pulls: those of the priorities are shared out by credit.
+    this.#urgent ??= this.#subscribe("high");
+    const pull = this.#urgent;
+    this.#expected++;
+    if (pull.outstanding < this.#expected) pull.want(this.#expected);
+    this.#options.clock.setTimeout(() => {
+      if (--this.#expected === 0 && !this.#stopped) pull.restart(0);
+    }, forMs);
+  }
+
   /** Asks for nothing more; what is outstanding may still come. */
   close(): void {
     for (const pull of this.#pulls) pull.want(0);
+    this.#urgent?.want(0);
   }
 
   /** Gives up what is outstanding too; what is on its way still comes. */
   halt(): void {
     for (const pull of this.#pulls) pull.restart(0);
+    this.#urgent?.restart(0);
   }
 
   /** Once it resolves no message comes any more. Idempotent. */
   async stop(): Promise<void> {
     this.#options.clock.clear(this.#timer);
-    await Promise.all(this.#pulls.map((pull) => pull.stop()));
+    this.#stopped = true;
+    await Promise.all([...this.#pulls, ...(this.#urgent ? [this.#urgent] : [])].map((pull) => pull.stop()));
+  }
+
+  #subscribe(priority: Priority): PullSubscription {
+    const { bus, names, lane, clock, onMessage, onTrouble } = this.#options;
+    const rank = RANK[priority];
+    const pull = new PullSubscription(bus, names.streams.tasks, names.consumer(lane, priority), {
+      onMessage: (message) => {
+        this.#levels.delivered(rank, message.pending, clock.monotonic());
+        onMessage(message, priority);
+      },
+      onTrouble: (reason, detail) => {
+        onTrouble(reason, detail);
+        pull.resume();
+      },
+    });
+    return pull;
   }
 
   #lookAgain(): void {

@@ -28,6 +28,7 @@ import { type HostView, RosterSeats } from "./fleet.ts";
 import { Intake } from "./intake.ts";
 import { LanePulls } from "./lane-pulls.ts";
 import type { Assigned, Ledger } from "./ledger.ts";
+import type { Now } from "./now.ts";
 import { Pace } from "./pace.ts";
 import { Past, type PastOptions } from "./past.ts";
 import { sameRoster } from "./rosters.ts";
@@ -47,6 +48,7 @@ export interface LaneOptions extends Pick<PastOptions, "verdicts" | "results" | 
   readonly lane: LaneName;
   readonly meter: LaneMeter;
   readonly cancels: Cancels;
+  readonly now: Now;
   readonly bus: Bus;
   readonly bucket: KvBucket;
   readonly names: Names;
@@ -147,6 +149,16 @@ export class Lane {
   /** True if there is something to hand over and no slot for it. */
   get saturated(): boolean {
     return this.#hand.length > 0 && this.#seats.freeSlots === 0;
+  }
+
+  /** An agent has a free slot that nothing in hand is for. */
+  get hasRoom(): boolean {
+    return this.#open && this.#loaded && !this.#paused && this.#seats.freeSlots > this.inHand;
+  }
+
+  /** A task of high priority is to come within `forMs`, and to be looked at even if every slot is taken by then. */
+  expect(forMs: number): void {
+    if (this.#open && !this.#paused) this.#pulls.expect(forMs);
   }
 
   /** Begins, or begins again, to pull. What the broker may have forgotten since is judged by the record as it is now. */
@@ -281,7 +293,9 @@ export class Lane {
     if (!this.#options.knowsHosts(this.rotation.ranges)) return;
     this.#hand = dropExpired(this.#hand, this.name, this.#options.verdicts, this.#options.clock.now());
     this.#hand = this.#options.cancels.drop(this.name, this.#hand, this.#options.verdicts);
+    this.#siftNow();
     if (this.#hand.length > 0 && this.#seats.freeSlots > 0) await this.#fire();
+    this.#siftNow();
     this.#askForMore();
   }
 
@@ -372,6 +386,13 @@ export class Lane {
     const { clock, random } = this.#options;
     this.#pumpAgain = true;
     await new Promise<void>((resolve) => clock.setTimeout(resolve, random() * LOST_SWAP_JITTER_MS));
+  }
+
+  /** What was to be taken at once, and cannot be, is refused. */
+  #siftNow(): void {
+    if (!this.#mixed) return;
+    const full = this.#seats.freeSlots === 0 || this.#pace.allowed(this.rotation.rate) === 0;
+    this.#hand = [...this.#options.now.sift(this.name.kind, this.#hand, full)];
   }
 
   #askForMore(): void {

@@ -19,7 +19,7 @@ import { runningOfLeaving, sharedRanges } from "./shares.ts";
 
 export interface LanesOptions
   extends Omit<DispatcherOptions, "spawn" | "local" | "signer" | "publisher" | "meters">,
-    Pick<LaneOptions, "verdicts" | "bursts" | "ledger" | "nonce" | "onActivity" | "cancels"> {
+    Pick<LaneOptions, "verdicts" | "bursts" | "ledger" | "nonce" | "onActivity" | "cancels" | "now"> {
   readonly monitor: Monitor;
   readonly meters: LaneMeters;
   readonly requeue: Requeue;
@@ -144,7 +144,7 @@ export class Lanes {
   }
 
   #ensure(name: LaneName): void {
-    const { bus, names, rotation, monitor, meters, isEvicted, requeue, inquiries } = this.#options;
+    const { bus, names, rotation, monitor, meters, isEvicted, requeue, inquiries, now } = this.#options;
     const key = names.consumer(name);
     if (this.#lanes.has(key)) return;
     const { hosts } = monitor;
@@ -168,7 +168,7 @@ export class Lanes {
       },
       rateLimit: () => limitsOf(name, hosts.values()).rate,
       ensureConsumers: () => ensureLaneConsumers(bus, names, name),
-      giveBack: (of, tasks) => requeue.unstarted(of, tasks),
+      giveBack: (of, tasks) => requeue.unstarted(of, now.sift(of.kind, tasks, true)),
       disown: (of, tasks) => requeue.forgotten(of, tasks),
       stillRunning: (of, ids) => inquiries.stillRunning(hosts.values(), of, ids),
     });

@@ -9,14 +9,16 @@
  */
 import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
-import type { TaskEncoding } from "../../bus/codec/task.ts";
+import { decodeMirrored, type TaskEncoding } from "../../bus/codec/task.ts";
 import { nakTask } from "../../bus/pull.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { AttemptsRecord } from "../../protocols/host-messages.ts";
+import type { TaskResult } from "../../protocols/result.ts";
 import type { LaneName } from "../../protocols/subjects.ts";
 import type { Cancels } from "./cancels.ts";
+import type { Now } from "./now.ts";
 import type { TaskInHand } from "./task-in-hand.ts";
 import type { Verdicts } from "./verdicts.ts";
 
@@ -44,6 +46,7 @@ export interface PastOptions {
   readonly attempts: AttemptsLog;
   readonly clock: Clock;
   readonly cancels: Pick<Cancels, "has" | "reached">;
+  readonly now: Pick<Now, "accepted">;
   /** Those of `ids` that some host still runs; undefined if a host did not answer. */
   readonly stillRunning: (lane: LaneName, ids: readonly string[]) => Promise<ReadonlySet<string> | undefined>;
 }
@@ -85,7 +88,8 @@ export class Past {
   #alreadyDone(task: TaskInHand, result: Uint8Array): undefined {
     if (task.replyTo !== undefined) this.#options.results.reply(task.replyTo, result);
     this.#options.verdicts.settle(task);
-    const { cancels, lane } = this.#options;
+    const { cancels, lane, now } = this.#options;
+    if (task.now !== undefined) now.accepted(task, (decodeMirrored(result).value as TaskResult).agent ?? "");
     if (cancels.has(lane.pool, task.id)) cancels.reached(lane.pool, task.id);
   }
 

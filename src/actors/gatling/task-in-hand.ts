@@ -1,5 +1,6 @@
 import type { Clock } from "../../protocols/clock.ts";
 import type { Priority } from "../../protocols/subjects.ts";
+import type { NowAsk } from "./now.ts";
 
 /** A task that this dispatcher has pulled and not yet seen settled. */
 export interface TaskInHand {
@@ -27,6 +28,8 @@ export interface TaskInHand {
   /** The task as it came. Emptied once a host has taken it: the message itself stays in the stream. */
   body: Uint8Array;
   readonly array: ArrayInHand | undefined;
+  /** It came by `now`, and this is its first delivery. */
+  readonly now: NowAsk | undefined;
 }
 
 /**
