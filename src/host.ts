@@ -46,7 +46,7 @@ import { LaneMeters } from "./metrics/lane-meters.ts";
 import { systemClock } from "./protocols/clock.ts";
 import { VgasError } from "./protocols/errors.ts";
 import type { HostStats } from "./protocols/host-messages.ts";
-import { type Logger, silentLogger } from "./protocols/logger.ts";
+import { type Logger, silentLogger, withFields } from "./protocols/logger.ts";
 import { TOPOLOGY_DEFAULTS } from "./protocols/streams.ts";
 import { Names } from "./protocols/subjects.ts";
 import { VAULT } from "./protocols/vault/messages.ts";
@@ -107,11 +107,14 @@ async function compose(
     membership,
     joins = false,
     agents: extraAgents = [],
-    logger = silentLogger,
+    logger: log = silentLogger,
     vaultPassphrase,
   }: HostOptions,
   stops: Stop[],
 ): Promise<Host> {
+  // Each line says which node writes it, from when that is known.
+  const bindings: { node?: string } = {};
+  const logger = withFields(log, bindings);
   const names = new Names(config.prefix);
   const clock = systemClock;
   const random = Math.random;
@@ -144,6 +147,7 @@ async function compose(
 
   const link = await openLink({ config, connection, joins, home, lan, logger, fail }, stops);
   const hostId = link.hostId;
+  bindings.node = hostId;
   const bus = await connectBus({ ...link.connection, logger });
   stops.push(() => bus.close());
   await checkCredential(bus, names, link, logger);

@@ -1,7 +1,8 @@
 /** The log of a process on standard error: JSON lines, or lines for people. */
-import { pino } from "pino";
+import { type DestinationStream, pino } from "pino";
 import type { Config } from "../config.ts";
 import type { Logger } from "../protocols/logger.ts";
+import { withoutSecrets } from "./secrets.ts";
 import { printable, type Style } from "./style.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -15,10 +16,15 @@ export type LogForm = "auto" | "json" | "lines";
 /** A logger that never throws. Lines for people go through `terminal`, so that they do not break its progress line. */
 export function createLogger(terminal: Terminal, level: LogLevel, form: LogForm): Logger {
   if (form === "json" || (form === "auto" && process.stderr.isTTY !== true)) {
-    return pino({ level, base: { pid: process.pid } }, pino.destination({ fd: STANDARD_ERROR, sync: true }));
+    return jsonLogger(level, pino.destination({ fd: STANDARD_ERROR, sync: true }));
   }
   const write = (line: string): void => terminal.note(humanLine(line, terminal.errStyle));
-  return pino({ level, base: null }, { write });
+  return pino({ level, base: null, hooks: { streamWrite: withoutSecrets } }, { write });
+}
+
+/** The JSON form, to any destination. */
+export function jsonLogger(level: LogLevel, destination: DestinationStream): Logger {
+  return pino({ level, base: { pid: process.pid }, hooks: { streamWrite: withoutSecrets } }, destination);
 }
 
 const LEVELS: readonly [number, string][] = [
@@ -30,7 +36,8 @@ const LEVELS: readonly [number, string][] = [
 
 /** `12:34:56 warn  what happened  field=value …` of pino's JSON line. */
 function humanLine(line: string, style: Style): string {
-  const { level, time, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  // Of one node are all lines of a process.
+  const { level, time, msg, err, node: _, ...fields } = JSON.parse(line) as Record<string, unknown>;
   const name = LEVELS.find(([from]) => Number(level) >= from)?.[1] ?? "debug";
   const clock = new Date(Number(time)).toTimeString().slice(0, 8);
   const rest = Object.entries(fields).map(([field, value]) => `${field}=${show(value)}`);

@@ -3,7 +3,7 @@ import type { Bus } from "../../bus/bus.ts";
 import { encodeMirrored } from "../../bus/codec/task.ts";
 import type { VaultCaller } from "../../bus/sealed/vault-caller.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
-import type { Logger } from "../../protocols/logger.ts";
+import { type Logger, withFields } from "../../protocols/logger.ts";
 import type { TaskEvent } from "../../protocols/result.ts";
 import { agentId } from "../../protocols/rotation.ts";
 import { HEADERS, type Names } from "../../protocols/subjects.ts";
@@ -48,7 +48,11 @@ export class RunContext implements TaskContext {
   }
 
   get log(): Logger {
-    this.#log ??= bound(this.#options.logger, { task: this.#run.id, kind: this.#run.lane.kind, attempt: this.attempt });
+    this.#log ??= withFields(this.#options.logger, {
+      task: this.#run.id,
+      kind: this.#run.lane.kind,
+      attempt: this.attempt,
+    });
     return this.#log;
   }
 
@@ -81,13 +85,4 @@ export function publishEvent(
   const { traceparent } = run;
   const headers = traceparent === undefined ? undefined : { headers: { [HEADERS.traceparent]: traceparent } };
   bus.publish(names.event(run.lane.pool, run.id), bytes, headers);
-}
-
-function bound(logger: Logger, fields: object): Logger {
-  return {
-    debug: (more, message) => logger.debug({ ...fields, ...more }, message),
-    info: (more, message) => logger.info({ ...fields, ...more }, message),
-    warn: (more, message) => logger.warn({ ...fields, ...more }, message),
-    error: (more, message) => logger.error({ ...fields, ...more }, message),
-  };
 }

@@ -126,7 +126,7 @@ export class Outcomes {
     try {
       publishEvent(run, this.#options, "retrying", { error, delayMs });
     } catch (thrown) {
-      logger.debug({ id: run.id, error: String(thrown) }, "a retrying event could not be sent");
+      logger.debug({ task: run.id, error: String(thrown) }, "a retrying event could not be sent");
     }
     await this.#recordAndReturn(
       run,
@@ -160,7 +160,7 @@ export class Outcomes {
       // A failed task keeps its inputs, so that it can be submitted again.
       else if (run.large && error === undefined) this.#options.objects.removeOf(run.body);
       if (refusal) {
-        this.#options.logger.warn({ id: run.id }, `a result was not stored: ${refusal.message}`);
+        this.#options.logger.warn({ task: run.id }, `a result was not stored: ${refusal.message}`);
         // A single task comes back by ack_wait; an element is acknowledged by its dispatcher, which must not take it for done.
         this.#close(run, run.ack === "" ? "again" : "done");
         return;
@@ -184,7 +184,7 @@ export class Outcomes {
       task: run.body,
     };
     publisher.send(names.dead(run.lane.pool, run.id), encode(letter), undefined, (refusal) => {
-      if (refusal) logger.warn({ id: run.id }, `a dead letter was not stored: ${refusal.message}`);
+      if (refusal) logger.warn({ task: run.id }, `a dead letter was not stored: ${refusal.message}`);
       else run.meter.deadLetters++;
       this.#acknowledge(run);
     });

@@ -125,7 +125,7 @@ export class Canceller {
       if (won) objects.removeOf(found.body);
       // It is settled; what stays in the stream is dropped when it is reached.
       await removeWaiting(bus, names.streams.tasks, found.sequence).catch((error: unknown) =>
-        logger.debug({ id, error: String(error) }, "a cancelled task stays in the stream until it is reached"),
+        logger.debug({ task: id, error: String(error) }, "a cancelled task stays in the stream until it is reached"),
       );
     }
     say(asked, won ? "cancelled" : await this.#ended(pool, id));

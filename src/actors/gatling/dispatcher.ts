@@ -311,7 +311,7 @@ export class Dispatcher {
       await this.#requeue.uncertain(this.#lanes.of(assigned).name, assigned.task);
     } catch (error) {
       // An element's array stays un-acknowledged and comes back by ack_wait.
-      this.#options.logger.warn({ id: assigned.task.id, error: String(error) }, "a task could not be given back");
+      this.#options.logger.warn({ task: assigned.task.id, error: String(error) }, "a task could not be given back");
     }
   }
 

@@ -161,7 +161,7 @@ export class Intake {
     this.#lookups++;
     postpone(this.#options, task, known)
       // Nothing was recorded: un-acknowledged, it comes back by ack_wait.
-      .catch((error: unknown) => logger.warn({ id: task.id, error: String(error) }, "a task could not be postponed"))
+      .catch((error: unknown) => logger.warn({ task: task.id, error: String(error) }, "a task could not be postponed"))
       .finally(() => {
         this.#lookups--;
         accept([]);

@@ -53,7 +53,7 @@ export class Requeue {
       await returning;
     } catch (error) {
       // Un-acknowledged, it comes back by ack_wait, and counts as an execution then.
-      this.#options.logger.warn({ id: task.id, error: String(error) }, "a task could not be given back");
+      this.#options.logger.warn({ task: task.id, error: String(error) }, "a task could not be given back");
     } finally {
       this.#returning--;
     }

@@ -108,7 +108,7 @@ export class Verdicts {
       else {
         // Un-acknowledged, the message comes back.
         task.array?.abandon();
-        logger.warn({ id: task.id, pool: lane.pool }, `a verdict was not stored: ${refusal?.message}`);
+        logger.warn({ task: task.id, pool: lane.pool }, `a verdict was not stored: ${refusal?.message}`);
       }
     });
   }
@@ -131,7 +131,7 @@ export class Verdicts {
         this.settle(task);
       } else {
         task.array?.abandon();
-        logger.warn({ id: task.id, pool: lane.pool }, `a dead letter was not stored: ${refusal.message}`);
+        logger.warn({ task: task.id, pool: lane.pool }, `a dead letter was not stored: ${refusal.message}`);
       }
     });
   }
