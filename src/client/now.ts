@@ -8,6 +8,7 @@ import type { Objects } from "../bus/objects.ts";
 import { VgasError } from "../protocols/errors.ts";
 import { HEADERS, type LaneName, type Names } from "../protocols/subjects.ts";
 import { type NowReply, nowReply } from "../protocols/task-state.ts";
+import { sendInSpan } from "../telemetry/send-span.ts";
 import { ASK_TIMEOUT_MS, type Asker, CUT, type Question } from "./asker.ts";
 import type { EventFeed } from "./event-feed.ts";
 import type { Guest } from "./guest.ts";
@@ -66,7 +67,11 @@ export async function submitNow<Output>(
     feed = listenFor(handles, lane.pool, { ...options, id }, expected?.pending);
     const { submitTimeoutMs: timeoutMs = ASK_TIMEOUT_MS, signal } = options;
     const taken = await asker.inTime(question.operation, { timeoutMs, ...(signal && { signal }) }, (given) =>
-      sendTask(objects, task, { signal: given }, (body) => askNow(parts, lane, id, { ...question, body }, given)),
+      sendTask(objects, task, { signal: given }, (body) =>
+        sendInSpan({ lane, subject: question.subject, messageId: id, tasks: 1 }, question.headers, (withSpan) =>
+          askNow(parts, lane, id, { ...question, body, headers: withSpan }, given),
+        ),
+      ),
     );
     const { pool, kind } = lane;
     return new TaskHandle<Output>(

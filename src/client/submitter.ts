@@ -10,6 +10,7 @@ import { systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { LaneName, Names } from "../protocols/subjects.ts";
 import { automaticId } from "../protocols/tokens.ts";
+import { sendInSpan } from "../telemetry/send-span.ts";
 import { TaskBatch } from "./batch.ts";
 import type { BatchRecord, BatchRecords } from "./batch-records.ts";
 import type { EventFeed } from "./event-feed.ts";
@@ -111,7 +112,7 @@ export class Submitter {
         sent = true;
         const outcomes = await Promise.allSettled(
           packed.map(async ({ message, body }, at) => {
-            const storing = this.#store(lane, body, sending, signal);
+            const storing = this.#store(lane, body, sending, signal, message.length);
             const ack = await keepingIfStored(this.#objects, refsOf(message), storing);
             sequences[at] = ack.sequence;
             return message.map((task, i) => {
@@ -159,16 +160,19 @@ export class Submitter {
     return within(`submitting to ${lane.pool}/${lane.kind}`, limits, work);
   }
 
-  async #store(lane: LaneName, body: Uint8Array, sending: Sending, signal: AbortSignal | undefined): Promise<PubAck> {
+  async #store(
+    lane: LaneName,
+    body: Uint8Array,
+    sending: Sending,
+    signal: AbortSignal | undefined,
+    tasks = 1,
+  ): Promise<PubAck> {
     const subject = this.#names.task(lane.pool, lane.kind, sending.priority);
     const msgId = sending.msgId ?? `${this.#run}-${(this.#submitted++).toString(36)}`;
-    const { headers } = sending;
     try {
-      return await this.#publisher.publish(subject, body, {
-        msgId,
-        ...(headers && { headers }),
-        ...(signal && { signal }),
-      });
+      return await sendInSpan({ lane, subject, messageId: msgId, tasks }, sending.headers, (headers) =>
+        this.#publisher.publish(subject, body, { msgId, ...(headers && { headers }), ...(signal && { signal }) }),
+      );
     } catch (error) {
       if (this.#guest !== undefined && error instanceof VgasError) throw this.#guest.meaningOf(error);
       if (!(error instanceof VgasError) || error.code !== "UNDELIVERABLE") throw error;

@@ -34,6 +34,7 @@ import {
 } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { HostOperation, LaneName, Names } from "../../protocols/subjects.ts";
+import { ProcessSpan } from "../../telemetry/process-span.ts";
 import type { LocalActor } from "../runtime/refs.ts";
 import { Agent } from "./agent.ts";
 import { RunContext } from "./context.ts";
@@ -108,6 +109,7 @@ export class ActorHost {
       clock: options.clock,
       context: (run) => new RunContext(run, options),
       resolve: (run, fields) => options.objects.resolve(fields, run.encoding, { signal: run.signal }),
+      span: (run) => ProcessSpan.start(run, options.names, this.hostId),
       ended: (run, outcome) => this.#onEnded(run, outcome),
       released: (run) => this.#onReleased(run),
     };

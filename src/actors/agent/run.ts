@@ -10,13 +10,14 @@ import { readBody, readEncoding, type TaskEncoding } from "../../bus/codec/task.
 import { hasObjects } from "../../bus/task-objects.ts";
 import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import type { Clock, Timer } from "../../protocols/clock.ts";
-import { VgasError } from "../../protocols/errors.ts";
+import { toWireError, VgasError } from "../../protocols/errors.ts";
 import type { Assignment } from "../../protocols/host-messages.ts";
 import { DEADLINE_GRACE_MS } from "../../protocols/limits.ts";
 import type { LaneName } from "../../protocols/subjects.ts";
 import { KNOWN_FIELDS } from "../../protocols/task.ts";
 import { isInbox, isToken } from "../../protocols/tokens.ts";
 import type { Usage } from "../../protocols/vault/keys.ts";
+import type { ProcessSpan } from "../../telemetry/process-span.ts";
 import type { Backoff } from "./backoff.ts";
 import type { Task, TaskContext } from "./definition.ts";
 import type { ResolvedAgent } from "./resolve.ts";
@@ -35,6 +36,8 @@ export interface RunHooks {
   context(run: Run): TaskContext;
   /** The fields of a task with those of its parts that were too large for a message. */
   resolve(run: Run, fields: Fields): Promise<Fields>;
+  /** Tells of the attempt, where somebody wants to know. */
+  span?(run: Run): ProcessSpan | undefined;
   /** The attempt is over. */
   ended(run: Run, outcome: RunOutcome): void;
   /** The behaviour has settled. */
@@ -62,8 +65,8 @@ export class Run {
   readonly body: Uint8Array;
   /** What it shows the vault, if its agent declares providers. */
   readonly grant: Uint8Array | undefined;
-  /** W3C trace context of the task's message. */
-  readonly traceparent: string | undefined;
+  /** W3C trace context of the task's message; from its start that of its span, if there is one. */
+  traceparent: string | undefined;
   readonly lane: LaneName;
   readonly dispatcher: string;
   readonly meter: LaneMeter;
@@ -89,6 +92,7 @@ export class Run {
   #controller: AbortController | undefined;
   #timer: Timer | undefined;
   #ended = false;
+  #span: ProcessSpan | undefined;
   #abortedBy: Error | undefined;
   #atEnd: ((abortedBy: Error | undefined) => void) | undefined;
 
@@ -159,7 +163,8 @@ export class Run {
     try {
       const { fields } = readBody(this.body);
       this.#readEnvelope(fields);
-      output = this.large ? this.#resolveAndRun(fields) : this.#behaviour.run(this.#task(fields), hooks.context(this));
+      this.#span = hooks.span?.(this);
+      output = this.#span === undefined ? this.#run(fields) : this.#inSpan(this.#span, fields);
       // A thenable of somebody's making may throw from its `then`, or call back twice: a promise of ours does neither.
       if (isThenable(output)) pending = Promise.resolve(output);
     } catch (thrown) {
@@ -195,6 +200,7 @@ export class Run {
   giveUp(reason: VgasError): void {
     this.#ended = true;
     this.#atEnd?.(reason);
+    this.#span?.end(toWireError(reason));
     this.#abortWith(reason);
   }
 
@@ -218,12 +224,28 @@ export class Run {
     // A behaviour that blocked the loop kept its timer from firing; its attempt is over all the same.
     if (ran > this.timeoutMs) {
       this.lost = ran > this.timeoutMs + DEADLINE_GRACE_MS;
-      ended(this, { ok: false, thrown: this.#timeout() });
-    } else ended(this, outcome);
+      this.#over(ended, { ok: false, thrown: this.#timeout() });
+    } else this.#over(ended, outcome);
+  }
+
+  #over(ended: RunHooks["ended"], outcome: RunOutcome): void {
+    this.#span?.end(outcome.ok ? undefined : toWireError(outcome.thrown));
+    ended(this, outcome);
   }
 
   #timeout(): VgasError {
     return new VgasError("TIMEOUT", `the attempt timed out after ${this.timeoutMs} ms`);
+  }
+
+  #run(fields: Fields): unknown {
+    return this.large
+      ? this.#resolveAndRun(fields)
+      : this.#behaviour.run(this.#task(fields), this.#hooks.context(this));
+  }
+
+  #inSpan(span: ProcessSpan, fields: Fields): unknown {
+    this.traceparent = span.traceparent;
+    return span.within(() => this.#run(fields));
   }
 
   /** Reading the large parts belongs to the attempt: its timeout counts, and who breaks it off ends that too. */
