@@ -4,7 +4,7 @@
  */
 import { afterAll, describe } from "vitest";
 
-export type Requirement = "network" | "avahi";
+export type Requirement = "network" | "avahi" | "c";
 
 /**
  * `describe`, or a skipped one. `missing` is why `what` is not there, undefined if it is.
