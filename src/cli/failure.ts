@@ -9,6 +9,7 @@ export const EXIT = {
   failure: 1,
   usage: 2,
   someFailed: 3,
+  notFound: 4,
   internal: 70,
   /** 128 and the signal's number. */
   SIGINT: 130,

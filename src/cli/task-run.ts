@@ -30,6 +30,8 @@ export interface TaskRunOptions {
   readonly terminal: Terminal;
   /** Nobody can join the swarm, so a task of a kind that it does not offer is refused instead of waiting for ever. */
   readonly closedSwarm: boolean;
+  /** Of lines that name none. */
+  readonly kind?: string | undefined;
 }
 
 /** Lines and tasks so far. */
@@ -98,7 +100,7 @@ export class TaskRun {
   /** The task of a line, unless it is refused or blank. */
   async #accept(line: Line): Promise<LineTask | undefined> {
     try {
-      const task = parseTaskLine(line);
+      const task = parseTaskLine(line, this.#options.kind);
       if (task === undefined || !this.#options.closedSwarm || (await this.#offered(task))) return task;
       const lane = `kind ${task.kind} in pool ${task.pool ?? this.#options.client.pool}`;
       this.#refuse(line.number, `nobody offers ${lane}; give --module FILE with an agent for it`);

@@ -14,6 +14,7 @@ import { type RunCounts, TaskRun } from "../task-run.ts";
 
 interface Flags extends NodeFlags {
   readonly timeout?: number;
+  readonly kind?: string;
 }
 
 const NEVER = new Promise<never>(() => undefined);
@@ -30,16 +31,17 @@ export function addRun(program: Command, cli: Cli): void {
     .summary("run every line of a file as a task")
     .description(
       "Submits every line of a JSONL file as a task and prints each result as one JSON line, as they come. A line is an " +
-        "object with kind, and input, id, context and the other fields of a task; pool overrides --pool. Where no swarm " +
+        "object with kind, and input, id, context, priority, notBefore and the other fields of a task; pool overrides --pool. Where no swarm " +
         "runs, it starts a private one that ends with it. Exit 0 if all are ok, 3 otherwise.",
     )
-    .argument("<file>", "one JSON object a line; - reads stdin");
+    .argument("<file>", "one JSON object a line; - reads stdin")
+    .option("--kind <kind>", "kind of lines that name none");
   addModuleOption(addTimeoutOption(command, "end after this, whatever is left; exit 5")).action(
     async (file: string, flags: Flags) => {
       const source = await openSource(file);
       const startedAt = performance.now();
       const { client, own } = await destination(cli, flags);
-      const run = new TaskRun({ client, terminal: cli.terminal, closedSwarm: own !== undefined });
+      const run = new TaskRun({ client, terminal: cli.terminal, closedSwarm: own !== undefined, kind: flags.kind });
       const stopProgress = showProgress(cli.terminal, run.counts);
       const deadline = new Deadline(flags.timeout, cli.interrupt.signal, cli.terminal.readerGone);
       try {

@@ -1,9 +1,11 @@
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { TaskHandle } from "../../client/handle.ts";
+import type { TaskOptions } from "../../client/task-message.ts";
 import type { Client } from "../../client.ts";
 import { VgasError } from "../../protocols/errors.ts";
+import { PRIORITIES, type Priority } from "../../protocols/subjects.ts";
 import type { Cli } from "../cli.ts";
-import { EXIT } from "../failure.ts";
+import { EXIT, UsageError } from "../failure.ts";
 import { jsonLine, parseJsonArgument, readJsonInput } from "../json.ts";
 import { addPoolOption, addSwarmOptions, addTimeoutOption, duration, integer, type SwarmFlags } from "../options.ts";
 import { withClient } from "../swarm.ts";
@@ -16,6 +18,11 @@ interface Flags extends SwarmFlags {
   readonly timeoutMs?: number;
   readonly expiresMs?: number;
   readonly maxAttempts?: number;
+  readonly now?: true;
+  readonly priority?: Priority;
+  readonly delay?: number;
+  readonly notBefore?: number;
+  readonly events?: true;
 }
 
 const STDIN = "-";
@@ -33,15 +40,23 @@ export function addSubmit(program: Command, cli: Cli): void {
     .option("--timeout-ms <n>", "longest run of one attempt (default: 60000)", duration)
     .option("--expires-ms <n>", "not started within this: expired (default: never)", duration)
     .option("--max-attempts <n>", "at most this many executions (default: 3)", integer)
+    .option("--now", "only if an agent is free at once: else exit 1, and nothing waits")
+    .addOption(new Option("--priority <priority>", "before or after the others of its kind").choices(PRIORITIES))
+    .option("--delay <time>", "not to be started before this has passed", duration)
+    .option("--not-before <time>", "not to be started before, such as 2026-12-24T18:00Z", instant)
+    .option("--events", "with --wait: print what it says while it runs, one JSON object a line, then its result")
     .action(async (kind: string, input: string | undefined, flags: Flags) => {
+      checkFlags(flags);
       const value = await inputOf(input);
       const options = taskOptions(flags);
       await withClient(cli, flags, async (client) => {
-        const task = await client.submit(kind, value, {
+        const how = {
           ...options,
           signal: cli.interrupt.signal,
           track: flags.wait ?? false,
-        });
+          ...(flags.events && { onEvent: (event: object) => void cli.terminal.data(jsonLine(event)) }),
+        };
+        const task = flags.now ? await client.now(kind, value, how) : await client.submit(kind, value, how);
         if (flags.wait) await printResult(cli, client, task, flags);
         else cli.terminal.data(flags.json ? JSON.stringify({ id: task.id, pool: task.pool, kind }) : task.id);
       });
@@ -53,8 +68,39 @@ async function inputOf(input: string | undefined): Promise<unknown> {
   return input === STDIN ? await readJsonInput("the input") : parseJsonArgument(input, "the input");
 }
 
-function taskOptions({ id, context, timeoutMs, expiresMs, maxAttempts }: Flags): object {
+/** @throws UsageError for flags that contradict each other */
+function checkFlags({ now, priority, delay, notBefore, events, wait }: Flags): void {
+  if (now && (priority ?? delay ?? notBefore) !== undefined) {
+    const why = "A task that is taken at once cannot wait: leave out --now, or --priority, --delay and --not-before.";
+    throw new UsageError("--now is for a task that does not wait", why);
+  }
+  if (delay !== undefined && notBefore !== undefined)
+    throw new UsageError("--delay and --not-before say the same", "Give one of them.");
+  if (events && !wait) throw new UsageError("--events prints what a task says while it runs", "Give --wait too.");
+}
+
+/** Milliseconds since the epoch. */
+function instant(text: string): number {
+  const at = /^\d{12,}$/.test(text) ? Number(text) : Date.parse(text);
+  if (Number.isNaN(at))
+    throw new InvalidArgumentError("It must be a time such as 2026-12-24T18:00Z, or ms since 1970.");
+  return at;
+}
+
+function taskOptions({
+  id,
+  context,
+  timeoutMs,
+  expiresMs,
+  maxAttempts,
+  priority,
+  delay,
+  notBefore,
+}: Flags): TaskOptions & { readonly priority?: Priority } {
   return {
+    ...(priority !== undefined && { priority }),
+    ...(delay !== undefined && { delayMs: delay }),
+    ...(notBefore !== undefined && { notBefore }),
     ...(id !== undefined && { id }),
     ...(context !== undefined && { context: parseJsonArgument(context, "--context") }),
     ...(timeoutMs !== undefined && { timeoutMs }),
