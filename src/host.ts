@@ -17,12 +17,14 @@ import { HOST_INTENSITY, RestartIntensity } from "./actors/runtime/restart-inten
 import { ActorSystem } from "./actors/runtime/system.ts";
 import { AttemptsLog } from "./bus/attempts.ts";
 import type { Bus, BusState } from "./bus/bus.ts";
+import { Checkpoints } from "./bus/checkpoints.ts";
 import { connectBus } from "./bus/connection.ts";
 import type { ResolvedConnection } from "./bus/credentials/connection-file.ts";
 import { openHome } from "./bus/home/home.ts";
 import type { Membership } from "./bus/home/membership.ts";
 import { KvBucket } from "./bus/kv.ts";
 import { serveDiscovery } from "./bus/micro-service.ts";
+import { Objects } from "./bus/objects.ts";
 import { Publisher } from "./bus/publisher.ts";
 import { ResultStore } from "./bus/results.ts";
 import type { Secret } from "./bus/sealed/secret.ts";
@@ -167,6 +169,12 @@ async function compose(
   stops.push(() => results.close());
   const attempts = new AttemptsLog(new KvBucket(bus, publisher, names.buckets.attempts), names);
   const objects = new TaskObjects({ bus, publisher, names, logger });
+  const checkpoints = new Checkpoints({
+    bucket: new KvBucket(bus, publisher, names.buckets.checkpoints),
+    objects: new Objects(bus, publisher, names),
+    names,
+    maxPayload: () => bus.maxPayload,
+  });
 
   const intensity = new RestartIntensity(clock, HOST_INTENSITY);
   const system = new ActorSystem({
@@ -220,6 +228,7 @@ async function compose(
         ...shared,
         hostId,
         agents,
+        checkpoints,
         heartbeat,
         vault: caller,
         spawn: (agent) => system.spawnLocal(`agent-${agent}`, agentMachine),

@@ -14,9 +14,11 @@ import { Dispatcher } from "../../src/actors/gatling/dispatcher.ts";
 import { dispatcherMachine } from "../../src/actors/gatling/machine.ts";
 import { AttemptsLog } from "../../src/bus/attempts.ts";
 import type { Bus, HeaderRecord } from "../../src/bus/bus.ts";
+import { Checkpoints } from "../../src/bus/checkpoints.ts";
 import { decode, encode } from "../../src/bus/codec/codec.ts";
 import { decodeMirrored } from "../../src/bus/codec/task.ts";
 import { KvBucket } from "../../src/bus/kv.ts";
+import { Objects } from "../../src/bus/objects.ts";
 import { Publisher } from "../../src/bus/publisher.ts";
 import { ResultStore } from "../../src/bus/results.ts";
 import { lastBySubject, type StoredMessage } from "../../src/bus/stored.ts";
@@ -42,6 +44,7 @@ interface Part {
     readonly results: ResultStore;
     readonly attempts: AttemptsLog;
     readonly objects: TaskObjects;
+    readonly checkpoints: Checkpoints;
     readonly names: Names;
     readonly clock: typeof systemClock;
     readonly random: () => number;
@@ -170,6 +173,23 @@ async function partOf(nats: TestNats, id: string, prefix: string): Promise<Part>
   const results = new ResultStore({ bus, publisher, names, clock: systemClock, logger });
   const attempts = new AttemptsLog(new KvBucket(bus, publisher, names.buckets.attempts), names);
   const objects = new TaskObjects({ bus, publisher, names, logger });
-  const shared = { bus, publisher, results, attempts, objects, names, clock: systemClock, random: Math.random, logger };
+  const checkpoints = new Checkpoints({
+    bucket: new KvBucket(bus, publisher, names.buckets.checkpoints),
+    objects: new Objects(bus, publisher, names),
+    names,
+    maxPayload: () => bus.maxPayload,
+  });
+  const shared = {
+    bus,
+    publisher,
+    results,
+    attempts,
+    objects,
+    checkpoints,
+    names,
+    clock: systemClock,
+    random: Math.random,
+    logger,
+  };
   return { actors, shared };
 }

@@ -8,6 +8,7 @@
  */
 import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus, BusMessage } from "../../bus/bus.ts";
+import type { Checkpoints } from "../../bus/checkpoints.ts";
 import { decode, encode } from "../../bus/codec/codec.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
@@ -44,6 +45,7 @@ import { Notices } from "./notices.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Receipts } from "./receipts.ts";
 import type { ResolvedAgent } from "./resolve.ts";
+import { restore } from "./restore.ts";
 import { Run, type RunHooks, type RunOrigin, type RunOutcome } from "./run.ts";
 import { RunRegistry } from "./run-registry.ts";
 
@@ -62,6 +64,7 @@ export interface ActorHostOptions {
   readonly results: ResultStore;
   readonly attempts: AttemptsLog;
   readonly objects: TaskObjects;
+  readonly checkpoints: Checkpoints;
   readonly names: Names;
   readonly heartbeat: Heartbeat;
   /** What the node counts of its lanes. */
@@ -110,6 +113,7 @@ export class ActorHost {
       context: (run) => new RunContext(run, options),
       resolve: (run, fields) => options.objects.resolve(fields, run.encoding, { signal: run.signal }),
       span: (run) => ProcessSpan.start(run, options.names, this.hostId),
+      restore: (run) => restore(run, options),
       ended: (run, outcome) => this.#onEnded(run, outcome),
       released: (run) => this.#onReleased(run),
     };

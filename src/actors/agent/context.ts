@@ -1,5 +1,6 @@
 /** What a behaviour holds while it runs; made anew for each run, so it is small and does nothing until asked. */
 import type { Bus } from "../../bus/bus.ts";
+import type { Checkpoints } from "../../bus/checkpoints.ts";
 import { encodeMirrored } from "../../bus/codec/task.ts";
 import type { VaultCaller } from "../../bus/sealed/vault-caller.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
@@ -19,6 +20,7 @@ export interface ContextOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  readonly checkpoints: Checkpoints;
   /** Without it the node cannot ask the vault: it has no credential to sign with. */
   readonly vault?: VaultCaller | undefined;
 }
@@ -60,6 +62,17 @@ export class RunContext implements TaskContext {
     const { vault: caller, clock, random } = this.#options;
     this.#vault ??= new VaultAccess({ run: this.#run, caller, clock, random });
     return this.#vault;
+  }
+
+  get restored(): unknown {
+    return this.#run.restored;
+  }
+
+  async checkpoint(state: unknown): Promise<void> {
+    const run = this.#run;
+    run.throwIfEnded();
+    run.checkpoints ??= this.#options.checkpoints.of(run.lane.pool, run.id);
+    await run.checkpoints.write(run.attempt, state);
   }
 
   progress(data: unknown): void {

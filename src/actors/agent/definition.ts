@@ -46,6 +46,16 @@ export interface TaskContext {
    * @throws VgasError INVALID_OUTPUT, TOO_LARGE as `progress`
    */
   output(chunk: unknown): void;
+  /**
+   * Stores `state`, so that the next attempt begins with it; durable when it resolves. Only the last one is kept, and it is
+   * removed with the task's result. What `restored` gives is plain data, as the input is.
+   *
+   * @throws VgasError INVALID_OUTPUT if `state` cannot be encoded, TOO_LARGE above 64 MiB, SUPERSEDED if a later attempt of the
+   *   task has begun to write; the reason of `signal` once the attempt is over
+   */
+  checkpoint(state: unknown): Promise<void>;
+  /** The state that an earlier attempt stored last; undefined in the first attempt, and if none was stored. */
+  readonly restored: unknown;
   /** Keys of the providers that the agent declares, while it runs. */
   readonly vault: TaskVault;
 }

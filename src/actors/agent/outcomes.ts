@@ -166,9 +166,19 @@ export class Outcomes {
         return;
       }
       if (outcome === "stored") run.meter.results[run.cancelled ? "cancelled" : error ? "failed" : "ok"]++;
+      void this.#forget(run);
       if (error && outcome === "stored") this.#bury(run, error);
       else this.#acknowledge(run);
     });
+  }
+
+  /** The task has its result: no attempt follows that could begin at a checkpoint. */
+  async #forget({ id: task, checkpoints }: Run): Promise<void> {
+    try {
+      await checkpoints?.remove();
+    } catch (thrown) {
+      this.#options.logger.debug({ task, error: String(thrown) }, "a checkpoint was not removed; its age removes it");
+    }
   }
 
   #bury(run: Run, error: WireError): void {

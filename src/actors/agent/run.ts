@@ -6,6 +6,7 @@
  * 3. `ended` is called exactly once, `released` exactly once and never before the behaviour has settled.
  * 4. What the run uses beyond its memory ends with the attempt, before its outcome is told (`onEnd`).
  */
+import type { TaskCheckpoints } from "../../bus/checkpoints.ts";
 import { readBody, readEncoding, type TaskEncoding } from "../../bus/codec/task.ts";
 import { hasObjects } from "../../bus/task-objects.ts";
 import type { LaneMeter } from "../../metrics/lane-meters.ts";
@@ -38,6 +39,8 @@ export interface RunHooks {
   resolve(run: Run, fields: Fields): Promise<Fields>;
   /** Tells of the attempt, where somebody wants to know. */
   span?(run: Run): ProcessSpan | undefined;
+  /** Looks for what an earlier attempt left: sets `checkpoints` and `restored` of the run. */
+  restore(run: Run): Promise<void>;
   /** The attempt is over. */
   ended(run: Run, outcome: RunOutcome): void;
   /** The behaviour has settled. */
@@ -76,6 +79,10 @@ export class Run {
   replyTo: string | undefined;
   /** Id of the task that this one repeats. */
   replayOf: string | undefined;
+  /** Where its checkpoints are, if it wrote one or an earlier attempt may have. */
+  checkpoints: TaskCheckpoints | undefined;
+  /** The state of the last one. */
+  restored: unknown;
   /** What it has used of providers, if anything. */
   usage: Usage | undefined;
   /** Parts of it are in the object store. */
@@ -204,6 +211,12 @@ export class Run {
     this.#abortWith(reason);
   }
 
+  /** @throws VgasError the reason if the attempt was broken off, SUPERSEDED if it is over */
+  throwIfEnded(): void {
+    if (this.#abortedBy) throw this.#abortedBy;
+    if (this.#ended) throw new VgasError("SUPERSEDED", "the attempt is over");
+  }
+
   #abortWith(reason: VgasError): void {
     this.#abortedBy = reason;
     this.#controller?.abort(reason);
@@ -238,8 +251,9 @@ export class Run {
   }
 
   #run(fields: Fields): unknown {
-    return this.large
-      ? this.#resolveAndRun(fields)
+    // Nothing was stored before the first attempt.
+    return this.large || this.attempt > 1
+      ? this.#fetchAndRun(fields)
       : this.#behaviour.run(this.#task(fields), this.#hooks.context(this));
   }
 
@@ -248,11 +262,13 @@ export class Run {
     return span.within(() => this.#run(fields));
   }
 
-  /** Reading the large parts belongs to the attempt: its timeout counts, and who breaks it off ends that too. */
-  async #resolveAndRun(fields: Fields): Promise<unknown> {
-    const whole = await this.#hooks.resolve(this, fields);
+  /** Reading what is elsewhere belongs to the attempt: its timeout counts, and who breaks it off ends that too. */
+  async #fetchAndRun(fields: Fields): Promise<unknown> {
+    const hooks = this.#hooks;
+    const whole = this.large ? await hooks.resolve(this, fields) : fields;
+    if (this.attempt > 1) await hooks.restore(this);
     if (this.#abortedBy) throw this.#abortedBy;
-    return await this.#behaviour.run(this.#task(whole), this.#hooks.context(this));
+    return await this.#behaviour.run(this.#task(whole), hooks.context(this));
   }
 
   #task(fields: Fields): Task {

@@ -34,6 +34,7 @@ function start(behaviour: (input: unknown, ctx: TaskContext) => unknown, timeout
           },
         }) as TaskContext,
       ended: (_, outcome) => outcomes.push(outcome),
+      restore: () => Promise.resolve(),
       released: () => released++,
     },
     agent,
@@ -110,6 +111,7 @@ describe("Run", () => {
       resolve: async (_: Run, fields: Readonly<Record<string, unknown>>) => fields,
       context: () => ({}) as TaskContext,
       ended: (_: Run, outcome: RunOutcome) => outcomes.push(outcome),
+      restore: () => Promise.resolve(),
       released: () => undefined,
     };
     const blocked = new Run(hooks, agent, ORIGIN, [1, 0, 0, 1, "t", 0, 1_000, 3, "a", encode({})], -1);

@@ -11,6 +11,7 @@ import { resolveAgent } from "../../../src/actors/agent/resolve.ts";
 import type { VaultLease } from "../../../src/actors/agent/task-vault.ts";
 import { WorkTable } from "../../../src/actors/agent/work-table.ts";
 import { AttemptsLog } from "../../../src/bus/attempts.ts";
+import type { Checkpoints } from "../../../src/bus/checkpoints.ts";
 import { encode } from "../../../src/bus/codec/codec.ts";
 import { decodeMirrored } from "../../../src/bus/codec/task.ts";
 import { KvBucket } from "../../../src/bus/kv.ts";
@@ -88,6 +89,7 @@ class Setup {
         agents: [resolveAgent({ kind: "ask", slots: 100, providers, run }, { pool: "default", slots: 1 }, "test")],
         results: new ResultStore(shared),
         objects: new TaskObjects(shared),
+        checkpoints: undefined as unknown as Checkpoints,
         attempts: new AttemptsLog(new KvBucket(bus, publisher, names.buckets.attempts), names),
         heartbeat,
         vault: anonymous ? undefined : new VaultCaller({ ask, signer, clock: systemClock }),
