@@ -68,19 +68,22 @@ export class RunContext implements TaskContext {
     return this.#run.restored;
   }
 
-  async checkpoint(state: unknown): Promise<void> {
-    const run = this.#run;
-    run.throwIfEnded();
-    run.checkpoints ??= this.#options.checkpoints.of(run.lane.pool, run.id);
-    await run.checkpoints.write(run.attempt, state);
+  // Made when they are asked for, and good without `ctx`: behaviours take them out of it in their parameters.
+  get checkpoint(): TaskContext["checkpoint"] {
+    return async (state) => {
+      const run = this.#run;
+      run.throwIfEnded();
+      run.checkpoints ??= this.#options.checkpoints.of(run.lane.pool, run.id);
+      await run.checkpoints.write(run.attempt, state);
+    };
   }
 
-  progress(data: unknown): void {
-    publishEvent(this.#run, this.#options, "progress", data);
+  get progress(): TaskContext["progress"] {
+    return (data) => publishEvent(this.#run, this.#options, "progress", data);
   }
 
-  output(chunk: unknown): void {
-    publishEvent(this.#run, this.#options, "output", { seq: this.#chunks++, chunk });
+  get output(): TaskContext["output"] {
+    return (chunk) => publishEvent(this.#run, this.#options, "output", { seq: this.#chunks++, chunk });
   }
 }
 
