@@ -5,6 +5,7 @@ import type { Cli } from "./cli.ts";
 import { addApprove } from "./commands/approve.ts";
 import { addBatch } from "./commands/batch.ts";
 import { addCancel } from "./commands/cancel.ts";
+import { addCompletion } from "./commands/completion.ts";
 import { addConnect } from "./commands/connect.ts";
 import { addConnection } from "./commands/connection.ts";
 import { addDead } from "./commands/dead/dead.ts";
@@ -26,6 +27,7 @@ import { addTasks } from "./commands/tasks.ts";
 import { addToken } from "./commands/token.ts";
 import { addUp } from "./commands/up.ts";
 import { addVault } from "./commands/vault/vault.ts";
+import { addHelpExamples } from "./help-examples.ts";
 
 const EXAMPLES = `
 Examples:
@@ -79,6 +81,7 @@ export function createProgram(cli: Cli): Command {
   for (const add of [addToken, addApprove, addRevoke, addConnect, addConnection]) add(program, cli);
   for (const add of [addTask, addCancel, addBatch, addTasks, addDead, addPause, addResume, addDrain]) add(program, cli);
   addVault(program, cli);
-  for (const add of [addDoctor, addPermissions]) add(program, cli);
+  for (const add of [addDoctor, addPermissions, addCompletion]) add(program, cli);
+  addHelpExamples(program);
   return program;
 }
