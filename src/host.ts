@@ -10,6 +10,7 @@ import { randomBytes } from "node:crypto";
 import { ActorHost } from "./actors/agent/actor-host.ts";
 import type { AgentDefinition } from "./actors/agent/definition.ts";
 import { Heartbeat } from "./actors/agent/heartbeat.ts";
+import { IsolationPool } from "./actors/agent/isolation/pool.ts";
 import { agentMachine } from "./actors/agent/machine.ts";
 import { Dispatcher, type DispatcherStatus } from "./actors/gatling/dispatcher.ts";
 import { dispatcherMachine } from "./actors/gatling/machine.ts";
@@ -223,6 +224,10 @@ async function compose(
         agents: agents.reduce((sum, { instances }) => sum + instances, 0),
       })
     : undefined;
+  const isolation = agents.some(({ isolated }) => isolated)
+    ? new IsolationPool({ clock, logger, vault: caller })
+    : undefined;
+  if (isolation) stops.push(() => isolation.stop());
   const host = heartbeat
     ? new ActorHost({
         ...shared,
@@ -231,6 +236,7 @@ async function compose(
         checkpoints,
         heartbeat,
         vault: caller,
+        isolation,
         spawn: (agent) => system.spawnLocal(`agent-${agent}`, agentMachine),
         local: deals ? { dispatcherId, deliver: (notice) => dispatcher?.onSettled(notice) } : undefined,
       })

@@ -22,7 +22,7 @@ export async function loadAgents(
   // No cache on disk: its place and names could be guessed, and whoever may write there would run code as us.
   const jiti = createJiti(import.meta.url, {
     fsCache: false,
-    alias: { vgas: fileURLToPath(new URL("./index.js", import.meta.url)) },
+    alias: { vgas: besides("index") },
   });
   const agents: ResolvedAgent[] = [];
   for (const file of files) {
@@ -42,9 +42,16 @@ export async function loadAgents(
     }
     const list = Array.isArray(exported) ? exported : [exported];
     if (list.length === 0) throw new VgasError("CONFIG", `--module ${file} exports no agents`);
-    for (const each of list) agents.push(resolveAgent(each, defaults, `--module ${file}`));
+    for (const [index, each] of list.entries())
+      agents.push(resolveAgent(each, defaults, `--module ${file}`, { file: path, index }));
   }
   return agents;
+}
+
+/** An entry of this package: compiled, or as a source where the sources run. */
+function besides(name: string): string {
+  const suffix = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  return fileURLToPath(new URL(`./${name}.${suffix}`, import.meta.url));
 }
 
 async function within<T>(ms: number, work: Promise<T>): Promise<T> {

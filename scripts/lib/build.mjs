@@ -16,11 +16,12 @@ import { withSetupLock } from "./setup-lock.mjs";
 
 const STAMP_NAME = ".vgas-build";
 
-/** What is started or imported from outside: the command, the package, the thread of a node. */
+/** What is started or imported from outside: the command, the package, the thread of a node, the process of a behaviour. */
 const ENTRIES = {
   main: "src/cli/main.ts",
   index: "src/index.ts",
   "heartbeat-thread": "src/actors/agent/heartbeat-thread.ts",
+  "agent-process": "src/actors/agent/isolation/agent-process.ts",
 };
 
 /**

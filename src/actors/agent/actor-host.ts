@@ -40,6 +40,7 @@ import type { LocalActor } from "../runtime/refs.ts";
 import { Agent } from "./agent.ts";
 import { RunContext } from "./context.ts";
 import type { Heartbeat } from "./heartbeat.ts";
+import type { IsolationPool } from "./isolation/pool.ts";
 import type { agentMachine } from "./machine.ts";
 import { Notices } from "./notices.ts";
 import { Outcomes } from "./outcomes.ts";
@@ -74,6 +75,8 @@ export interface ActorHostOptions {
   readonly logger: Logger;
   /** Asks the vault in this node's name; without it `ctx.vault` refuses. */
   readonly vault?: VaultCaller | undefined;
+  /** Runs agents with `isolation: "process"`. */
+  readonly isolation?: IsolationPool | undefined;
   /** Runs an agent's chart under supervision. */
   readonly spawn: (agent: number) => LocalActor<typeof agentMachine>;
   /** The dispatcher of this process, if it has one. */
@@ -114,6 +117,7 @@ export class ActorHost {
       resolve: (run, fields) => options.objects.resolve(fields, run.encoding, { signal: run.signal }),
       span: (run) => ProcessSpan.start(run, options.names, this.hostId),
       restore: (run) => restore(run, options),
+      ...(options.isolation && { isolated: isolatedBy(options.isolation, options) }),
       ended: (run, outcome) => this.#onEnded(run, outcome),
       released: (run) => this.#onReleased(run),
     };
@@ -323,4 +327,8 @@ export class ActorHost {
     }
     bus.respond(message, encode(reply));
   }
+}
+
+function isolatedBy(pool: IsolationPool, options: ActorHostOptions): NonNullable<RunHooks["isolated"]> {
+  return (run, module, task) => pool.run(module, task, new RunContext(run, options), run);
 }

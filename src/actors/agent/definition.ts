@@ -60,6 +60,8 @@ export interface TaskContext {
   readonly vault: TaskVault;
 }
 
+export type Isolation = "process" | "none";
+
 /** A behaviour, and how many agents run it. */
 export interface AgentDefinition<Input = unknown, Output = unknown, Kind extends string = string> {
   /** The kind of task it takes. Either this or `kinds`. */
@@ -85,6 +87,11 @@ export interface AgentDefinition<Input = unknown, Output = unknown, Kind extends
    * of the input. What it refuses fails for good with INVALID_INPUT, and `run` is not called.
    */
   readonly input?: InputSchema<Input>;
+  /**
+   * `process`: each task runs in a process of its own, so that a behaviour that blocks or crashes harms no other. It costs a start
+   * of Node for the first task at a time of each slot. Only for agents of modules. Default `none`.
+   */
+  readonly isolation?: Isolation;
   /** Runs one task. What it returns is the output; what it throws fails the attempt. */
   run(task: Task<Input>, ctx: TaskContext): Promise<Output> | Output;
 }

@@ -4,6 +4,7 @@ import { type KindLimits, MAX_PROVIDERS } from "../../protocols/host-messages.ts
 import { isToken } from "../../protocols/tokens.ts";
 import { type Backoff, DEFAULT_BACKOFF } from "./backoff.ts";
 import type { AgentDefinition, Task, TaskContext } from "./definition.ts";
+import type { ModuleAgent } from "./isolation/messages.ts";
 import { type InputSchema, isSchema, validated } from "./schema.ts";
 
 /** A definition with every default filled in. */
@@ -17,6 +18,8 @@ export interface ResolvedAgent {
   readonly providers: readonly string[];
   readonly limits: KindLimits | undefined;
   readonly backoff: Required<Backoff>;
+  /** To be run in a process of its own, which loads it from there. */
+  readonly isolated: ModuleAgent | undefined;
   run(task: Task, ctx: TaskContext): unknown;
 }
 
@@ -28,7 +31,7 @@ const DAY_MS = 86_400_000;
 const MAX_FACTOR = 100;
 
 /**
- * Checks a definition and fills in the defaults. `source` names it in messages.
+ * Checks a definition and fills in the defaults. `source` names it in messages; `module` is where it comes from, if from one.
  *
  * @throws VgasError CONFIG naming the field, the bound and the value
  */
@@ -36,9 +39,10 @@ export function resolveAgent(
   value: unknown,
   defaults: { readonly pool: string; readonly slots: number },
   source: string,
+  module?: ModuleAgent,
 ): ResolvedAgent {
   if (typeof value !== "object" || value === null) throw config(source, "an agent definition must be an object", value);
-  const { kind, kinds, pool, instances, slots, providers, limits, backoff, input, run } = value as Partial<
+  const { kind, kinds, pool, instances, slots, providers, limits, backoff, input, isolation, run } = value as Partial<
     Record<keyof AgentDefinition, unknown>
   >;
   if ((kind === undefined) === (kinds === undefined))
@@ -51,6 +55,14 @@ export function resolveAgent(
   if (typeof run !== "function") throw config(source, "run must be a function", run);
   if (input !== undefined && !isSchema(input))
     throw config(source, "input must be a schema that follows Standard Schema (zod, valibot, arktype, …)", input);
+  if (isolation !== undefined && isolation !== "process" && isolation !== "none")
+    throw config(source, 'isolation must be "process" or "none"', isolation);
+  if (isolation === "process" && module === undefined)
+    throw config(
+      source,
+      "only an agent of a module can be run in a process of its own, which loads it from there",
+      isolation,
+    );
   refuseMisspelt(source, value);
   const behave: ResolvedAgent["run"] = (task, ctx) =>
     (run as AgentDefinition["run"]).call(value as AgentDefinition, task, ctx);
@@ -63,6 +75,7 @@ export function resolveAgent(
     providers: providersOf(source, providers),
     limits: limitsOf(source, limits),
     backoff: backoffOf(source, backoff),
+    isolated: isolation === "process" ? module : undefined,
     run: input === undefined ? behave : checking(input, behave),
   };
 }
@@ -134,6 +147,7 @@ const FIELDS = [
   "limits",
   "backoff",
   "input",
+  "isolation",
   "run",
 ] as const satisfies readonly (keyof AgentDefinition)[];
 

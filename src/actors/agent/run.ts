@@ -21,6 +21,7 @@ import type { Usage } from "../../protocols/vault/keys.ts";
 import type { ProcessSpan } from "../../telemetry/process-span.ts";
 import type { Backoff } from "./backoff.ts";
 import type { Task, TaskContext } from "./definition.ts";
+import type { ModuleAgent } from "./isolation/messages.ts";
 import type { ResolvedAgent } from "./resolve.ts";
 import type { WorkEntry } from "./work-table.ts";
 
@@ -41,6 +42,8 @@ export interface RunHooks {
   span?(run: Run): ProcessSpan | undefined;
   /** Looks for what an earlier attempt left: sets `checkpoints` and `restored` of the run. */
   restore(run: Run): Promise<void>;
+  /** Runs the task in a process of its own. */
+  isolated?(run: Run, module: ModuleAgent, task: Task): Promise<unknown>;
   /** The attempt is over. */
   ended(run: Run, outcome: RunOutcome): void;
   /** The behaviour has settled. */
@@ -252,9 +255,7 @@ export class Run {
 
   #run(fields: Fields): unknown {
     // Nothing was stored before the first attempt.
-    return this.large || this.attempt > 1
-      ? this.#fetchAndRun(fields)
-      : this.#behaviour.run(this.#task(fields), this.#hooks.context(this));
+    return this.large || this.attempt > 1 ? this.#fetchAndRun(fields) : this.#behave(fields);
   }
 
   #inSpan(span: ProcessSpan, fields: Fields): unknown {
@@ -268,7 +269,15 @@ export class Run {
     const whole = this.large ? await hooks.resolve(this, fields) : fields;
     if (this.attempt > 1) await hooks.restore(this);
     if (this.#abortedBy) throw this.#abortedBy;
-    return await this.#behaviour.run(this.#task(whole), hooks.context(this));
+    return await this.#behave(whole);
+  }
+
+  #behave(fields: Fields): unknown {
+    const { isolated } = this.#behaviour;
+    const hooks = this.#hooks;
+    if (isolated === undefined) return this.#behaviour.run(this.#task(fields), hooks.context(this));
+    if (!hooks.isolated) throw new VgasError("INTERNAL", "this host cannot run a behaviour in a process of its own");
+    return hooks.isolated(this, isolated, this.#task(fields));
   }
 
   #task(fields: Fields): Task {

@@ -42,9 +42,13 @@ const REFUSED_FOR_NOW: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 /** It may have been done, but a lease that nobody got does no harm. */
 const UNKNOWN_OR_REFUSED: ReadonlySet<ErrorCode> = new Set([...REFUSED_FOR_NOW, "SHUTTING_DOWN", "TIMEOUT"]);
 
+/** What it needs of a run, and of who asks the vault. */
+export type VaultRun = Pick<Run, "ended" | "onEnd" | "providers" | "grant" | "usage">;
+export type VaultPort = Pick<VaultCaller, "call" | "remainingMs">;
+
 export interface VaultAccessOptions {
-  readonly run: Run;
-  readonly caller: VaultCaller | undefined;
+  readonly run: VaultRun;
+  readonly caller: VaultPort | undefined;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -100,7 +104,7 @@ export class VaultAccess implements TaskVault {
   }
 
   /** What a request needs. @throws VgasError GRANT_VOID, CONFIG; the reason if the run was broken off */
-  #admit(provider: string): { readonly caller: VaultCaller; readonly grant: Uint8Array } {
+  #admit(provider: string): { readonly caller: VaultPort; readonly grant: Uint8Array } {
     const { run, caller } = this.#options;
     this.#over.signal.throwIfAborted();
     if (!run.providers.includes(provider)) {
