@@ -1,11 +1,16 @@
 /** The state of a swarm: what `vgas status` shows. */
 import type { Bus } from "../bus/bus.ts";
+import { KvBucket } from "../bus/kv.ts";
+import { type PausedLane, pausedLanes } from "../bus/pauses.ts";
+import { Publisher } from "../bus/publisher.ts";
 import { replicaTrouble } from "../bus/replicas.ts";
 import { type Rotations, readRotations } from "../bus/rotations.ts";
 import { subjectCounts } from "../bus/subject-counts.ts";
 import { type ConsumerState, listConsumers, type StreamState, streamInfo } from "../bus/topology.ts";
+import { waitingMessages } from "../bus/waiting.ts";
 import { askHello } from "../client/vault-operator.ts";
 import { VgasError } from "../protocols/errors.ts";
+import type { Heartbeat } from "../protocols/host-messages.ts";
 import { rosterSize } from "../protocols/rotation.ts";
 import { type Names, PRIORITIES } from "../protocols/subjects.ts";
 import type { VaultState } from "../protocols/vault/messages.ts";
@@ -28,6 +33,10 @@ export interface LaneState {
   readonly waiting: number;
   /** Messages that a dispatcher or a host has in hand. */
   readonly inHand: number;
+  /** When the oldest of those that wait was submitted, ms since the epoch; left out if none waits, or it was not looked for. */
+  readonly oldestAt?: number;
+  /** Nothing of it is started until it is resumed; `by` and `at` as far as they are known. */
+  readonly paused?: { readonly by?: string; readonly at?: number };
 }
 
 /** The vault as it says of itself; `silent`: somebody is to answer for it, and does not. */
@@ -76,26 +85,40 @@ export interface Observations {
   readonly stored: ReadonlyMap<string, number>;
   readonly consumers: readonly ConsumerState[];
   readonly vault?: VaultHealth | undefined;
+  readonly paused: readonly PausedLane[];
+  /** When the oldest message that waits was submitted, ms since the epoch, by the normal task subject of its lane. */
+  readonly oldest: ReadonlyMap<string, number>;
 }
 
 /** How long the vault may take to say how it is, ms. */
 const VAULT_TIMEOUT_MS = 3_000;
+/** Lanes, each of one priority, whose oldest message is looked for: one request each. */
+const MAX_OLDEST = 200;
 /** A loop that does not answer for this long holds up every task of its node. */
 const MAX_LAG_MS = 1_000;
 /** Above this share of its size cap a stream is about to refuse what is sent. */
 const ALMOST_FULL = 0.9;
 
 /** @throws VgasError NO_SWARM if there is none with this prefix, PERMISSION_DENIED (an observer or an admin may), TIMEOUT */
-export async function readHealth({ bus, names, url }: Viewer): Promise<SwarmState> {
+export async function readHealth(viewer: Viewer): Promise<SwarmState> {
+  return judge(await observe(viewer));
+}
+
+/** Reads what `judge` judges; listens for heartbeats unless they are given. Throws as `readHealth`. */
+export async function observe(
+  { bus, names, url }: Viewer,
+  heartbeats?: () => ReadonlyMap<string, Heartbeat>,
+): Promise<Observations> {
   const rotations = await readRotations(bus, names);
-  const heard = await rollCall(bus, names, rosterHosts(rotations.lanes));
-  const [vault, stored, consumers, ...streams] = await Promise.all([
+  const heard = heartbeats?.() ?? (await rollCall(bus, names, rosterHosts(rotations.lanes)));
+  const [vault, stored, consumers, paused, ...streams] = await Promise.all([
     readVault(bus, names),
     subjectCounts(bus, names.streams.tasks, names.allTasks()),
     listConsumers(bus, names.streams.tasks),
+    readPaused(bus, names),
     ...Object.values(names.streams).map((stream) => streamInfo(bus, stream)),
   ]);
-  return judge({
+  return {
     url,
     prefix: names.prefix,
     names,
@@ -105,7 +128,42 @@ export async function readHealth({ bus, names, url }: Viewer): Promise<SwarmStat
     stored,
     consumers,
     vault,
-  });
+    paused,
+    oldest: await readOldest(bus, names, stored, consumers),
+  };
+}
+
+async function readPaused(bus: Bus, names: Names): Promise<readonly PausedLane[]> {
+  const publisher = new Publisher(bus);
+  try {
+    return await pausedLanes(new KvBucket(bus, publisher, names.buckets.control), names);
+  } finally {
+    publisher.close();
+  }
+}
+
+/** What was delivered once does not wait any more, so the oldest that waits is the first beyond what the consumer has delivered. */
+async function readOldest(
+  bus: Bus,
+  names: Names,
+  stored: ReadonlyMap<string, number>,
+  consumers: readonly ConsumerState[],
+): Promise<ReadonlyMap<string, number>> {
+  const delivered = new Map(consumers.map((consumer) => [consumer.name, consumer.delivered]));
+  const oldest = new Map<string, number>();
+  const read = async (subject: string): Promise<void> => {
+    const lane = names.parseTask(subject);
+    if (lane === undefined) return;
+    const from = (delivered.get(names.consumer(lane, lane.priority)) ?? 0) + 1;
+    const found = waitingMessages(bus, names.streams.tasks, { filter: subject, from, maxMessages: 1 });
+    for await (const { timestampMs } of found) {
+      const key = names.task(lane.pool, lane.kind);
+      oldest.set(key, Math.min(timestampMs, oldest.get(key) ?? Number.POSITIVE_INFINITY));
+    }
+  };
+  const busy = [...stored].filter(([, messages]) => messages > 0).slice(0, MAX_OLDEST);
+  await Promise.all(busy.map(([subject]) => read(subject)));
+  return oldest;
 }
 
 async function readVault(bus: Bus, names: Names): Promise<VaultHealth | undefined> {
@@ -154,7 +212,7 @@ export function judge(seen: Observations): SwarmState {
   };
 }
 
-function laneStates({ names, rotations, stored, consumers }: Observations): readonly LaneState[] {
+function laneStates({ names, rotations, stored, consumers, paused, oldest }: Observations): readonly LaneState[] {
   const lanes = new Map<string, { pool: string; kind: string; agents: number; messages: number }>();
   for (const { pool, kind, ranges } of rotations.lanes) {
     lanes.set(names.task(pool, kind), { pool, kind, agents: rosterSize(ranges), messages: 0 });
@@ -175,8 +233,21 @@ function laneStates({ names, rotations, stored, consumers }: Observations): read
     let pending = 0;
     for (const priority of PRIORITIES) pending += byName.get(names.consumer(lane, priority))?.ackPending ?? 0;
     const inHand = Math.min(messages, pending);
-    return [{ ...rest, waiting: messages - inHand, inHand }];
+    const waiting = messages - inHand;
+    const oldestAt = waiting > 0 ? oldest.get(subject) : undefined;
+    const pause = paused.find(({ pool, kind }) => pool === lane.pool && kind === lane.kind);
+    return [
+      {
+        ...{ ...rest, waiting, inHand },
+        ...(oldestAt !== undefined && { oldestAt }),
+        ...(pause && { paused: pauseOf(pause) }),
+      },
+    ];
   });
+}
+
+function pauseOf({ by, at }: PausedLane): NonNullable<LaneState["paused"]> {
+  return { ...(by !== undefined && { by }), ...(at !== undefined && { at }) };
 }
 
 function nodeReasons(nodes: readonly NodeView[]): readonly string[] {
@@ -207,7 +278,7 @@ function laneReasons(lanes: readonly LaneState[], { names, consumers }: Observat
   const isPulled = (lane: LaneState): boolean =>
     PRIORITIES.some((priority) => pulled.has(names.consumer(lane, priority)));
   return lanes
-    .filter((lane) => lane.waiting > 0 && lane.inHand === 0 && !isPulled(lane))
+    .filter((lane) => lane.paused === undefined && lane.waiting > 0 && lane.inHand === 0 && !isPulled(lane))
     .map(({ pool, kind }) => `no dispatcher takes the tasks of ${pool}.${kind}`);
 }
 

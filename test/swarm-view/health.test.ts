@@ -30,6 +30,8 @@ const quiet: Observations = {
   ],
   stored: new Map(),
   consumers: [consumer],
+  paused: [],
+  oldest: new Map(),
 };
 
 test("a swarm with nothing wrong is ok", () => {
@@ -118,4 +120,16 @@ test("a node that a roster names and nobody hears is silent, with what the roste
     { host: "a", state: "silent", agents: 2, slots: 4, lanes: ["default.echo", "default.sleep"] },
     { host: "b", state: "draining", agents: 3, slots: 6, running: 3, lanes: ["default.x", "default.y"] },
   ]);
+});
+
+test("a lane that is paused says so and since when its oldest task waits, and no dispatcher is missed", () => {
+  const state = judge({
+    ...quiet,
+    stored: new Map([[names.task("default", "echo"), 3]]),
+    consumers: [{ ...consumer, pulls: 0 }],
+    paused: [{ pool: "default", kind: "echo", by: "ann", at: 5 }],
+    oldest: new Map([[names.task("default", "echo"), 1_000]]),
+  });
+  expect(state).toMatchObject({ health: "ok", reasons: [] });
+  expect(state.lanes).toMatchObject([{ kind: "echo", waiting: 3, oldestAt: 1_000, paused: { by: "ann", at: 5 } }]);
 });

@@ -4,7 +4,7 @@ import type { Cli } from "../cli.ts";
 import { addSwarmOptions, type SwarmFlags } from "../options.ts";
 import { printable } from "../style.ts";
 import { withSwarm } from "../swarm.ts";
-import { bytes, count, plural, renderTable } from "../table.ts";
+import { age, bytes, count, plural, renderTable } from "../table.ts";
 
 export function addStatus(program: Command, cli: Cli): void {
   addSwarmOptions(program.command("status"))
@@ -51,6 +51,11 @@ const WHAT_TO_DO: Readonly<Partial<Record<VaultHealth["state"], string>>> = {
   uninitialised: ": `vgas vault init` makes it",
 };
 
+function pausedText({ paused }: LaneState): string {
+  if (paused === undefined) return "";
+  return `paused${paused.by === undefined ? "" : ` by ${paused.by}`}: \`vgas resume\``;
+}
+
 function vaultText({ state, host }: VaultHealth): string {
   return `${state}${WHAT_TO_DO[state] ?? ""}${host === undefined ? "" : `, on node ${printable(host)}`}`;
 }
@@ -62,8 +67,14 @@ function laneTable(lanes: readonly LaneState[], style: Cli["terminal"]["outStyle
       { title: "AGENTS", align: "right" },
       { title: "WAITING", align: "right" },
       { title: "IN HAND", align: "right" },
+      { title: "OLDEST", align: "right" },
+      { title: "" },
     ],
-    lanes.map(({ pool, kind, agents, waiting, inHand }) => [`${pool}.${kind}`, agents, waiting, inHand]),
+    lanes.map((lane) => [
+      ...[`${lane.pool}.${lane.kind}`, lane.agents, lane.waiting, lane.inHand],
+      lane.oldestAt === undefined ? "" : age(Date.now() - lane.oldestAt),
+      pausedText(lane),
+    ]),
     { style, width },
   );
 }
