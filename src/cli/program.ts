@@ -25,6 +25,7 @@ import { addSubmit } from "./commands/submit.ts";
 import { addTask } from "./commands/task.ts";
 import { addTasks } from "./commands/tasks.ts";
 import { addToken } from "./commands/token.ts";
+import { addTop } from "./commands/top.ts";
 import { addUp } from "./commands/up.ts";
 import { addVault } from "./commands/vault/vault.ts";
 import { addHelpExamples } from "./help-examples.ts";
@@ -77,7 +78,7 @@ export function createProgram(cli: Cli): Command {
     });
   addUp(program, cli);
   addJoin(program, cli);
-  for (const add of [addRun, addSubmit, addResults, addStatus, addNodes, addFairness]) add(program, cli);
+  for (const add of [addRun, addSubmit, addResults, addStatus, addTop, addNodes, addFairness]) add(program, cli);
   for (const add of [addToken, addApprove, addRevoke, addConnect, addConnection]) add(program, cli);
   for (const add of [addTask, addCancel, addBatch, addTasks, addDead, addPause, addResume, addDrain]) add(program, cli);
   addVault(program, cli);

@@ -12,9 +12,9 @@ const BAR = /^[█░]+ +/;
 export function showProgress(terminal: Terminal, counts: RunCounts): () => void {
   const startedAt = performance.now();
   const draw = (): void => {
-    const text = progressText(counts, performance.now() - startedAt);
-    if (terminal.animates) terminal.progress(text);
-    else terminal.note(`run: ${text.replace(BAR, "")}`);
+    const elapsedMs = performance.now() - startedAt;
+    if (terminal.animates) terminal.progress(progressText(counts, elapsedMs, terminal.errColumns - 1));
+    else terminal.note(`run: ${progressText(counts, elapsedMs).replace(BAR, "")}`);
   };
   const timer = setInterval(draw, terminal.animates ? DRAW_MS : TELL_MS);
   return () => {
@@ -23,8 +23,15 @@ export function showProgress(terminal: Terminal, counts: RunCounts): () => void 
   };
 }
 
-/** `██████░░░░░░░░░░░░░░  31 %  1 204 ok  3 failed  96 open  512/s`. Pure. */
-export function progressText({ read, submitted, ok, failed, refused, open }: RunCounts, elapsedMs: number): string {
+/**
+ * `██████░░░░░░░░░░░░░░  31 %  1 204 ok  3 failed  96 open  512/s`; what does not fit `width` is left out, the bar first: half a
+ * number would be a wrong one. Pure.
+ */
+export function progressText(
+  { read, submitted, ok, failed, refused, open }: RunCounts,
+  elapsedMs: number,
+  width = Number.POSITIVE_INFINITY,
+): string {
   const done = ok + failed;
   const rate = elapsedMs > 0 ? Math.round((1_000 * done) / elapsedMs) : 0;
   const parts = [`${count(ok)} ok`];
@@ -33,7 +40,13 @@ export function progressText({ read, submitted, ok, failed, refused, open }: Run
   parts.push(`${count(open)} open`, `${count(rate)}/s`);
   // What was read and is not done is worth nothing yet.
   const share = read === undefined ? undefined : submitted === 0 ? 0 : (read * done) / submitted;
-  return share === undefined ? parts.join("  ") : `${bar(share)}  ${parts.join("  ")}`;
+  if (share !== undefined) {
+    const whole = `${bar(share)}  ${parts.join("  ")}`;
+    if (whole.length <= width) return whole;
+    parts.unshift(`${Math.floor(share * 100)} %`);
+  }
+  while (parts.length > 1 && parts.join("  ").length > width) parts.pop();
+  return parts.join("  ");
 }
 
 function bar(share: number): string {

@@ -73,6 +73,10 @@ test("progress counts a task when it is done, and has a bar only where the size 
   expect(progressText({ ...counts, read: 0.5 }, 1_000)).toBe(
     "█████░░░░░░░░░░░░░░░  25 %  40 ok  10 failed  2 refused  50 open  50/s",
   );
+  const whole = { ...counts, read: 0.5 };
+  expect(progressText(whole, 1_000, 65)).toBe("25 %  40 ok  10 failed  2 refused  50 open  50/s");
+  expect(progressText(whole, 1_000, 40)).toBe("25 %  40 ok  10 failed  2 refused");
+  expect(progressText(whole, 1_000, 2)).toBe("25 %");
   expect(progressText({ submitted: 0, ok: 0, failed: 0, refused: 0, open: 0, read: undefined }, 0)).toBe(
     "0 ok  0 open  0/s",
   );

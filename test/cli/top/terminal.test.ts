@@ -1,0 +1,61 @@
+/** `vgas top` on a terminal and into a pipe, over one swarm. */
+import { beforeAll, expect, test } from "vitest";
+import { TestSwarm } from "../../support/swarm.ts";
+import { vgas } from "../in-process.ts";
+import { onTerminal } from "../vault/pseudo-terminal.ts";
+
+const swarm = new TestSwarm();
+const home = ["--home", swarm.home];
+const [ENTER, LEAVE] = ["\x1b[?1049h", "\x1b[?1049l"];
+
+beforeAll(async () => {
+  await swarm.up("--agents", "2");
+});
+
+test("takes the screen, obeys keys, and gives the terminal back when it is quit", async () => {
+  const top = onTerminal(["top", "--interval", "500ms", ...home]);
+  await top.sees(ENTER);
+  await top.sees("default.echo");
+  top.type("s");
+  await top.sees("sort: waiting");
+  top.type("p");
+  await top.sees("PAUSED");
+  top.type("q");
+  const { code, settings } = await top.end;
+  expect(code).toBe(0);
+  expect(settings).toMatch(/ icanon/);
+  expect(settings).toMatch(/ echo /);
+  const shown = top.shown();
+  expect(shown.indexOf(LEAVE)).toBeGreaterThan(shown.indexOf(ENTER));
+  expect(shown.lastIndexOf("\x1b[?25h")).toBeGreaterThan(shown.lastIndexOf("\x1b[?25l"));
+});
+
+test("gives the terminal back when it is told to end", async () => {
+  const top = onTerminal(["top", ...home]);
+  await top.sees("default.echo");
+  process.kill(top.pid(), "SIGTERM");
+  const { code, settings } = await top.end;
+  expect(code).toBe(143);
+  expect(settings).toMatch(/ icanon/);
+  expect(top.shown()).toContain(LEAVE);
+});
+
+test("prints a snapshot where it is no terminal, and an object with --json", async () => {
+  const text = await vgas(["top", "--once", ...home]);
+  expect(text).toMatchObject({ code: 0, err: "" });
+  expect(text.out).toMatch(/^vgas top {2}ok /);
+  expect(text.out).toMatch(/^default\.echo +2 +0 +0/m);
+  expect(text.out).not.toContain("\x1b");
+  const json = await vgas(["top", "--once", "--json", ...home]);
+  expect(JSON.parse(json.out)).toMatchObject({
+    state: { health: "ok", lanes: [{ kind: "echo", agents: 2 }, { kind: "sleep" }] },
+    nodes: [{ state: "up", slots: 32 }],
+    tasksPerSecond: 0,
+    failing: [],
+  });
+});
+
+test("says what is wrong with a flag, and that there is no swarm", async () => {
+  expect(await vgas(["top", "--interval", "soon", ...home])).toMatchObject({ code: 2, out: "" });
+  expect(await vgas(["top", "--once", "--home", `${swarm.dir}/none`])).toMatchObject({ code: 69, out: "" });
+});
