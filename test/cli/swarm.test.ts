@@ -166,7 +166,14 @@ describe("status, nodes and fairness", () => {
       "lanes",
       expect.arrayContaining([{ pool: "default", kind: "echo", agents: 2, waiting: 0, inHand: 0 }]),
     );
-    expect(state.unoffered).toContainEqual({ pool: "default", kind: "unheard-of", agents: 0, waiting: 1, inHand: 0 });
+    expect(state.unoffered).toContainEqual({
+      pool: "default",
+      kind: "unheard-of",
+      agents: 0,
+      waiting: 1,
+      inHand: 0,
+      oldestAt: expect.any(Number),
+    });
     expect(code).toBe(0);
     expect(text.out).toContain("1 message of kind unheard-of in pool default waits");
     expect(text.out).not.toContain("\x1b");
