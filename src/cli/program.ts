@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { packageVersion } from "../version.ts";
 import type { Cli } from "./cli.ts";
 import { addApprove } from "./commands/approve.ts";
+import { addBackup } from "./commands/backup.ts";
 import { addBatch } from "./commands/batch.ts";
 import { addCancel } from "./commands/cancel.ts";
 import { addCompletion } from "./commands/completion.ts";
@@ -16,6 +17,7 @@ import { addJoin } from "./commands/join.ts";
 import { addNodes } from "./commands/nodes.ts";
 import { addPause } from "./commands/pause.ts";
 import { addPermissions } from "./commands/permissions.ts";
+import { addRestore } from "./commands/restore.ts";
 import { addResults } from "./commands/results.ts";
 import { addResume } from "./commands/resume.ts";
 import { addRevoke } from "./commands/revoke.ts";
@@ -82,7 +84,7 @@ export function createProgram(cli: Cli): Command {
   for (const add of [addToken, addApprove, addRevoke, addConnect, addConnection]) add(program, cli);
   for (const add of [addTask, addCancel, addBatch, addTasks, addDead, addPause, addResume, addDrain]) add(program, cli);
   addVault(program, cli);
-  for (const add of [addDoctor, addPermissions, addCompletion]) add(program, cli);
+  for (const add of [addDoctor, addPermissions, addBackup, addRestore, addCompletion]) add(program, cli);
   addHelpExamples(program);
   return program;
 }

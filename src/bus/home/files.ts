@@ -236,7 +236,7 @@ export async function readSecret(path: string): Promise<string> {
 }
 
 /** Makes a rename durable. Some file systems cannot sync a directory; then the rename is as durable as they make it. */
-async function syncDir(dir: string): Promise<void> {
+export async function syncDir(dir: string): Promise<void> {
   const handle = await open(dir, "r").catch(() => undefined);
   if (handle === undefined) return;
   await handle.sync().catch(() => undefined);
