@@ -201,7 +201,7 @@ export class Bus {
    *
    * @returns whether an answer was sent
    */
-  respond(message: BusMessage, data: Uint8Array, headers?: HeaderRecord): boolean {
+  respond(message: Pick<BusMessage, "reply" | "subject">, data: Uint8Array, headers?: HeaderRecord): boolean {
     return this.#answer(message, isInbox, data, headers);
   }
 
@@ -299,7 +299,7 @@ export class Bus {
   }
 
   #answer(
-    { subject, reply }: BusMessage,
+    { subject, reply }: Pick<BusMessage, "reply" | "subject">,
     mayAnswerTo: (subject: string) => boolean,
     data: Uint8Array,
     headers: HeaderRecord | EncodedHeaders | undefined,

@@ -26,6 +26,8 @@ export interface BatchRecord {
 /** Fits into a message with what goes around it. */
 const PART_BYTES = 512 * 1024;
 const MAX_PARTS = 1_000;
+/** What is kept may be anybody's: the ids of so many tasks take about 150 MiB. */
+const MAX_TASKS = 2_000_000;
 
 const head = z.object({
   v: z.literal(1),
@@ -52,6 +54,8 @@ export class BatchRecords {
   /** @throws VgasError as `KvBucket.put` */
   async write(pool: string, id: string, record: BatchRecord): Promise<void> {
     const { kind, at, array, messages, ids } = record;
+    if (ids.length > MAX_TASKS)
+      throw new VgasError("TOO_LARGE", `a batch of ${ids.length} tasks is not recorded, at most ${MAX_TASKS} are`);
     const bytes = encode({
       ...{ kind, at, array },
       messages: messages.map(({ sequence, tasks }) => `${sequence}+${tasks}`).join(" "),
@@ -85,15 +89,19 @@ export class BatchRecords {
     const parsed = content.safeParse(decodeOr(whole));
     if (!parsed.success) throw damaged();
     const automatic = automaticIds(parsed.data.messages, parsed.data.array);
+    if (automatic === undefined) throw damaged();
     const own = parsed.data.ids?.split(" ") ?? [];
     return { kind: parsed.data.kind, ids: automatic.map((each, i) => own[i] || each) };
   }
 }
 
-function automaticIds(messages: string, array: boolean): string[] {
+/** Undefined if it is no list of messages. */
+function automaticIds(messages: string, array: boolean): string[] | undefined {
   const ids: string[] = [];
   for (const message of messages.split(" ")) {
-    const [sequence = 0, tasks = 0] = message.split("+").map(Number);
+    const [sequence = 0, tasks = 0, ...more] = message.split("+").map(Number);
+    const whole = more.length === 0 && [sequence, tasks].every((each) => Number.isSafeInteger(each) && each > 0);
+    if (!whole || ids.length + tasks > MAX_TASKS) return undefined;
     for (let i = 0; i < tasks; i++) ids.push(automaticId(sequence, array ? i : undefined));
   }
   return ids;

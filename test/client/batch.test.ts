@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from "vitest";
+import { encode } from "../../src/bus/codec/codec.ts";
 import { KvBucket } from "../../src/bus/kv.ts";
 import { BatchRecords } from "../../src/client/batch-records.ts";
 import type { TaskResult } from "../../src/protocols/result.ts";
@@ -163,4 +164,16 @@ test("a batch outlives a lost connection: it is recorded, found, counted and awa
   proxy.cut();
   await fake.offer("echo");
   expect(await results).toHaveLength(50);
+});
+
+test("P9: what is kept of a batch and is no record of one is INTERNAL, however many tasks it claims", async () => {
+  const fake = await swarm();
+  const user = await client(fake);
+  const bucket = new KvBucket(fake.bus, fake.publisher, fake.names.buckets.batches);
+  const rubbish = ["1+999999999999", "1+1000000 2+1000001", "x+1", "1", "1+1+1", "-1+1", "1+0.5", "", " "];
+  for (const messages of rubbish) {
+    const data = encode({ kind: "echo", at: 0, array: true, messages });
+    await bucket.put(fake.names.batchKey("default", "rubbish"), encode({ v: 1, parts: 1, data }));
+    expect(await rejection(user.batch("default", "rubbish")), messages).toMatchObject({ code: "INTERNAL" });
+  }
 });

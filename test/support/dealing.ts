@@ -15,7 +15,7 @@ import { dispatcherMachine } from "../../src/actors/gatling/machine.ts";
 import { AttemptsLog } from "../../src/bus/attempts.ts";
 import type { Bus, HeaderRecord } from "../../src/bus/bus.ts";
 import { Checkpoints } from "../../src/bus/checkpoints.ts";
-import { decode, encode } from "../../src/bus/codec/codec.ts";
+import { encode } from "../../src/bus/codec/codec.ts";
 import { decodeMirrored } from "../../src/bus/codec/task.ts";
 import { KvBucket } from "../../src/bus/kv.ts";
 import { Objects } from "../../src/bus/objects.ts";
@@ -146,7 +146,7 @@ export class Dealing {
   async ask(subject: string, body: unknown = undefined): Promise<unknown> {
     const bytes = body instanceof Uint8Array ? body : body === undefined ? new Uint8Array(0) : encode(body);
     const answer = await this.bus.request(`asking ${subject}`, subject, bytes, { timeoutMs: 10_000 });
-    return decode(answer.data);
+    return decodeMirrored(answer.data).value;
   }
 
   async stored(id: string): Promise<StoredMessage | undefined> {

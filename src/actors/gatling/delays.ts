@@ -2,7 +2,8 @@
  * Tasks that are not to start yet (`notBefore`).
  *
  * 1. They are NAKed with the delay that is left, and looked at again when they come: the broker may come early, or forget.
- * 2. Before that it is recorded that the last execution, if any, is over: waiting is no execution.
+ * 2. Before that it is recorded that waiting is no execution, unless something is recorded already: a task may have begun by
+ *    another clock, and an id of a client's own may be that of another task, whose next attempt is not to wait for this one.
  * 3. One that expires while it waits comes then, and not at its time.
  */
 import type { AttemptsLog } from "../../bus/attempts.ts";
@@ -39,18 +40,12 @@ export async function postpone(
     notBefore,
     attempts,
     seenBefore,
-  }: { readonly notBefore: number; readonly attempts: number; readonly seenBefore: boolean },
+    ownId,
+  }: { readonly notBefore: number; readonly attempts: number; readonly seenBefore: boolean; readonly ownId: boolean },
 ): Promise<void> {
   const until = untilOf(notBefore, task.expiresAt);
-  const record = seenBefore ? await log.read(lane.pool, task.id) : undefined;
-  if (record?.ended !== true || (record.notBefore ?? 0) < until) {
-    const error = record?.error && { error: record.error };
-    await log.write(lane.pool, task.id, {
-      attempts: record?.attempts ?? attempts,
-      ended: true,
-      notBefore: until,
-      ...error,
-    });
-  }
+  const record = seenBefore || ownId ? await log.read(lane.pool, task.id) : undefined;
+  if (record === undefined)
+    await log.write(lane.pool, task.id, { attempts, ended: true, ...(!ownId && { notBefore: until }) });
   nakTask(bus, task.ack, Math.min(MAX_DELAY_MS, Math.max(1, until - clock.now())));
 }

@@ -85,8 +85,8 @@ export class Intake {
       this.#sort(message, priority, parsed, array, array ? element : undefined, { ready, doubtful, later });
     }
     if (ready.length > 0) this.#options.accept(ready);
-    if (doubtful.length > 0) this.#lookUp(message, array, doubtful);
-    if (later.length > 0) this.#options.giveBack(this.#options.lane, later);
+    if (doubtful.length > 0) this.#lookUp(message, array, doubtful, later);
+    else if (later.length > 0) this.#options.giveBack(this.#options.lane, later);
     return read.tasks.length;
   }
 
@@ -144,7 +144,10 @@ export class Intake {
     const { notBefore } = envelope;
     if (notBefore !== undefined && delayOf(notBefore, task.expiresAt, this.#options.clock.now()) > 0) {
       if (array) later.push(task);
-      else this.#postpone(task, { notBefore, attempts: presumed, seenBefore: redelivered || requeuedId !== undefined });
+      else {
+        const seenBefore = redelivered || requeuedId !== undefined;
+        this.#postpone(task, { notBefore, attempts: presumed, seenBefore, ownId: envelope.id !== undefined });
+      }
     } else if (!redelivered && requeuedId === undefined && envelope.id === undefined) ready.push(task);
     else {
       doubtful.push({
@@ -194,13 +197,20 @@ export class Intake {
     this.#options.verdicts.fail(this.#options.lane, condemned, parsed?.ok ? "invalid" : "malformed", error);
   }
 
-  #lookUp(message: PulledMessage, array: ArrayInHand | undefined, doubtful: readonly Doubtful[]): void {
-    const { past, accept, logger } = this.#options;
+  /** `later` are given back only where the message itself does not come back: each time it does, they would wait once more. */
+  #lookUp(
+    message: PulledMessage,
+    array: ArrayInHand | undefined,
+    doubtful: readonly Doubtful[],
+    later: readonly TaskInHand[],
+  ): void {
+    const { past, accept, giveBack, lane, logger } = this.#options;
     this.#lookups += doubtful.length;
     past.resolve(doubtful).then(
       ({ runnable, wait }) => {
         this.#lookups -= doubtful.length;
         if (wait) this.#comeBack(message, array);
+        else if (later.length > 0) giveBack(lane, later);
         accept(runnable);
       },
       (error: unknown) => {

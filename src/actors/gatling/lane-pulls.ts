@@ -66,6 +66,11 @@ export class LanePulls {
     }, forMs);
   }
 
+  /** What was expected lately. */
+  get expected(): number {
+    return this.#expected;
+  }
+
   /** Asks for nothing more; what is outstanding may still come. */
   close(): void {
     for (const pull of this.#pulls) pull.want(0);

@@ -156,6 +156,11 @@ export class Lane {
     return this.#open && this.#loaded && !this.#paused && this.#seats.freeSlots > this.inHand;
   }
 
+  /** Tasks of high priority that are to come (`expect`). */
+  get expected(): number {
+    return this.#pulls.expected;
+  }
+
   /** A task of high priority is to come within `forMs`, and to be looked at even if every slot is taken by then. */
   expect(forMs: number): void {
     if (this.#open && !this.#paused) this.#pulls.expect(forMs);
@@ -291,9 +296,9 @@ export class Lane {
     this.#reseat();
     if (this.#rosterStale) await this.#maintainRoster();
     if (!this.#options.knowsHosts(this.rotation.ranges)) return;
+    this.#siftNow();
     this.#hand = dropExpired(this.#hand, this.name, this.#options.verdicts, this.#options.clock.now());
     this.#hand = this.#options.cancels.drop(this.name, this.#hand, this.#options.verdicts);
-    this.#siftNow();
     if (this.#hand.length > 0 && this.#seats.freeSlots > 0) await this.#fire();
     this.#siftNow();
     this.#askForMore();

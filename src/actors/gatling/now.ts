@@ -24,6 +24,8 @@ import type { TaskInHand } from "./task-in-hand.ts";
 
 /** How long a task that came by `now` may be on its way to an agent, ms. */
 const PATIENCE_MS = 2_000;
+/** Of them on their way to one lane: each is asked of the queue beyond the credit, and may bring another task of high priority. */
+const MAX_EXPECTED = 4_096;
 
 /** Who waits for the answer, and until when, ms since the epoch. */
 export interface NowAsk {
@@ -38,7 +40,7 @@ export interface NowOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly nonce: () => string;
-  readonly findLane: (lane: LaneName) => Pick<Lane, "hasRoom" | "expect"> | undefined;
+  readonly findLane: (lane: LaneName) => Pick<Lane, "hasRoom" | "expect" | "expected"> | undefined;
 }
 
 export class Now {
@@ -63,7 +65,7 @@ export class Now {
         throw new VgasError("INVALID", "pool and kind must be tokens [A-Za-z0-9_-]{1,64}");
       checkTask(message.data, lane);
       const at = this.#options.findLane(lane);
-      if (at?.hasRoom !== true) throw noRoom(lane.kind);
+      if (at?.hasRoom !== true || at.expected >= MAX_EXPECTED) throw noRoom(lane.kind);
       // Others may take the last slot first; then nobody has credit to pull it, and it is to be refused all the same.
       at.expect(PATIENCE_MS);
       this.#store(message, lane, reply).catch((error: unknown) => this.#answer(reply, encoding, errorOf(error)));
@@ -76,7 +78,10 @@ export class Now {
   static askOf(message: PulledMessage): NowAsk | undefined {
     const reply = message.header(HEADERS.nowReply);
     const until = Number(message.header(HEADERS.nowUntil));
-    return reply !== undefined && Number.isFinite(until) ? { reply, until } : undefined;
+    // Headers that no dispatcher writes count as none: what is dropped without a result must have been answered for.
+    return reply !== undefined && isInbox(reply) && Number.isSafeInteger(until) && until > 0
+      ? { reply, until }
+      : undefined;
   }
 
   /** A host has taken it. */
@@ -84,16 +89,18 @@ export class Now {
     if (now !== undefined) this.#answer(now.reply, readEncoding(body), { id, agent } satisfies NowReply);
   }
 
-  /** Refuses those of `tasks` that came by `now` and cannot be given to an agent: too late, or `full`. Returns the others. */
+  /** Refuses those of `tasks` that came by `now` and cannot be given to an agent: too late, expired, or `full`. Returns the others. */
   sift(kind: string, tasks: readonly TaskInHand[], full: boolean): readonly TaskInHand[] {
-    const late = this.#options.clock.now();
-    const refused = tasks.filter(({ now }) => now !== undefined && (full || now.until < late));
+    const at = this.#options.clock.now();
+    const isRefused = ({ now, expiresAt = at }: TaskInHand): boolean =>
+      now !== undefined && (full || now.until < at || expiresAt < at);
+    const refused = tasks.filter(isRefused);
     if (refused.length === 0) return tasks;
     for (const { now, body, ack } of refused) {
       this.#answer((now as NowAsk).reply, readEncoding(body), errorOf(noRoom(kind)));
       ackTask(this.#options.bus, ack);
     }
-    return tasks.filter((task) => !refused.includes(task));
+    return tasks.filter((task) => !isRefused(task));
   }
 
   async #store(message: BusMessage, lane: LaneName, reply: string): Promise<void> {

@@ -5,6 +5,9 @@
 import type { Clock, Timer } from "../../protocols/clock.ts";
 import { allowance, begin, type RateLimit, type RateRecord } from "../../protocols/rate.ts";
 
+/** Looks again at least so often: the clock of whoever wrote the record may have been far ahead, and is set right by then. */
+const MAX_WAIT_MS = 60_000;
+
 export class Pace {
   readonly #clock: Clock;
   readonly #onAllowed: () => void;
@@ -31,7 +34,8 @@ export class Pace {
     if (this.#limit === undefined) return Number.POSITIVE_INFINITY;
     const now = this.#clock.now();
     const { tasks, at } = allowance(this.#limit, record, now);
-    if (tasks === 0) this.#timer ??= this.#clock.setTimeout(() => this.#again(), Math.max(1, Math.ceil(at - now)));
+    const waitMs = Math.min(MAX_WAIT_MS, Math.max(1, Math.ceil(at - now)));
+    if (tasks === 0) this.#timer ??= this.#clock.setTimeout(() => this.#again(), waitMs);
     return tasks;
   }
 

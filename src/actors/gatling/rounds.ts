@@ -6,7 +6,7 @@
  * 2. What waits for its round is bounded; more is refused for now.
  */
 import type { Bus, BusMessage } from "../../bus/bus.ts";
-import { decodeMirrored, encodeMirrored, type TaskEncoding } from "../../bus/codec/task.ts";
+import { decodeMirrored, encodeMirrored, readEncoding, type TaskEncoding } from "../../bus/codec/task.ts";
 import { toWireError, VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { Names } from "../../protocols/subjects.ts";
@@ -16,6 +16,8 @@ import { isToken } from "../../protocols/tokens.ts";
 const MAX_ROUND = 256;
 /** Questions that wait: what a client asks about a large batch at once, several times over. */
 const MAX_WAITING = 32_768;
+/** Longest question, bytes: what it may say has less than a hundred. */
+const MAX_BODY_BYTES = 4_096;
 
 /** One question. */
 export interface Asked<Body> {
@@ -50,18 +52,20 @@ export class Rounds<Body> {
   /** Takes a message to `<prefix>.<operation>.<pool>.<id>`. */
   take(message: BusMessage): void {
     const { bus, names, read } = this.#options;
-    let encoding: TaskEncoding = "msgpack";
+    const { data, subject, reply: inbox } = message;
+    const encoding = readEncoding(data);
+    // Without the message: it would keep all that came in the same packet for as long as the question waits.
     const answer = (reply: unknown): void => {
-      bus.respond(message, encodeMirrored(reply, encoding));
+      bus.respond({ subject, reply: inbox }, encodeMirrored(reply, encoding));
     };
     const fail = (error: unknown): void => answer({ error: toWireError(error) });
     try {
-      const { pool, kind: id } = names.parse(message.subject) ?? { pool: "", kind: "" };
+      const { pool, kind: id } = names.parse(subject) ?? { pool: "", kind: "" };
       if (!isToken(pool)) throw new VgasError("INVALID", "the pool must be a token [A-Za-z0-9_-]{1,64}");
       if (!isToken(id)) throw new VgasError("INVALID", "the id must be a token [A-Za-z0-9_-]{1,64}");
-      let value: unknown;
-      if (message.data.length > 0) ({ encoding, value } = decodeMirrored(message.data));
-      const body = read(value);
+      if (data.length > MAX_BODY_BYTES)
+        throw new VgasError("INVALID", `a question has at most ${MAX_BODY_BYTES} bytes, got ${data.length}`);
+      const body = read(data.length === 0 ? undefined : decodeMirrored(data).value);
       if (this.#waiting >= MAX_WAITING) throw new VgasError("RESOURCE_LIMIT", "too many questions wait for an answer");
       this.#waiting++;
       const asked = { id, body, encoding, answer, fail };

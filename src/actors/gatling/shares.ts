@@ -19,6 +19,9 @@ interface Seat {
   share: number;
 }
 
+/** Above what all slots of a host can be: a million of a million agents. */
+const MAX_LEVEL = 2 ** 42;
+
 /** `wanted` in the order of the roster; `leaving` tasks still run on hosts that leave it. */
 export function sharedRanges(
   wanted: readonly RosterRange[],
@@ -36,14 +39,10 @@ export function sharedRanges(
       return { host: range.host, run: range.run, agent, slots: range.slots, share };
     }),
   );
-  let sum = seats.reduce((all, { share }) => all + share, 0);
+  const sum = seats.reduce((all, { share }) => all + share, 0);
   // The limit became lower: what runs over it ends by itself.
-  for (; sum > limit; sum--) (largest(seats) as Seat).share--;
-  for (let rest = limit - sum - leaving; rest > 0; rest--) {
-    const next = neediest(seats);
-    if (next === undefined) break;
-    next.share++;
-  }
+  if (sum > limit) lower(seats, limit);
+  else raise(seats, limit - sum - leaving);
   return rangesOf(seats);
 }
 
@@ -65,21 +64,63 @@ function keyOf({ host, run }: Pick<RosterRange, "host" | "run">, agent: number):
   return `${host} ${run} ${agent}`;
 }
 
-function largest(seats: readonly Seat[]): Seat | undefined {
-  return seats.reduce<Seat | undefined>((most, seat) => (most && most.share >= seat.share ? most : seat), undefined);
+/** Takes from the largest shares until there are `limit` in sum. */
+function lower(seats: readonly Seat[], limit: number): void {
+  const sumAt = (level: number): number => seats.reduce((sum, { share }) => sum + Math.min(share, level), 0);
+  const level = highest(sumAt, limit);
+  let rest = limit - sumAt(level);
+  for (const seat of seats.toReversed()) {
+    if (seat.share <= level) continue;
+    seat.share = rest > 0 ? level + 1 : level;
+    rest--;
+  }
 }
 
-/** The agent with room whose host has least, and that has least there. */
-function neediest(seats: readonly Seat[]): Seat | undefined {
-  const ofHost = new Map<string, number>();
-  for (const { host, share } of seats) ofHost.set(host, (ofHost.get(host) ?? 0) + share);
-  let found: Seat | undefined;
+/** Gives up to `more` to the hosts that have least, and there to the agents that have least. */
+function raise(seats: readonly Seat[], more: number): void {
+  if (more <= 0) return;
+  const byHost = new Map<string, Seat[]>();
   for (const seat of seats) {
-    if (seat.share >= seat.slots) continue;
-    const less = found === undefined ? -1 : (ofHost.get(seat.host) as number) - (ofHost.get(found.host) as number);
-    if (found === undefined || less < 0 || (less === 0 && seat.share < found.share)) found = seat;
+    const ofHost = byHost.get(seat.host);
+    if (ofHost) ofHost.push(seat);
+    else byHost.set(seat.host, [seat]);
   }
-  return found;
+  const hosts = [...byHost.values()].map((ofHost) => ({
+    ofHost,
+    share: ofHost.reduce((sum, { share }) => sum + share, 0),
+    slots: ofHost.reduce((sum, { slots }) => sum + slots, 0),
+  }));
+  for (const [i, given] of filled(hosts, more).entries()) {
+    const { ofHost } = hosts[i] as (typeof hosts)[number];
+    for (const [at, each] of filled(ofHost, given).entries()) (ofHost[at] as Seat).share += each;
+  }
+}
+
+/** What each gets of `more` where the one that has least, and has room, gets the next; in numbers, for a limit may be a million. */
+function filled(all: readonly Pick<Seat, "share" | "slots">[], more: number): readonly number[] {
+  const upTo = (level: number): readonly number[] =>
+    all.map(({ share, slots }) => Math.max(0, Math.min(slots, level) - share));
+  const given = (level: number): number => upTo(level).reduce((sum, each) => sum + each, 0);
+  const level = highest(given, more);
+  let rest = more - given(level);
+  return upTo(level).map((each, i) => {
+    const { share, slots } = all[i] as Pick<Seat, "share" | "slots">;
+    const gets = rest > 0 && share + each === level && level < slots;
+    if (gets) rest--;
+    return gets ? each + 1 : each;
+  });
+}
+
+/** The highest level, up to which `sumAt` rises, where it is at most `most`. */
+function highest(sumAt: (level: number) => number, most: number): number {
+  let low = 0;
+  let high = MAX_LEVEL;
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (sumAt(middle) <= most) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }
 
 function rangesOf(seats: readonly Seat[]): readonly RosterRange[] {

@@ -14,8 +14,11 @@ import { automaticId, elementOf, isAutomaticId, sequenceOf } from "../../protoco
 import { traceparentOf } from "../../protocols/traceparent.ts";
 import { requeued } from "./requeued.ts";
 
-/** Most messages looked at for one round of questions. */
+/** Most messages, and most of their bytes, looked at for one round of questions. */
 const MAX_SCANNED = 10_000;
+const MAX_SCANNED_BYTES = 64 * 2 ** 20;
+/** From so many ids of clients' own on a message is decoded at once: to look for each in its bytes costs more. */
+const MANY_IDS = 8;
 
 /** A task that waits, or is in some dispatcher's hands, or runs: it is in the stream until it is acknowledged. */
 export interface StoredTask {
@@ -52,7 +55,7 @@ export class TaskFinder {
   /** Those of `ids` that are in the stream. `own`: ids that clients gave are looked for too. */
   async find(pool: string, ids: readonly string[], { own }: { readonly own: boolean }): Promise<Found> {
     const tasks = new Map<string, StoredTask>();
-    const messages = new Map<number, Promise<StoredMessage | undefined>>();
+    const bySequence = new Map<number, Set<string>>();
     const elsewhere = new Set<string>();
     let from = Number.POSITIVE_INFINITY;
     for (const id of ids) {
@@ -64,15 +67,18 @@ export class TaskFinder {
       }
       const sequence = sequenceOf(id);
       if (sequence === undefined) continue;
-      let asked = messages.get(sequence);
-      if (asked === undefined) {
-        asked = getBySequence(this.#bus, this.#names.streams.tasks, sequence);
-        messages.set(sequence, asked);
+      const others = bySequence.get(sequence);
+      if (others) others.add(id);
+      else bySequence.set(sequence, new Set([id]));
+    }
+    for (const [sequence, wanted] of bySequence) {
+      const message = await getBySequence(this.#bus, this.#names.streams.tasks, sequence);
+      if (message !== undefined) {
+        for (const [id, task] of this.#read(message, wanted)) if (task.lane.pool === pool) tasks.set(id, task);
+        continue;
       }
-      const message = await asked;
-      const task = message && this.#read(message, new Set([id])).get(id);
-      if (task?.lane.pool === pool) tasks.set(id, task);
-      else if (message === undefined && elementOf(id) !== undefined) {
+      for (const id of wanted) {
+        if (elementOf(id) === undefined) continue;
         elsewhere.add(id);
         from = Math.min(from, sequence + 1);
       }
@@ -85,6 +91,7 @@ export class TaskFinder {
   async #scan(pool: string, wanted: Set<string>, from: number, tasks: Map<string, StoredTask>): Promise<boolean> {
     const { streams } = this.#names;
     let seen = 0;
+    let bytes = 0;
     const bounds = { filter: this.#names.task(pool, ">"), from, maxMessages: MAX_SCANNED };
     for await (const message of waitingMessages(this.#bus, streams.tasks, bounds)) {
       seen++;
@@ -93,6 +100,8 @@ export class TaskFinder {
         wanted.delete(id);
       }
       if (wanted.size === 0) return false;
+      bytes += message.data.length;
+      if (bytes > MAX_SCANNED_BYTES) return true;
     }
     return seen === MAX_SCANNED;
   }
@@ -111,7 +120,10 @@ export class TaskFinder {
     };
     if (kept !== undefined && !wanted.has(kept)) return found;
     // Without an id of its own in it no message is decoded for nothing.
-    const named = [...wanted].some((id) => !isAutomaticId(id) && Buffer.from(message.data).includes(id));
+    const own = [...wanted].filter((id) => !isAutomaticId(id));
+    const { data } = message;
+    const text = Buffer.from(data.buffer, data.byteOffset, data.length);
+    const named = own.length >= MANY_IDS || own.some((id) => text.includes(id));
     const [first] = wanted;
     if (kept === undefined && !named && (first === undefined || sequenceOf(first) !== message.sequence)) return found;
     let read: ReturnType<typeof readTasks>;

@@ -65,3 +65,9 @@ describe("sharedRanges", () => {
     expect(total(sharedRanges([host("a", 2, 4)], [host("a", 2, 4)], 3, 0))).toBe(3);
   });
 });
+
+it("shares the largest limit among many agents", () => {
+  const wanted = ["a", "b"].map((name) => host(name, 1_000, 1_000));
+  expect(total(sharedRanges(wanted, [], 999_999, 0))).toBe(999_999);
+  expect(total(sharedRanges(wanted, wanted, 1_000, 0))).toBe(1_000);
+});

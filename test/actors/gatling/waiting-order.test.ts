@@ -96,7 +96,7 @@ test("a task with notBefore starts not before it, which is no execution, and sur
   const recorded = (id: string): Promise<unknown> =>
     eventually(async () => await swarm.attempts.read("default", id), `a record of ${id}`);
   for (const id of [`s${single}`, "own", `s${array}-1`])
-    expect(await recorded(id)).toMatchObject({ attempts: 0, ended: true, notBefore: due });
+    expect(await recorded(id)).toMatchObject({ attempts: 0, ended: true, ...(id !== "own" && { notBefore: due }) });
   expect(started).toHaveLength(1);
   await first.stop(0);
   await swarm.dispatcher("d2");
