@@ -36,7 +36,10 @@ const TESTS = "test/**/*.test.ts";
 
 export default defineConfig({
   resolve: {
-    alias: [{ find: /^vgas$/, replacement: fileURLToPath(new URL("./src/index.ts", import.meta.url)) }],
+    alias: [
+      { find: /^vgas$/, replacement: fileURLToPath(new URL("./src/index.ts", import.meta.url)) },
+      { find: /^vgas\/testing$/, replacement: fileURLToPath(new URL("./src/testing.ts", import.meta.url)) },
+    ],
   },
   test: {
     projects: [

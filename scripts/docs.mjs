@@ -44,7 +44,10 @@ async function render() {
     const options = ["-p", "tsconfig.build.json", "--declarationMap", "false", "--outDir", dir];
     const { code } = await run(process.execPath, [compiler, ...options], { cwd: root, show: true });
     if (code !== 0) throw new Error("the sources do not compile");
-    return renderPages(exportsOf(readFileSync(join(dir, "index.d.ts"), "utf8")), dir);
+    return renderPages(
+      exportsOf(["index", "testing"].map((name) => readFileSync(join(dir, `${name}.d.ts`), "utf8")).join("\n")),
+      dir,
+    );
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

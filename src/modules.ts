@@ -1,13 +1,23 @@
 /** Loads the agents of user modules: TypeScript or JavaScript, from any folder; `vgas` resolves in them. */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { fileURLToPath } from "node:url";
-import { createJiti } from "jiti";
+import { createJiti, type Jiti } from "jiti";
 import { type ResolvedAgent, resolveAgent } from "./actors/agent/resolve.ts";
+import { entryFile } from "./entry.ts";
 import { VgasError } from "./protocols/errors.ts";
 
 /** A module that waits at its top level for something that never comes would keep the node from starting without a word, ms. */
 const LOAD_MS = 60_000;
+
+/** Loads TypeScript and JavaScript from any folder; each loader has read its files itself. */
+export function createLoader(): Jiti {
+  return createJiti(import.meta.url, {
+    // No cache on disk: its place and names could be guessed, and whoever may write there would run code as us.
+    fsCache: false,
+    // A module outside this package could not resolve the names; inside it, the same files must be the ones loaded.
+    alias: { "vgas/testing": entryFile("testing"), vgas: entryFile("index") },
+  });
+}
 
 /**
  * The agents that `files` export by default, one or an array each.
@@ -18,12 +28,7 @@ export async function loadAgents(
   files: readonly string[],
   defaults: { readonly pool: string; readonly slots: number },
 ): Promise<readonly ResolvedAgent[]> {
-  // A module outside this package could not resolve the name; inside it, the same file must be the one loaded.
-  // No cache on disk: its place and names could be guessed, and whoever may write there would run code as us.
-  const jiti = createJiti(import.meta.url, {
-    fsCache: false,
-    alias: { vgas: besides("index") },
-  });
+  const jiti = createLoader();
   const agents: ResolvedAgent[] = [];
   for (const file of files) {
     const path = resolve(file);
@@ -46,12 +51,6 @@ export async function loadAgents(
       agents.push(resolveAgent(each, defaults, `--module ${file}`, { file: path, index }));
   }
   return agents;
-}
-
-/** An entry of this package: compiled, or as a source where the sources run. */
-function besides(name: string): string {
-  const suffix = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  return fileURLToPath(new URL(`./${name}.${suffix}`, import.meta.url));
 }
 
 async function within<T>(ms: number, work: Promise<T>): Promise<T> {

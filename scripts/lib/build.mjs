@@ -20,6 +20,8 @@ const STAMP_NAME = ".vgas-build";
 const ENTRIES = {
   main: "src/cli/main.ts",
   index: "src/index.ts",
+  testing: "src/testing.ts",
+  "run-tests": "src/testing/run-tests.ts",
   "heartbeat-thread": "src/actors/agent/heartbeat-thread.ts",
   "agent-process": "src/actors/agent/isolation/agent-process.ts",
 };

@@ -14,6 +14,7 @@ import { addDoctor } from "./commands/doctor.ts";
 import { addDrain } from "./commands/drain.ts";
 import { addFairness } from "./commands/fairness.ts";
 import { addJoin } from "./commands/join.ts";
+import { addNew } from "./commands/new.ts";
 import { addNodes } from "./commands/nodes.ts";
 import { addPause } from "./commands/pause.ts";
 import { addPermissions } from "./commands/permissions.ts";
@@ -26,6 +27,7 @@ import { addStatus } from "./commands/status.ts";
 import { addSubmit } from "./commands/submit.ts";
 import { addTask } from "./commands/task.ts";
 import { addTasks } from "./commands/tasks.ts";
+import { addTest } from "./commands/test.ts";
 import { addToken } from "./commands/token.ts";
 import { addTop } from "./commands/top.ts";
 import { addUp } from "./commands/up.ts";
@@ -85,6 +87,7 @@ export function createProgram(cli: Cli): Command {
   for (const add of [addTask, addCancel, addBatch, addTasks, addDead, addPause, addResume, addDrain]) add(program, cli);
   addVault(program, cli);
   for (const add of [addDoctor, addPermissions, addBackup, addRestore, addCompletion]) add(program, cli);
+  for (const add of [addNew, addTest]) add(program, cli);
   addHelpExamples(program);
   return program;
 }

@@ -1,10 +1,8 @@
 /** One process of an isolated behaviour, as its node sees it. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { decode } from "../../../bus/codec/codec.ts";
 import type { VaultCaller } from "../../../bus/sealed/vault-caller.ts";
+import { entryArguments } from "../../../entry.ts";
 import { TaskError, toWireError, VgasError } from "../../../protocols/errors.ts";
 import type { Logger } from "../../../protocols/logger.ts";
 import type { RunContext } from "../context.ts";
@@ -42,11 +40,15 @@ export class AgentProcess {
     this.file = file;
     this.#log = logger;
     this.#vault = vault;
-    this.#child = spawn(process.execPath, [...entry(), String(process.pid)], {
-      detached: true,
-      serialization: "advanced",
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
-    });
+    this.#child = spawn(
+      process.execPath,
+      [...entryArguments("agent-process", "./actors/agent/isolation/agent-process.ts"), String(process.pid)],
+      {
+        detached: true,
+        serialization: "advanced",
+        stdio: ["ignore", "pipe", "pipe", "ipc"],
+      },
+    );
     this.#child.on("message", (message) => this.#received(message as FromProcess));
     for (const stream of ["stdout", "stderr"] as const) {
       const lines = new Lines((line) => this.#said(stream, line));
@@ -175,11 +177,4 @@ export class AgentProcess {
   #said(stream: "stdout" | "stderr", line: string): void {
     this.#log.info({ stream, module: this.file }, line);
   }
-}
-
-/** How the entry is started: as it is from dist; from the sources with the compiler that loads users' modules. */
-function entry(): readonly string[] {
-  if (!import.meta.url.endsWith(".ts")) return [fileURLToPath(new URL("./agent-process.js", import.meta.url))];
-  const jiti = dirname(createRequire(import.meta.url).resolve("jiti/package.json"));
-  return [join(jiti, "lib/jiti-cli.mjs"), fileURLToPath(new URL("./agent-process.ts", import.meta.url))];
 }
