@@ -7,6 +7,7 @@ import { access, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { defineAgent, TaskError } from "vgas";
+import "./tracing.ts";
 
 export interface Words {
   readonly path: string;

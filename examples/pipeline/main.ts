@@ -12,6 +12,7 @@ import { join, resolve } from "node:path";
 import { type Client, connect, type TaskBatch, type TaskResult } from "vgas";
 import type { Classified, Words } from "./agents.ts";
 import { makeFiles } from "./files.ts";
+import "./tracing.ts";
 
 /** Tasks of the next kind are submitted so many at a time, as the results of the one before come. */
 const CHUNK = 250;
