@@ -118,6 +118,17 @@ test("P1: tasks purge gives every waiting task of a kind one cancelled result, a
   }
 });
 
+test("tasks purge leaves a task alone that runs", async () => {
+  const dir = temporary();
+  const input = { started: join(dir, "started"), go: join(dir, "go") };
+  const id = await idOf("hold", JSON.stringify(input));
+  await eventually(async () => existsSync(input.started), "the task to start");
+  const purged = await vgas(["tasks", "purge", "--kind", "hold", "--yes", ...home]);
+  expect(purged).toEqual({ code: 0, out: "", err: "0 tasks cancelled, 1 left running.\n" });
+  writeFileSync(input.go, "");
+  expect(JSON.parse((await vgas(["results", id, "--follow", ...home])).out)).toMatchObject({ status: "ok" });
+});
+
 test("batch counts what became of its tasks, and --follow prints each result", async () => {
   const client = await connect({ home: swarm.home });
   try {
@@ -131,6 +142,13 @@ test("batch counts what became of its tasks, and --follow prints each result", a
   } finally {
     await client.close();
   }
+});
+
+test("submit --now is taken at once, or refused where nobody is free", async () => {
+  expect((await vgas(["submit", "echo", "1", "--now", "--wait", ...home])).code).toBe(0);
+  const refused = await vgas(["submit", "nobody", "--now", ...home]);
+  expect(refused.err).toContain("nobody");
+  expect(refused).toMatchObject({ code: 1, out: "" });
 });
 
 test("submit --delay keeps a task waiting, and --events prints what one says before its result", async () => {
