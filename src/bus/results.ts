@@ -111,13 +111,12 @@ export class ResultStore {
     address: ResultAddress,
     done: StoreCallback,
   ): void {
-    this.#refused++;
     const retry = (): void => {
       if (this.#closed) {
-        this.#refused--;
         done(new VgasError("SHUTTING_DOWN", "the result was not stored: the node is stopping"), undefined);
         return;
       }
+      this.#refused++;
       this.#waiting.add(done);
       const timer = this.#options.clock.setTimeout(() => {
         this.#retries.delete(timer);
@@ -134,7 +133,6 @@ export class ResultStore {
           retry();
           return;
         }
-        this.#refused--;
         const { replyTo } = address;
         if (replyTo !== undefined) this.#reply(replyTo, found.data, found.header(HEADERS.traceparent));
         done(undefined, "already");

@@ -61,6 +61,21 @@ describe("ResultStore", () => {
     expect(text((await results.find("p", "a"))?.data)).toBe(String(outcomes.indexOf("stored")));
   });
 
+  it("does not take a second result for one that there is no room for", async () => {
+    await store("a", "first");
+    let refused = 0;
+    let open = true;
+    const outcomes = Promise.all(Array.from({ length: 50 }, (_, i) => store("a", String(i)))).finally(() => {
+      open = false;
+    });
+    await until(() => {
+      refused = Math.max(refused, results.refused);
+      return !open;
+    });
+    expect(new Set(await outcomes)).toEqual(new Set(["already"]));
+    expect(refused).toBe(0);
+  });
+
   it("P1: keeps a result that a full stream refuses, and stores it when there is room", async () => {
     await open(20_000);
     let filled = 0;
