@@ -69,6 +69,11 @@ export class Terminal {
     return goOn;
   }
 
+  /** Writes data as it is, of which nothing is text. False as `data`. */
+  bytes(chunk: Uint8Array): boolean {
+    return this.#readerGone.signal.aborted || this.#out.write(chunk);
+  }
+
   /** Resolves when standard output takes more, or nobody reads it any more. */
   async drained(): Promise<void> {
     if (!this.#out.writableNeedDrain || this.#readerGone.signal.aborted) return;

@@ -38,6 +38,12 @@ export const ERRORS = {
     true,
     77,
   ),
+  BACKUP_DAMAGED: entry(
+    "The file is no backup of a home, or not what `vgas backup` wrote: cut off, changed, or with something else in it.",
+    "Copy it again from where it was written, or take another backup.",
+    false,
+    1,
+  ),
   BROKER_FAILED: entry(
     "The nats-server could not be started, or ended too often.",
     "Read the server's log named in the message; check the port, the disk and the version.",

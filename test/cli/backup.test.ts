@@ -1,48 +1,108 @@
-/** `vgas backup` and `vgas restore`: a node goes on from a backup. */
-import { writeFileSync } from "node:fs";
+/** `vgas backup` and `vgas restore`: a node that ran is moved with all that it has. */
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { launchNode } from "../support/node.ts";
 import { TestSwarm } from "../support/swarm.ts";
+import { eventually } from "../support/wait.ts";
 import { vgas } from "./in-process.ts";
-import { temporary } from "./support.ts";
+import { start } from "./support.ts";
 
 const swarm = new TestSwarm();
+const dir = mkdtempSync(join(tmpdir(), "vgas-backup-"));
+afterAll(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
 
-test("a restored home is the same node, with its tasks, results and vault", async () => {
-  const home = ["--home", swarm.home];
-  const dir = temporary();
-  const [file, passphrase, copy] = [join(dir, "b.tar.gz"), join(dir, "passphrase"), join(dir, "copy")];
-  writeFileSync(passphrase, "correct horse battery staple\n", { mode: 0o600 });
-  const node = await swarm.up("--agents", "1");
-  expect((await vgas(["vault", "init", "--passphrase-file", passphrase, ...home])).code).toBe(0);
-  await vgas(["submit", "echo", "1", "--id", "done", "--wait", ...home]);
-  await vgas(["submit", "nobody", "--id", "waits", ...home]);
-  const early = await vgas(["backup", file, ...home]);
-  expect(early.err).toContain("a backup is of a home at rest: stop the node first");
-  expect(early).toMatchObject({ code: 78, out: "" });
-  expect(await node.kill()).toBe(0);
-  const made = await vgas(["backup", file, "--json", ...home]);
-  expect(JSON.parse(made.out)).toMatchObject({ file, hostId: node.hostId });
-  const restored = await vgas(["restore", file, "--home", copy]);
-  expect(restored.err).toContain(`Node ${node.hostId}, as of 20`);
-  expect(restored.code).toBe(0);
-  expect((await vgas(["restore", file, "--home", copy])).err).toContain(
-    "is not empty: move it away, or give another --home",
-  );
-  const args = ["up", "--nats-port", "0", "--http-port", "0", "--agents", "1", "--vault-unlock", `file:${passphrase}`];
-  const launched = launchNode(args, copy);
+const passphrase = join(dir, "passphrase");
+const file = join(dir, "backup.tar.gz");
+const restored = join(dir, "restored");
+
+function on(home: string, ...args: readonly string[]) {
+  return vgas([...args, "--home", home], { stdin: args.includes("store") ? "sk-canary-0123456789" : "" });
+}
+
+function dead(pid: number): boolean {
   try {
-    expect((await launched.ready).hostId).toBe(node.hostId);
-    const result = await vgas(["results", "done", "--home", copy]);
-    expect(JSON.parse(result.out)).toMatchObject({ id: "done", status: "ok", output: 1 });
-    expect(JSON.parse((await vgas(["task", "waits", "--json", "--home", copy])).out)).toMatchObject({
-      state: "waiting",
-    });
-    expect(JSON.parse((await vgas(["vault", "status", "--json", "--home", copy])).out)).toMatchObject({
-      state: "unsealed",
-    });
-  } finally {
-    await launched.kill();
+    return readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  } catch {
+    return true;
   }
+}
+
+test("tasks, results, the vault and the id survive in a backup, and an older one opens", async () => {
+  const { home } = swarm;
+  writeFileSync(passphrase, "correct horse battery\n", { mode: 0o600 });
+  const first = await swarm.up("--agents", "1");
+  await on(home, "submit", "echo", '"kept"', "--id", "done", "--wait");
+  await on(home, "submit", "nobody", "1", "--id", "waits");
+  expect((await on(home, "vault", "init", "--passphrase-file", passphrase)).code).toBe(0);
+  expect((await on(home, "vault", "store", "openai")).code).toBe(0);
+
+  const running = await on(home, "backup", file);
+  expect(running).toMatchObject({ code: 78, out: "" });
+  expect(running.err).toContain(`vgas drain ${first.hostId} --force`);
+  expect(await first.kill("SIGTERM")).toBe(0);
+
+  const saved = await on(home, "backup", file, "--json");
+  expect(saved).toMatchObject({ code: 0, err: "" });
+  expect(JSON.parse(saved.out)).toMatchObject({ file, hostId: first.hostId });
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const again = await on(home, "backup", file);
+  expect(again).toMatchObject({ code: 1, out: "" });
+  expect(again.err).toContain("--force");
+
+  // What comes later is not in it: the vault's next generation neither.
+  const second = await swarm.up("--agents", "1", "--vault-unlock", `file:${passphrase}`);
+  expect((await on(home, "vault", "store", "anthropic")).code).toBe(0);
+  const broker = swarm.brokerPid() ?? 0;
+  await second.kill("SIGKILL");
+  const orphaned = await on(home, "backup", join(dir, "other"));
+  expect(orphaned).toMatchObject({ code: 78, out: "" });
+  expect(orphaned.err).toContain(`kill ${broker}`);
+  process.kill(broker, "SIGKILL");
+  await eventually(async () => dead(broker) || undefined, "the end of the broker");
+
+  const made = await on(restored, "restore", file);
+  expect(made.code).toBe(0);
+  expect(made.out).toContain(`${restored}: node ${first.hostId}`);
+  expect(made.err).toContain("vault unseal --accept-rollback");
+  const node = await launchNode(
+    ["up", "--nats-port", "0", "--http-port", "0", "--agents", "1", "--vault-unlock", `file:${passphrase}`],
+    restored,
+  ).ready;
+  try {
+    expect(node.hostId).toBe(first.hostId);
+    const results = await on(restored, "results", "done", "--json");
+    expect(JSON.parse(results.out)).toMatchObject({ id: "done", status: "ok", output: "kept" });
+    // The task that nobody has taken yet.
+    expect((await on(restored, "status", "--json")).out).toContain('"nobody"');
+    const keys = (await on(restored, "vault", "list")).out;
+    expect(keys).toContain("openai/default");
+    expect(keys).not.toContain("anthropic");
+    expect((await on(restored, "vault", "audit", "verify")).code).toBe(0);
+  } finally {
+    expect(await node.kill("SIGTERM")).toBe(0);
+  }
+
+  const taken = await on(restored, "restore", file);
+  expect(taken).toMatchObject({ code: 1, out: "" });
+  expect(taken.err).toContain("is not empty");
+});
+
+test("a pipe carries a backup from one home to another, and nothing but it is on standard output", async () => {
+  const other = join(dir, "piped");
+  const written = await start(["backup", "-", "--home", restored, "--json"]).end;
+  expect(written.code).toBe(0);
+  expect(JSON.parse(written.err)).toMatchObject({ file: "-" });
+  // As text it is no archive any more, and that is told.
+  const cut = await vgas(["restore", "-", "--home", other, "--json"], { stdin: written.out });
+  expect(cut).toMatchObject({ code: 1, out: "" });
+  expect(JSON.parse(cut.err)).toMatchObject({ error: { code: "BACKUP_DAMAGED" } });
+});
+
+test("what is not there is told", async () => {
+  expect(await on(join(dir, "none"), "backup", join(dir, "x"))).toMatchObject({ code: 4, out: "" });
+  const missing = await on(join(dir, "none"), "restore", join(dir, "x"));
+  expect(missing).toMatchObject({ code: 78, out: "" });
+  expect(missing.err).toContain("does not exist");
 });

@@ -1,4 +1,7 @@
 import { expect, test } from "vitest";
+import type { Cli } from "../../src/cli/cli.ts";
+import { createProgram } from "../../src/cli/program.ts";
+import { Terminal } from "../../src/cli/terminal.ts";
 import { ENVIRONMENT, resolveConfig } from "../../src/config.ts";
 import { readSource } from "./documents.ts";
 
@@ -8,6 +11,25 @@ test("deploy/ names no variable that does not exist", () => {
   const known = [...Object.values(ENVIRONMENT), "VGAS_NATS_SERVER"];
   for (const file of FILES)
     for (const [name] of readSource(file).matchAll(/\bVGAS_[A-Z_]+/g)) expect(known, file).toContain(name);
+});
+
+test("what deploy/ starts is a command with flags that there are", () => {
+  const terminal = new Terminal(process.stdout, process.stderr, {});
+  const program = createProgram({ terminal, env: {}, exitCode: 0 } as unknown as Cli);
+  const started = [
+    ...[...readSource("deploy/compose.yaml").matchAll(/command: \[(.*)\]/g)].map(([, words = ""]) => words.split(", ")),
+    ...[...readSource("deploy/vgas.service").matchAll(/^ExecStart=\S+ (.*)$/gm)].map(([, words = ""]) =>
+      words.split(" "),
+    ),
+    ...[...readSource("deploy/Dockerfile").matchAll(/^CMD \["(.*)"\]$/gm)].map(([, words = ""]) => words.split('", "')),
+  ];
+  expect(started.map(([name]) => name)).toEqual(["up", "join", "up", "up"]);
+  for (const [name, ...words] of started) {
+    const options = program.commands.find((command) => command.name() === name)?.options.map(({ long }) => long);
+    expect(options).toEqual(expect.arrayContaining(words.filter((word) => word.startsWith("--"))));
+  }
+  const [, unlock = ""] = /VGAS_VAULT_UNLOCK=(\S+)/.exec(readSource("deploy/vgas.service")) ?? [];
+  expect(resolveConfig({ vaultUnlock: unlock }, {}).vaultUnlock).toMatch(/^systemd/);
 });
 
 test("the example of an environment is a configuration, also with what is commented out", () => {
