@@ -99,7 +99,7 @@ class Trial {
     this.#id = id ?? "test";
     this.#maxAttempts = maxAttempts;
     this.#timeoutMs = timeoutMs;
-    this.#body = encode(task);
+    this.#body = encodeTask(task);
     this.#clock = { ...systemClock, now: () => systemClock.now() + this.#skippedMs };
     this.#submittedAt = this.#clock.now();
   }
@@ -162,7 +162,7 @@ class Trial {
     if (outcome.ok) {
       try {
         const { output } = outcome;
-        const result = this.#result(run, { status: "ok", ...(output !== undefined && { output: asSent(output) }) });
+        const result = asSent(this.#result(run, { status: "ok", ...(output !== undefined && { output }) }));
         this.#attempts.push({ attempt });
         return result;
       } catch (thrown) {
@@ -206,6 +206,14 @@ class Trial {
       ticket: run.ticket,
       ...(run.replayOf !== undefined && { replayOf: run.replayOf }),
     };
+  }
+}
+
+function encodeTask(task: TestTask): Uint8Array {
+  try {
+    return encode(task);
+  } catch (cause) {
+    throw new VgasError("INVALID", `the task cannot be encoded: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -5,6 +5,7 @@ import type { Run } from "../actors/agent/run.ts";
 import type { TaskVault, VaultLease } from "../actors/agent/task-vault.ts";
 import { decode, encode } from "../bus/codec/codec.ts";
 import { VgasError } from "../protocols/errors.ts";
+import { MAX_PAYLOAD_BYTES } from "../protocols/limits.ts";
 import type { Logger } from "../protocols/logger.ts";
 import type { TaskEvent } from "../protocols/result.ts";
 import type { LogLine, TestVault } from "./test-agent.ts";
@@ -51,7 +52,7 @@ export class TestContext implements TaskContext {
 
   async checkpoint(state: unknown): Promise<void> {
     this.#run.throwIfEnded();
-    this.#kept.checkpoints.push(asSent(state));
+    this.#kept.checkpoints.push(asSent({ state }).state);
   }
 
   progress(data: unknown): void {
@@ -64,14 +65,19 @@ export class TestContext implements TaskContext {
 
   #event(type: TaskEvent["type"], data: unknown): void {
     const { id, attempt, ended } = this.#run;
-    const event = asSent({ id, type, at: this.#now(), attempt, data });
-    if (!ended) this.#kept.events.push(event as TaskEvent);
+    const bytes = encode({ id, type, at: this.#now(), attempt, data });
+    if (ended) return;
+    if (bytes.length > MAX_PAYLOAD_BYTES) {
+      const room = `the server takes at most ${MAX_PAYLOAD_BYTES}`;
+      throw new VgasError("TOO_LARGE", `the event has ${bytes.length} bytes, ${room}`);
+    }
+    this.#kept.events.push(decode(bytes) as TaskEvent);
   }
 }
 
 /** What arrives of a value that is sent. @throws VgasError INVALID_OUTPUT if it cannot be sent */
-export function asSent(value: unknown): unknown {
-  return decode(encode(value));
+export function asSent<T>(value: T): T {
+  return decode(encode(value)) as T;
 }
 
 function vaultOf(run: Run, { keys = {}, fetch }: TestVault): TaskVault {

@@ -123,6 +123,7 @@ describe("testAgent", () => {
     expect(await rejection(testAgent(agent))).toMatchObject({ code: "INVALID", message: /one of the agent's: a, b/ });
     expect((await testAgent(agent, { kind: "b" })).result.output).toBe("b");
     expect(await rejection(testAgent(agent, { kind: "a", timeoutMs: 0 }))).toMatchObject({ code: "INVALID" });
+    expect(await rejection(testAgent(agent, { kind: "a", input: () => 1 }))).toMatchObject({ code: "INVALID" });
     expect(await rejection(testAgent({ kind: "a", slots: 0, run: () => null }))).toMatchObject({ code: "CONFIG" });
     const failing = defineAgent({
       kind: "a",

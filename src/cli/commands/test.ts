@@ -29,7 +29,8 @@ export function addTest(program: Command, cli: Cli): void {
           "no *.test.ts or *.test.js is below this folder: `vgas new agent NAME` writes one",
         );
       const passed = await run(found, cli);
-      if (!passed) cli.exitCode = EXIT.failure;
+      if (cli.interrupt.received !== undefined) cli.exitCode = cli.interrupt.exitCode;
+      else if (!passed) cli.exitCode = EXIT.failure;
     });
   addExamples(command, [["vgas test", "everything below this folder"], ["vgas test wordcount.test.ts"]]);
 }
