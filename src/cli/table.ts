@@ -9,6 +9,8 @@ export interface Column {
   readonly leaveOut?: number;
   /** If that is not enough, texts are shortened in the middle. Default: never. */
   readonly shorten?: boolean;
+  /** At least so wide, so that a table that is drawn again and again does not jump. Default: 0. */
+  readonly min?: number;
 }
 
 const GAP = "  ";
@@ -28,7 +30,7 @@ export function renderTable(
   const drawn = fitting(
     columns.map((column, i) => {
       const texts = rows.map((row) => cell(row[i]));
-      return { ...column, texts, width: widest([column.title, ...texts]) };
+      return { ...column, texts, width: Math.max(column.min ?? 0, widest([column.title, ...texts])) };
     }),
     width,
   );

@@ -1,28 +1,11 @@
-/** The state of a swarm: what `vgas status` shows. */
-import type { Bus } from "../bus/bus.ts";
-import { KvBucket } from "../bus/kv.ts";
-import { type PausedLane, pausedLanes } from "../bus/pauses.ts";
-import { Publisher } from "../bus/publisher.ts";
+/** What to make of what a swarm says of itself: what `vgas status` shows. */
+import type { PausedLane } from "../bus/pauses.ts";
 import { replicaTrouble } from "../bus/replicas.ts";
-import { type Rotations, readRotations } from "../bus/rotations.ts";
-import { subjectCounts } from "../bus/subject-counts.ts";
-import { type ConsumerState, listConsumers, type StreamState, streamInfo } from "../bus/topology.ts";
-import { waitingMessages } from "../bus/waiting.ts";
-import { askHello } from "../client/vault-operator.ts";
-import { VgasError } from "../protocols/errors.ts";
-import type { Heartbeat } from "../protocols/host-messages.ts";
+import type { StreamState } from "../bus/topology.ts";
 import { rosterSize } from "../protocols/rotation.ts";
-import { type Names, PRIORITIES } from "../protocols/subjects.ts";
-import type { VaultState } from "../protocols/vault/messages.ts";
-import { type NodeView, nodeViews, rosterHosts } from "./nodes.ts";
-import { rollCall } from "./roll-call.ts";
-
-/** A connection that may look at the swarm: of an observer, an admin or the swarm's own node. */
-export interface Viewer {
-  readonly bus: Bus;
-  readonly names: Names;
-  readonly url: string;
-}
+import { PRIORITIES } from "../protocols/subjects.ts";
+import type { NodeView } from "./nodes.ts";
+import { type Observations, observe, type VaultHealth, type Viewer } from "./observations.ts";
 
 export interface LaneState {
   readonly pool: string;
@@ -37,16 +20,6 @@ export interface LaneState {
   readonly oldestAt?: number;
   /** Nothing of it is started until it is resumed; `by` and `at` as far as they are known. */
   readonly paused?: { readonly by?: string; readonly at?: number };
-}
-
-/** The vault as it says of itself; `silent`: somebody is to answer for it, and does not. */
-export interface VaultHealth {
-  readonly state: VaultState | "silent";
-  /** Why it gives no key out, if it should. */
-  readonly why?: string;
-  readonly vaultId?: string;
-  /** Node that runs it. */
-  readonly host?: string;
 }
 
 export interface SwarmState {
@@ -73,110 +46,14 @@ export interface SwarmState {
   readonly unoffered: readonly LaneState[];
 }
 
-/** What the swarm says of itself, as it was read. */
-export interface Observations {
-  readonly url: string;
-  readonly prefix: string;
-  readonly nodes: readonly NodeView[];
-  readonly rotations: Rotations;
-  readonly streams: readonly StreamState[];
-  readonly names: Names;
-  /** Messages by subject of the task stream. */
-  readonly stored: ReadonlyMap<string, number>;
-  readonly consumers: readonly ConsumerState[];
-  readonly vault?: VaultHealth | undefined;
-  readonly paused: readonly PausedLane[];
-  /** When the oldest message that waits was submitted, ms since the epoch, by the normal task subject of its lane. */
-  readonly oldest: ReadonlyMap<string, number>;
-}
-
-/** How long the vault may take to say how it is, ms. */
-const VAULT_TIMEOUT_MS = 3_000;
-/** Lanes, each of one priority, whose oldest message is looked for: one request each. */
-const MAX_OLDEST = 200;
 /** A loop that does not answer for this long holds up every task of its node. */
 const MAX_LAG_MS = 1_000;
 /** Above this share of its size cap a stream is about to refuse what is sent. */
 const ALMOST_FULL = 0.9;
 
-/** @throws VgasError NO_SWARM if there is none with this prefix, PERMISSION_DENIED (an observer or an admin may), TIMEOUT */
+/** Throws as `observe`. */
 export async function readHealth(viewer: Viewer): Promise<SwarmState> {
   return judge(await observe(viewer));
-}
-
-/** Reads what `judge` judges; listens for heartbeats unless they are given. Throws as `readHealth`. */
-export async function observe(
-  { bus, names, url }: Viewer,
-  heartbeats?: () => ReadonlyMap<string, Heartbeat>,
-): Promise<Observations> {
-  const rotations = await readRotations(bus, names);
-  const heard = heartbeats?.() ?? (await rollCall(bus, names, rosterHosts(rotations.lanes)));
-  const [vault, stored, consumers, paused, ...streams] = await Promise.all([
-    readVault(bus, names),
-    subjectCounts(bus, names.streams.tasks, names.allTasks()),
-    listConsumers(bus, names.streams.tasks),
-    readPaused(bus, names),
-    ...Object.values(names.streams).map((stream) => streamInfo(bus, stream)),
-  ]);
-  return {
-    url,
-    prefix: names.prefix,
-    names,
-    rotations,
-    nodes: nodeViews(heard, rotations.lanes),
-    streams: streams.filter((stream) => stream !== undefined),
-    stored,
-    consumers,
-    vault,
-    paused,
-    oldest: await readOldest(bus, names, stored, consumers),
-  };
-}
-
-async function readPaused(bus: Bus, names: Names): Promise<readonly PausedLane[]> {
-  const publisher = new Publisher(bus);
-  try {
-    return await pausedLanes(new KvBucket(bus, publisher, names.buckets.control), names);
-  } finally {
-    publisher.close();
-  }
-}
-
-/** What was delivered once does not wait any more, so the oldest that waits is the first beyond what the consumer has delivered. */
-async function readOldest(
-  bus: Bus,
-  names: Names,
-  stored: ReadonlyMap<string, number>,
-  consumers: readonly ConsumerState[],
-): Promise<ReadonlyMap<string, number>> {
-  const delivered = new Map(consumers.map((consumer) => [consumer.name, consumer.delivered]));
-  const oldest = new Map<string, number>();
-  const read = async (subject: string): Promise<void> => {
-    const lane = names.parseTask(subject);
-    if (lane === undefined) return;
-    const from = (delivered.get(names.consumer(lane, lane.priority)) ?? 0) + 1;
-    const found = waitingMessages(bus, names.streams.tasks, { filter: subject, from, maxMessages: 1 });
-    for await (const { timestampMs } of found) {
-      const key = names.task(lane.pool, lane.kind);
-      oldest.set(key, Math.min(timestampMs, oldest.get(key) ?? Number.POSITIVE_INFINITY));
-    }
-  };
-  const busy = [...stored].filter(([, messages]) => messages > 0).slice(0, MAX_OLDEST);
-  await Promise.all(busy.map(([subject]) => read(subject)));
-  return oldest;
-}
-
-async function readVault(bus: Bus, names: Names): Promise<VaultHealth | undefined> {
-  try {
-    const { state, why, vaultId, host } = await askHello(bus, names, { timeoutMs: VAULT_TIMEOUT_MS });
-    return { state, host, ...(why !== undefined && { why }), ...(vaultId !== undefined && { vaultId }) };
-  } catch (error) {
-    if (!(error instanceof VgasError)) throw error;
-    // A swarm of a version without vaults lets nobody ask.
-    if (error.code === "UNDELIVERABLE" || error.code === "PERMISSION_DENIED") return undefined;
-    const late = `no answer within ${VAULT_TIMEOUT_MS} ms`;
-    return { state: "silent", why: error.code === "TIMEOUT" ? late : error.message };
-  }
 }
 
 /** What to make of it. Pure. */
@@ -186,6 +63,7 @@ export function judge(seen: Observations): SwarmState {
   const messages = (name: string): number => streams.find((stream) => stream.name === name)?.messages ?? 0;
   const offered = lanes.filter(({ agents }) => agents > 0);
   const reasons = [
+    ...seen.unanswered,
     ...nodeReasons(nodes),
     ...streamReasons(streams),
     ...laneReasons(offered, seen),
@@ -225,7 +103,7 @@ function laneStates({ names, rotations, stored, consumers, paused, oldest }: Obs
     const known = lanes.get(key);
     lanes.set(key, { pool, kind, agents: known?.agents ?? 0, messages: (known?.messages ?? 0) + messages });
   }
-  const byName = new Map(consumers.map((consumer) => [consumer.name, consumer]));
+  const byName = new Map(consumers?.map((consumer) => [consumer.name, consumer]));
   return [...lanes.keys()].sort().flatMap((subject) => {
     const lane = lanes.get(subject);
     if (lane === undefined) return [];
@@ -274,6 +152,7 @@ function streamReasons(streams: readonly StreamState[]): readonly string[] {
 }
 
 function laneReasons(lanes: readonly LaneState[], { names, consumers }: Observations): readonly string[] {
+  if (consumers === undefined) return [];
   const pulled = new Set(consumers.filter(({ pulls }) => pulls > 0).map(({ name }) => name));
   const isPulled = (lane: LaneState): boolean =>
     PRIORITIES.some((priority) => pulled.has(names.consumer(lane, priority)));

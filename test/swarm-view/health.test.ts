@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { Names } from "../../src/protocols/subjects.ts";
-import { judge, type Observations } from "../../src/swarm-view/health.ts";
+import { judge } from "../../src/swarm-view/health.ts";
 import { type NodeView, nodeViews } from "../../src/swarm-view/nodes.ts";
+import type { Observations } from "../../src/swarm-view/observations.ts";
 import { heartbeatOf } from "../support/heartbeat.ts";
 
 const names = new Names();
@@ -31,6 +32,7 @@ const quiet: Observations = {
   stored: new Map(),
   consumers: [consumer],
   paused: [],
+  unanswered: [],
   oldest: new Map(),
 };
 
@@ -82,6 +84,11 @@ test.each([
     what: "no dispatcher",
     seen: { stored: new Map([[names.task("default", "echo"), 1]]), consumers: [{ ...consumer, pulls: 0 }] },
     reason: "no dispatcher takes the tasks of default.echo",
+  },
+  {
+    what: "a question that nobody answered",
+    seen: { unanswered: ["stream VGAS_RESULTS: no answer within 5000 ms"], consumers: undefined },
+    reason: "stream VGAS_RESULTS: no answer within 5000 ms",
   },
   {
     what: "a vault that has failed",

@@ -1,9 +1,9 @@
 import { realpath } from "node:fs/promises";
 import type { Command } from "commander";
 import { type HomeLayout, layoutOf } from "../../bus/home/layout.ts";
-import { readRotations } from "../../bus/rotations.ts";
-import { type NodeView, nodeViews, rosterHosts } from "../../swarm-view/nodes.ts";
-import { rollCall } from "../../swarm-view/roll-call.ts";
+import type { NodeView } from "../../swarm-view/nodes.ts";
+import { observeNodes } from "../../swarm-view/observations.ts";
+import { Questions } from "../../swarm-view/questions.ts";
 import type { Cli } from "../cli.ts";
 import { type Neighbour, neighboursOf, type Waiting, waitingAt } from "../neighbours.ts";
 import { addSwarmOptions, type SwarmFlags } from "../options.ts";
@@ -21,13 +21,11 @@ export function addNodes(program: Command, cli: Cli): void {
     .action(async (flags: SwarmFlags) => {
       const layout = await ownHome(cli, flags);
       const { nodes, neighbours } = await withSwarm(cli, flags, "observer", async ({ bus, names }) => {
-        const { lanes, warnings } = await readRotations(bus, names);
-        for (const warning of warnings) cli.terminal.note(printable(warning));
-        const heard = await rollCall(bus, names, rosterHosts(lanes));
-        return {
-          nodes: nodeViews(heard, lanes),
-          neighbours: layout === undefined ? [] : await neighboursOf(bus, names, layout),
-        };
+        const questions = new Questions();
+        const { nodes, rotations } = await observeNodes({ bus, names }, questions);
+        const neighbours = layout === undefined ? [] : await neighboursOf(bus, names, layout);
+        for (const each of [...rotations.warnings, ...questions.unanswered]) cli.terminal.note(printable(each));
+        return { nodes, neighbours };
       });
       const waiting = layout === undefined ? [] : await waitingAt(layout);
       const others = neighbours.filter(({ host }) => !waiting.some((each) => each.host === host));

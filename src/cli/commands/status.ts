@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { type LaneState, readHealth, type SwarmState, type VaultHealth } from "../../swarm-view/health.ts";
+import { type LaneState, readHealth, type SwarmState } from "../../swarm-view/health.ts";
+import type { VaultHealth } from "../../swarm-view/observations.ts";
 import type { Cli } from "../cli.ts";
 import { addSwarmOptions, type SwarmFlags } from "../options.ts";
 import { printable } from "../style.ts";

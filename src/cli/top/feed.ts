@@ -4,8 +4,9 @@ import { decode, encode } from "../../bus/codec/codec.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { type Heartbeat, heartbeat, hostStats, type RunningTask } from "../../protocols/host-messages.ts";
 import { type Activity, ActivityWatch } from "../../swarm-view/activity.ts";
-import { judge, observe, type SwarmState, type Viewer } from "../../swarm-view/health.ts";
+import { judge, type SwarmState } from "../../swarm-view/health.ts";
 import type { NodeView } from "../../swarm-view/nodes.ts";
+import { observe, type Viewer } from "../../swarm-view/observations.ts";
 
 /** One look at the swarm. */
 export interface TopView {
@@ -27,6 +28,8 @@ const SILENT_MS = 3_500;
 const MAX_ASKED = 32;
 const STATS_TIMEOUT_MS = 1_000;
 const MAX_SLOWEST = 20;
+/** After these no look will ever succeed: SHUTTING_DOWN is a connection that is closed for good. */
+const ENDS: ReadonlySet<string> = new Set(["NO_SWARM", "PERMISSION_DENIED", "SHUTTING_DOWN"]);
 
 export class TopFeed {
   readonly #viewer: Viewer;
@@ -79,13 +82,13 @@ export class TopFeed {
     const activity = this.#watch.tick();
     if (this.#cutOff) return this.known();
     try {
-      const seen = await observe(this.#viewer, () => this.#heard());
+      const seen = await observe(this.#viewer, () => Promise.resolve(this.#heard()));
       const slowest = await this.#slowest(seen.nodes);
       this.#last = { state: judge(seen), nodes: seen.nodes, slowest, activity };
       return this.known();
     } catch (error) {
       if (!(error instanceof VgasError)) throw error;
-      if (error.code === "NO_SWARM" || error.code === "PERMISSION_DENIED") throw error;
+      if (ENDS.has(error.code)) throw error;
       const known = this.known();
       return { ...known, trouble: known.trouble ?? error.message };
     }

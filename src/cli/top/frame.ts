@@ -101,11 +101,11 @@ function lanesOf({ at, state, activity }: TopView, sort: Sort): Section {
   rows.sort((a, b) => by[sort](a, b) || (a.name < b.name ? -1 : 1));
   return {
     columns: [
-      { title: "LANE", shorten: true },
+      { title: "LANE", shorten: true, min: 16 },
       { title: "AGENTS", align: "right", leaveOut: 2 },
-      { title: "WAITING", align: "right" },
+      { title: "WAITING", align: "right", min: 7 },
       { title: "IN HAND", align: "right", leaveOut: 1 },
-      { title: "OLDEST", align: "right" },
+      { title: "OLDEST", align: "right", min: 9 },
       { title: "DONE/s", align: "right" },
       { title: "FAIL/s", align: "right" },
       { title: "" },
@@ -122,10 +122,10 @@ function lanesOf({ at, state, activity }: TopView, sort: Sort): Section {
 function nodesOf({ nodes, activity }: TopView): Section {
   return {
     columns: [
-      { title: "NODE", shorten: true },
-      { title: "STATE" },
+      { title: "NODE", shorten: true, min: 16 },
+      { title: "STATE", min: 8 },
       { title: "AGENTS", align: "right", leaveOut: 1 },
-      { title: "RUNNING", align: "right" },
+      { title: "RUNNING", align: "right", min: 8 },
       { title: "LAG ms", align: "right" },
       { title: "DONE/s", align: "right" },
       { title: "MACHINE", leaveOut: 2 },
@@ -143,11 +143,11 @@ function nodesOf({ nodes, activity }: TopView): Section {
 function slowestOf({ at, slowest }: TopView): Section {
   return {
     columns: [
-      { title: "SLOWEST", shorten: true },
+      { title: "SLOWEST", shorten: true, min: 17 },
       { title: "KIND", shorten: true },
       { title: "AGENT", shorten: true, leaveOut: 1 },
       { title: "ATTEMPT", align: "right", leaveOut: 2 },
-      { title: "RUNS FOR", align: "right" },
+      { title: "RUNS FOR", align: "right", min: 9 },
     ],
     rows: slowest.map(({ id, pool, kind, agent, attempt, startedAt }) => [
       ...[id, `${pool}.${kind}`, agent, attempt],
@@ -162,8 +162,8 @@ function failingOf({ at, activity }: TopView): Section {
       { title: "FAILING", shorten: true },
       { title: "CODE" },
       { title: "SEEN", align: "right" },
-      { title: "LAST", align: "right" },
-      { title: "MESSAGE" },
+      { title: "LAST", align: "right", min: 9 },
+      { title: "MESSAGE", shorten: true },
     ],
     rows: activity.failing.map(({ lane, code, count: seen, lastAt, message }) => [
       ...[lane, code, seen],

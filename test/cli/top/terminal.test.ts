@@ -1,8 +1,9 @@
 /** `vgas top` on a terminal and into a pipe, over one swarm. */
+import { spawnSync } from "node:child_process";
 import { beforeAll, expect, test } from "vitest";
 import { TestSwarm } from "../../support/swarm.ts";
 import { vgas } from "../in-process.ts";
-import { onTerminal } from "../vault/pseudo-terminal.ts";
+import { type OnTerminal, onTerminal } from "../vault/pseudo-terminal.ts";
 
 const swarm = new TestSwarm();
 const home = ["--home", swarm.home];
@@ -28,6 +29,28 @@ test("takes the screen, obeys keys, and gives the terminal back when it is quit"
   const shown = top.shown();
   expect(shown.indexOf(LEAVE)).toBeGreaterThan(shown.indexOf(ENTER));
   expect(shown.lastIndexOf("\x1b[?25h")).toBeGreaterThan(shown.lastIndexOf("\x1b[?25l"));
+});
+
+function resize(top: OnTerminal, columns: number, rows: number): void {
+  const { stdout: tty } = spawnSync("ps", ["-o", "tty=", "-p", String(top.pid())], { encoding: "utf8" });
+  const set = `stty cols ${columns} rows ${rows} < /dev/${tty.trim()}`;
+  expect(spawnSync("sh", ["-c", set]).status).toBe(0);
+}
+
+test("follows the size of its terminal at once, and goes on when the broker is back", async () => {
+  const top = onTerminal(["top", "--interval", "500ms", ...home]);
+  await top.sees("default.echo");
+  resize(top, 120, 31);
+  await top.sees("\x1b[31;1H");
+  resize(top, 39, 31);
+  await top.sees("this is 39x31");
+  resize(top, 80, 24);
+  await top.sees("\x1b[24;1H");
+  process.kill(swarm.brokerPid() ?? 0, "SIGKILL");
+  await top.sees("cut off from NATS");
+  await top.sees("\x1b[32mok");
+  top.type("\x03");
+  expect((await top.end).code).toBe(0);
 });
 
 test("gives the terminal back when it is told to end", async () => {
