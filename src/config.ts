@@ -46,6 +46,8 @@ const schema = z.strictObject({
   agents: z.number().int().min(0).max(10_000),
   slots: z.number().int().min(1).max(10_000),
   modules: z.array(z.string().min(1)),
+  /** Load modules again when they, or files that they import, change. */
+  watch: z.boolean(),
   roles: z.array(z.enum(ROLES)).min(1),
   replicas: z.number().int().min(1).max(5),
   durability: z.enum(["process", "power"]),
@@ -76,6 +78,7 @@ const DEFAULTS = {
   agents: 4,
   slots: 16,
   modules: [],
+  watch: false,
   roles: [...ROLES],
   replicas: 1,
   durability: "process",
@@ -102,6 +105,7 @@ export const ENVIRONMENT: Readonly<Record<keyof Config, string>> = {
   agents: "VGAS_AGENTS",
   slots: "VGAS_SLOTS",
   modules: "VGAS_MODULES",
+  watch: "VGAS_WATCH",
   roles: "VGAS_ROLES",
   replicas: "VGAS_REPLICAS",
   durability: "VGAS_DURABILITY",
@@ -123,7 +127,7 @@ const NUMBERS: ReadonlySet<keyof Config> = new Set([
   "graceMs",
 ]);
 const LISTS: ReadonlySet<keyof Config> = new Set(["modules", "roles", "interfaces", "peers"]);
-const SWITCHES: ReadonlySet<keyof Config> = new Set(["lan", "mdns"]);
+const SWITCHES: ReadonlySet<keyof Config> = new Set(["lan", "mdns", "watch"]);
 
 const SWITCH: Readonly<Record<string, boolean>> = {
   ...{ 1: true, true: true, yes: true, on: true },

@@ -42,6 +42,7 @@ import { Lan } from "./host/lan.ts";
 import { openLink } from "./host/link.ts";
 import { joinNetwork } from "./host/network.ts";
 import { nodePages } from "./host/pages.ts";
+import { Reloading } from "./host/reloading.ts";
 import { type Stop, stopAll } from "./host/stopping.ts";
 import { hostVault } from "./host/vault.ts";
 import { startHttp } from "./http/server.ts";
@@ -128,7 +129,7 @@ async function compose(
   });
 
   // A module that cannot be loaded is found before anything is started.
-  const agents = await resolveAgents(config, extraAgents);
+  const agents = (await resolveAgents(config, extraAgents)).map((agent) => ({ ...agent }));
 
   const home = await openHome(config.home, { prefix: config.prefix });
   await home.lock();
@@ -260,6 +261,12 @@ async function compose(
   if (host) {
     await host.start();
     stops.push(() => host.stop());
+  }
+  if (host && config.watch) {
+    const changed = (file: string): void => isolation?.retire(file);
+    const reloading = new Reloading({ modules: config.modules, defaults: config, agents, changed, clock, logger });
+    reloading.start();
+    stops.push(() => reloading.stop());
   }
   // Both at once: the dispatcher hears of the elements that the agents finish.
   stops.push(async (leftMs) => {

@@ -1,6 +1,6 @@
 /** Loads the agents of user modules: TypeScript or JavaScript, from any folder; `vgas` resolves in them. */
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { dirname, resolve, sep } from "node:path";
 import { createJiti, type Jiti } from "jiti";
 import { type ResolvedAgent, resolveAgent } from "./actors/agent/resolve.ts";
 import { entryFile } from "./entry.ts";
@@ -9,7 +9,7 @@ import { VgasError } from "./protocols/errors.ts";
 /** A module that waits at its top level for something that never comes would keep the node from starting without a word, ms. */
 const LOAD_MS = 60_000;
 
-/** Loads TypeScript and JavaScript from any folder; each loader has read its files itself. */
+/** Loads TypeScript and JavaScript from any folder. All loaders share what was loaded. */
 export function createLoader(): Jiti {
   return createJiti(import.meta.url, {
     // No cache on disk: its place and names could be guessed, and whoever may write there would run code as us.
@@ -51,6 +51,20 @@ export async function loadAgents(
       agents.push(resolveAgent(each, defaults, `--module ${file}`, { file: path, index }));
   }
   return agents;
+}
+
+/** Files of users that were loaded, or whose loading has begun. */
+export function loadedFiles(): readonly string[] {
+  const own = dirname(entryFile("index"));
+  return Object.keys(createLoader().cache).filter(
+    (file) => !file.includes(`${sep}node_modules${sep}`) && !file.startsWith(own + sep),
+  );
+}
+
+/** They are read anew when they are loaded the next time. */
+export function forgetModules(files: Iterable<string>): void {
+  const { cache } = createLoader();
+  for (const file of files) delete cache[file];
 }
 
 async function within<T>(ms: number, work: Promise<T>): Promise<T> {

@@ -22,6 +22,7 @@ export interface NodeFlags extends SwarmFlags {
   readonly agents?: number;
   readonly slots?: number;
   readonly module?: readonly string[];
+  readonly watch?: boolean;
   readonly roles?: readonly string[];
   readonly replicas?: number;
   readonly durability?: Config["durability"];
@@ -105,7 +106,9 @@ export function addNodeOptions(command: Command, { connects }: { readonly connec
       list,
     )
     .option("--grace <time>", withVariable("how long a stop waits for what runs (default: 30s)", "graceMs"), duration);
-  return addModuleOption(command).option("--json", "the ready line and errors as JSON");
+  return addModuleOption(command)
+    .option("--watch", withVariable("load modules again when they or files that they import change", "watch"))
+    .option("--json", "the ready line and errors as JSON");
 }
 
 /** Adds `--peer`. */
@@ -142,6 +145,7 @@ export function configInput(flags: NodeFlags): ConfigInput {
     agents: flags.agents,
     slots: flags.slots,
     modules: flags.module && [...flags.module],
+    watch: flags.watch,
     // Checked by the schema: whatever was given must be named in its message.
     roles: flags.roles && ([...flags.roles] as NodeTask[]),
     replicas: flags.replicas,

@@ -18,6 +18,8 @@ export interface ResolvedAgent {
   readonly providers: readonly string[];
   readonly limits: KindLimits | undefined;
   readonly backoff: Required<Backoff>;
+  /** The module that it comes from, if from one. */
+  readonly module: ModuleAgent | undefined;
   /** To be run in a process of its own, which loads it from there. */
   readonly isolated: ModuleAgent | undefined;
   run(task: Task, ctx: TaskContext): unknown;
@@ -75,6 +77,7 @@ export function resolveAgent(
     providers: providersOf(source, providers),
     limits: limitsOf(source, limits),
     backoff: backoffOf(source, backoff),
+    module,
     isolated: isolation === "process" ? module : undefined,
     run: input === undefined ? behave : checking(input, behave),
   };
