@@ -51,17 +51,24 @@ export class LaneMeters {
     const known = this.#meters.get(key);
     if (known) return known;
     const isOther = lane.pool === OTHER.pool && lane.kind === OTHER.kind;
-    if (isOther || this.#meters.size >= MAX_PAIRS) {
-      this.#overflowed = true;
-      return this.#other;
-    }
+    if (isOther || this.#meters.size >= MAX_PAIRS) return this.#others();
     const meter = new LaneMeter(lane);
     this.#meters.set(key, meter);
     return meter;
   }
 
+  /** The counts of `lane` if it has any of its own, else those of all others: for names that a client may have invented. */
+  known({ pool, kind }: LaneName): LaneMeter {
+    return this.#meters.get(`${pool}.${kind}`) ?? this.#others();
+  }
+
   /** All that were asked for. */
   all(): readonly LaneMeter[] {
     return this.#overflowed ? [...this.#meters.values(), this.#other] : [...this.#meters.values()];
+  }
+
+  #others(): LaneMeter {
+    this.#overflowed = true;
+    return this.#other;
   }
 }

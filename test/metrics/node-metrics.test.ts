@@ -88,3 +88,14 @@ test("ten thousand kinds make no more series than two hundred do, and none is lo
   expect(text).toContain(`vgas_cas_tries_total{pool="other",kind="other"} ${other}\n`);
   expect(text).toContain(`vgas_run_seconds_count{pool="other",kind="other"} ${other}\n`);
 });
+
+test("names that a client invents take no place of a lane", () => {
+  const meters = new LaneMeters();
+  const known = meters.of({ pool: "p", kind: "k" });
+  expect(meters.known({ pool: "p", kind: "k" })).toBe(known);
+  for (let i = 0; i < 1_000; i++) meters.known({ pool: "p", kind: `invented${i}` }).results.cancelled++;
+  expect(meters.all().map(({ kind, results }) => [kind, results.cancelled])).toEqual([
+    ["k", 0],
+    ["other", 1_000],
+  ]);
+});

@@ -159,7 +159,7 @@ export class Canceller {
     return new Promise((resolve, reject) => {
       const bytes = encodeMirrored(result, found?.encoding ?? encoding);
       results.store(pool, id, bytes, { replyTo, traceparent }, (error, outcome) => {
-        if (outcome === "stored") meters.of({ pool, kind }).results.cancelled++;
+        if (outcome === "stored") meters.known({ pool, kind }).results.cancelled++;
         if (outcome === undefined) reject(error);
         else resolve(outcome === "stored");
       });

@@ -1,7 +1,10 @@
 /** `now` against real dispatchers and hosts that meet on one nats-server. */
 import { expect, test } from "vitest";
-import { encode } from "../../../src/bus/codec/codec.ts";
-import { HEADERS } from "../../../src/protocols/subjects.ts";
+import { Now, type NowOptions } from "../../../src/actors/gatling/now.ts";
+import type { Bus, BusMessage } from "../../../src/bus/bus.ts";
+import { decode, encode } from "../../../src/bus/codec/codec.ts";
+import { systemClock } from "../../../src/protocols/clock.ts";
+import { HEADERS, Names } from "../../../src/protocols/subjects.ts";
 import { Dealing } from "../../support/dealing.ts";
 import { useNats } from "../../support/nats.ts";
 import { eventually } from "../../support/wait.ts";
@@ -85,4 +88,23 @@ test("of many that are asked for at once as many are taken as there are slots, a
   // An answer is given at inboxes only.
   swarm.bus.publish(subject, encode({}), { reply: swarm.names.result("default", "forged") });
   expect(await swarm.stored("forged")).toBeUndefined();
+});
+
+test("P9: of those that are on their way to one lane there are only so many, whatever room it seems to have", () => {
+  const names = new Names();
+  const answers: unknown[] = [];
+  const bus = {
+    state: "connected",
+    publish: (_: string, data: Uint8Array) => answers.push(decode(data)),
+  } as unknown as Bus;
+  const findLane = () => ({ hasRoom: true, expected: 4_096, expect: () => expect.unreachable() });
+  const now = new Now({ bus, names, clock: systemClock, findLane } as unknown as NowOptions);
+  const message = {
+    subject: names.now("default", "hold"),
+    reply: "_INBOX.me",
+    data: encode({}),
+    header: () => undefined,
+  };
+  now.take(message as unknown as BusMessage);
+  expect(answers).toMatchObject([REFUSED]);
 });
