@@ -40,12 +40,16 @@ function resize(top: OnTerminal, columns: number, rows: number): void {
 test("follows the size of its terminal at once, and goes on when the broker is back", async () => {
   const top = onTerminal(["top", "--interval", "500ms", ...home]);
   await top.sees("default.echo");
+  // While it is paused nothing else draws.
+  top.type("p");
+  await top.sees("PAUSED");
   resize(top, 120, 31);
   await top.sees("\x1b[31;1H");
   resize(top, 39, 31);
   await top.sees("this is 39x31");
   resize(top, 80, 24);
   await top.sees("\x1b[24;1H");
+  top.type("p");
   process.kill(swarm.brokerPid() ?? 0, "SIGKILL");
   await top.sees("cut off from NATS");
   await top.sees("\x1b[32mok");
