@@ -26,7 +26,7 @@ beforeAll(async () => {
   await publish(Buffer.from('{"id":"text","timeoutMs":"soon","input":12345678901234567890}'));
   // A letter is stored after the result.
   const { dead } = admin.names.streams;
-  await eventually(async () => (await streamInfo(admin.bus, dead))?.messages === 5, "the dead letters");
+  await eventually(async () => (await streamInfo(admin.bus, dead))?.messages === 5 || undefined, "the dead letters");
 });
 
 function lines(out: string): { id: string; kind: string; reason: string; replayOf: string }[] {

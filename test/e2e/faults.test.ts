@@ -137,11 +137,13 @@ describe.concurrent("a task that blocks its host past its deadline", () => {
     await admin.rosterOf(COUNT, [worker.hostId]);
     const results = await admin.collect();
     await admin.submit("count", [{ id: "blocker", timeoutMs: 1_000, input: { block: 10_000, blockUntilAttempt: 2 } }]);
+    // Its start takes its time, and is to be over while the task still blocks.
+    const joining = swarm.join("worker", "--roles", "agents", ...MODULE);
     await eventually(
-      async () => ((await admin.roster(COUNT)).length === 0 ? true : undefined),
+      async () => ((await admin.roster(COUNT)).every(({ host }) => host !== worker.hostId) ? true : undefined),
       "it to leave the rotation",
     );
-    const other = await swarm.join("worker", "--roles", "agents", ...MODULE);
+    const other = await joining;
     await results.until(() => results.byId.has("blocker"));
     expect(results.byId.get("blocker")).toMatchObject({ status: "ok", host: other.hostId, attempt: 2 });
     // When its loop turns again it is taken back.
