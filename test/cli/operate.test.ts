@@ -78,7 +78,7 @@ test("cancel ends a task that waits and one that runs, and says when there is no
   const dir = temporary();
   const input = { started: join(dir, "started"), go: join(dir, "go") };
   const running = await idOf("hold", JSON.stringify(input));
-  await eventually(async () => existsSync(input.started), "the task to start");
+  await eventually(async () => existsSync(input.started) || undefined, "the task to start");
   expect((await vgas(["task", running, ...home])).out).toContain(`running  hold  attempt 1 on agent ${hostId}-`);
   const waiting = await idOf("nobody");
   const cancelled = await vgas(["cancel", running, waiting, "s1", "--json", ...home]);
@@ -122,7 +122,7 @@ test("tasks purge leaves a task alone that runs", async () => {
   const dir = temporary();
   const input = { started: join(dir, "started"), go: join(dir, "go") };
   const id = await idOf("hold", JSON.stringify(input));
-  await eventually(async () => existsSync(input.started), "the task to start");
+  await eventually(async () => existsSync(input.started) || undefined, "the task to start");
   const purged = await vgas(["tasks", "purge", "--kind", "hold", "--yes", ...home]);
   expect(purged).toEqual({ code: 0, out: "", err: "0 tasks cancelled, 1 left running.\n" });
   writeFileSync(input.go, "");
