@@ -34,7 +34,10 @@ export async function rejection(work: Promise<unknown>): Promise<unknown> {
  * The first value of `probe` that is not undefined; the test's own time limit is the bound. False is no value: whoever returns it means
  * that it is not there yet.
  */
-export async function eventually<T extends object | string | number | true>(probe: () => Promise<T | undefined>, what: string): Promise<T> {
+export async function eventually<T extends object | string | number | true>(
+  probe: () => Promise<T | undefined>,
+  what: string,
+): Promise<T> {
   for (;;) {
     const value = await probe().catch((error: unknown) => {
       throw new Error(`while waiting for ${what}`, { cause: error });
