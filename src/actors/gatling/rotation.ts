@@ -18,6 +18,7 @@
  */
 import { decode, encode } from "../../bus/codec/codec.ts";
 import type { KvBucket, KvEntry } from "../../bus/kv.ts";
+import { failpoint } from "../../failpoints/failpoints.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { RateRecord } from "../../protocols/rate.ts";
@@ -149,6 +150,7 @@ export class Rotation {
       if (!(error instanceof VgasError)) throw error;
       if (error.code === "CONFLICT") {
         this.conflicts++;
+        failpoint("swap.conflict");
         await this.load();
         return "lost";
       }
@@ -160,6 +162,7 @@ export class Rotation {
   async #settleUnknown(nonce: string): Promise<SwapOutcome> {
     const history = await this.#options.bucket.history(this.#key);
     const written = history.some((entry) => recordOf(entry)?.record.nonce === nonce);
+    failpoint(written ? "swap.recovered" : "swap.redrawn");
     await this.load();
     return written ? "won" : "lost";
   }
