@@ -1,4 +1,5 @@
 /** Answers to deliveries. The payloads are constant, so that an answer costs one publish and nothing else. */
+import { failpoint, failpointOnceSent } from "../failpoints/failpoints.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { Bus } from "./bus.ts";
 
@@ -15,7 +16,10 @@ const NANOS_PER_MS = 1_000_000;
  * @returns false if there is no connection, so that it was certainly not told: the message will come again
  */
 export function ackTask(bus: Bus, ack: string): boolean {
-  return tell(bus, ack, ACK);
+  failpoint("ack.before");
+  const told = tell(bus, ack, ACK);
+  if (told) failpointOnceSent("ack.after");
+  return told;
 }
 
 /** The message comes again, at once or after `delayMs`. Returns as `ackTask`. */

@@ -11,6 +11,7 @@
  *    sent once, and a lost answer is TIMEOUT: whether it was stored is unknown.
  * 4. Never more in flight than the window. Waiting messages are not bounded here: whoever sends without waiting is.
  */
+import { failpoint } from "../failpoints/failpoints.ts";
 import { VgasError } from "../protocols/errors.ts";
 import { HEADERS } from "../protocols/subjects.ts";
 import type { Bus, BusMessage, HeaderRecord, Subscription } from "./bus.ts";
@@ -187,7 +188,7 @@ export class Publisher {
 
   #answered(message: BusMessage): void {
     const pending = this.#queue.sent(Number.parseInt(message.subject.slice(this.#replyPrefix.length), 36));
-    if (pending === undefined) return;
+    if (pending === undefined || failpoint("publish.answer")) return;
     const { data } = message;
     if (data.length === 0 && message.status === NO_RESPONDERS) {
       if (this.#tryLater(pending)) return;

@@ -15,6 +15,7 @@
  * 3. Pulls older than their expiry are over on the server, so outstanding is never more than the younger ones asked for.
  * 4. After `consumer-gone` and `permission` nothing is asked for until `resume`.
  */
+import { failpoint } from "../failpoints/failpoints.ts";
 import { jsApi } from "../protocols/subjects.ts";
 import type { Bus, BusMessage, Subscription } from "./bus.ts";
 import { isAckSubject } from "./delivery.ts";
@@ -140,6 +141,7 @@ export class PullSubscription {
   }
 
   #pull(batch: number): void {
+    failpoint("pull.before");
     const now = performance.now();
     if (this.#ledger.outstanding === 0) this.#heardAt = now;
     this.#startTicking(now);
@@ -160,6 +162,7 @@ export class PullSubscription {
   }
 
   #delivered(inbox: Subscription, message: BusMessage, ack: string): void {
+    failpoint("pull.after");
     if (inbox !== this.#inbox) {
       // Invariant 2: the pull was given up, and what it brought is ours all the same.
       this.#handlers.onMessage(new PulledMessage(message, ack));

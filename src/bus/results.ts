@@ -7,6 +7,7 @@
  *    stays un-acknowledged meanwhile, so nothing is lost if this process ends.
  * 3. `replyTo` gets the result that is stored, which is not always the one that was handed in.
  */
+import { failpoint } from "../failpoints/failpoints.ts";
 import type { Clock, Timer } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
@@ -60,8 +61,10 @@ export class ResultStore {
     const { replyTo, traceparent } = address;
     const subject = names.result(pool, id);
     const headers = traceparent === undefined ? undefined : { [HEADERS.traceparent]: traceparent };
+    failpoint("result.before");
     publisher.send(subject, bytes, headers, (error) => {
       if (error === undefined) {
+        failpoint("result.after");
         if (replyTo !== undefined) this.#reply(replyTo, bytes, traceparent);
         done(undefined, "stored");
       } else if (error.code === "TOO_LARGE" || error.code === "SHUTTING_DOWN") {
@@ -128,6 +131,7 @@ export class ResultStore {
     };
     this.find(pool, id).then(
       (found) => {
+        failpoint(found === undefined ? "result.refused" : "result.second");
         if (found === undefined) {
           this.#options.logger.warn({ subject, code: error.code }, `result refused, trying again: ${error.message}`);
           retry();

@@ -91,7 +91,15 @@ export const FAILPOINTS = [...STEPS, ...ANSWERS, ...MET] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 
 /** Passes the place `name`. True if the answer that came here is to be taken for lost. */
-export const failpoint: (name: Failpoint) => boolean = armed(process.env) ?? (() => false);
+export const failpoint: (name: Failpoint) => boolean = armed(process.env) ?? inert;
+
+/** Passes the place `name` when what was sent until now has left the process: the NATS client writes in the next microtask. */
+export const failpointOnceSent: (name: Failpoint) => void =
+  failpoint === inert ? () => undefined : (name) => queueMicrotask(() => failpoint(name));
+
+function inert(): boolean {
+  return false;
+}
 
 type Action = "kill" | "stop" | "lose" | { readonly stallMs: number };
 

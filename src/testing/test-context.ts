@@ -19,6 +19,7 @@ export interface Kept {
 
 export class TestContext implements TaskContext {
   readonly attempt: number;
+  readonly ticket: number;
   readonly agent = "test-0";
   readonly host = "test";
   readonly traceparent = undefined;
@@ -34,6 +35,7 @@ export class TestContext implements TaskContext {
     this.#kept = kept;
     this.#now = now;
     this.attempt = run.attempt;
+    this.ticket = run.ticket;
     const { id: task, attempt } = run;
     const { kind } = run.lane;
     const line = (level: LogLine["level"]) => (fields: object, message: string) =>

@@ -59,9 +59,9 @@ describe("testAgent", () => {
   });
 
   it("begins where an earlier attempt left off, if the test says so", async () => {
-    const agent = defineAgent({ kind: "work", run: (_, ctx) => [ctx.attempt, ctx.restored] });
+    const agent = defineAgent({ kind: "work", run: (_, ctx) => [ctx.attempt, ctx.ticket, ctx.restored] });
     const { result, checkpoints } = await testAgent(agent, {}, { restored: { line: 7 } });
-    expect([result.output, checkpoints]).toEqual([[2, { line: 7 }], []]);
+    expect([result.output, checkpoints]).toEqual([[2, 1, { line: 7 }], []]);
   });
 
   it("checks the input by the agent's schema, and outputs by whether they can be sent", async () => {

@@ -14,6 +14,7 @@ import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { VaultCaller } from "../../bus/sealed/vault-caller.ts";
 import type { TaskObjects } from "../../bus/task-objects.ts";
+import { failpoint } from "../../failpoints/failpoints.ts";
 import { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { toWireError, VgasError } from "../../protocols/errors.ts";
@@ -150,10 +151,12 @@ export class ActorHost {
 
   /** Takes what it can of a burst and says what it refused. The tasks start after the receipt is on its way. */
   burst(burst: Burst): Receipt {
+    failpoint("receipt.before");
     const { run } = this.#options;
     const gone = burst.run !== run;
     const draining = this.#draining !== undefined;
     if (gone || draining || this.#receipts.isRecalled(burst.from, burst.burst)) {
+      failpoint("receipt.refused");
       return { v: 1, burst: burst.burst, refused: burst.items.map(([n]) => n), free: [], gone, draining };
     }
     this.#notices.heard(burst.from);
@@ -175,15 +178,12 @@ export class ActorHost {
       agent.showLoad();
       free.push(agent.number, agent.free);
     }
+    if (refused.length > 0) failpoint("receipt.refused");
     const receipt: Receipt = { v: 1, burst: burst.burst, refused, free };
     this.#receipts.keep(burst.from, receipt);
-    // A behaviour may block the loop: the microtask lets the receipt out first.
-    queueMicrotask(() => {
-      for (const each of taken) {
-        each.start();
-        if (each.attempt === 1 && each.startedAt > 0) meter.queued.observeMs(each.startedAt - each.submittedAt);
-      }
-    });
+    // A behaviour may block the loop, so the receipt is to have left before: the first microtask comes after it was published, the
+    // second after the NATS client has written it.
+    queueMicrotask(() => queueMicrotask(() => this.#begin(taken)));
     return receipt;
   }
 
@@ -248,6 +248,14 @@ export class ActorHost {
     this.#runs.add(run);
     this.#runs.forestall(run);
     return run;
+  }
+
+  #begin(taken: readonly Run[]): void {
+    failpoint("receipt.after");
+    for (const run of taken) {
+      run.start();
+      if (run.attempt === 1 && run.startedAt > 0) run.meter.queued.observeMs(run.startedAt - run.submittedAt);
+    }
   }
 
   #onEnded(run: Run, outcome: RunOutcome): void {

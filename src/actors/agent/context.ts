@@ -27,6 +27,7 @@ export interface ContextOptions {
 
 export class RunContext implements TaskContext {
   readonly attempt: number;
+  readonly ticket: number;
   readonly agent: string;
   readonly host: string;
   readonly traceparent: string | undefined;
@@ -40,6 +41,7 @@ export class RunContext implements TaskContext {
     this.#run = run;
     this.#options = options;
     this.attempt = run.attempt;
+    this.ticket = run.ticket;
     this.host = options.hostId;
     this.traceparent = run.traceparent;
     this.agent = agentId(options.hostId, run.agent);

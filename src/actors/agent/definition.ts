@@ -27,6 +27,8 @@ export interface TaskContext {
   readonly signal: AbortSignal;
   /** Number of this execution, from 1. */
   readonly attempt: number;
+  /** Rotation ticket by which this attempt fell to its agent: no other attempt of its lane has the same. */
+  readonly ticket: number;
   /** Id of the agent that runs the task. */
   readonly agent: string;
   readonly host: string;

@@ -12,6 +12,7 @@ import { workingOnTask } from "../../bus/acks.ts";
 import type { Bus } from "../../bus/bus.ts";
 import { encode } from "../../bus/codec/codec.ts";
 import { type ConnectOptions, connectBus } from "../../bus/connection.ts";
+import { failpoint } from "../../failpoints/failpoints.ts";
 import { toWireError, VgasError, type WireError } from "../../protocols/errors.ts";
 import type { AgentGroup, Heartbeat } from "../../protocols/host-messages.ts";
 import { DEADLINE_GRACE_MS } from "../../protocols/limits.ts";
@@ -71,9 +72,14 @@ async function main(data: HeartbeatThreadData): Promise<void> {
     const lagMs = Math.round(now - pulseAt);
     const { alive, overdue } = work.look(now, KEEP_FROM_MS, DEADLINE_GRACE_MS);
     if (bus.state !== "connected") return;
-    for (const ack of alive) workingOnTask(bus, ack);
+    for (const ack of alive) {
+      workingOnTask(bus, ack);
+      failpoint("task.kept");
+    }
     seq = Math.max(seq + 1, Math.floor((now - bornAt) / PERIOD_MS));
-    publish(bus, data, board, { seq, lagMs, stalled: overdue && lagMs > BLOCKED_MS });
+    const stalled = overdue && lagMs > BLOCKED_MS;
+    if (stalled) failpoint("host.stalled");
+    publish(bus, data, board, { seq, lagMs, stalled });
   };
   beat();
   const timer = setInterval(beat, PERIOD_MS);

@@ -15,6 +15,7 @@ import type { Publisher } from "../../bus/publisher.ts";
 import { ackTask, nakTask } from "../../bus/pull.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { TaskObjects } from "../../bus/task-objects.ts";
+import { failpoint } from "../../failpoints/failpoints.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { toWireError, VgasError, type WireError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
@@ -84,8 +85,10 @@ export class Outcomes {
     if (error.retryable && run.attempt < run.maxAttempts) {
       // What is no longer ours is not NAKed: that would take it from whoever runs it now. The dispatcher of an element
       // knows whether it has given it to somebody else.
-      if (run.lost) this.#close(run, run.ack === "" ? "again" : "done");
-      else void this.#retry(run, error);
+      if (run.lost) {
+        failpoint("run.lost");
+        this.#close(run, run.ack === "" ? "again" : "done");
+      } else void this.#retry(run, error);
     } else this.#fail(run, error);
     return true;
   }

@@ -9,6 +9,7 @@
 import type { TaskCheckpoints } from "../../bus/checkpoints.ts";
 import { readBody, readEncoding, type TaskEncoding } from "../../bus/codec/task.ts";
 import { hasObjects } from "../../bus/task-objects.ts";
+import { failpoint } from "../../failpoints/failpoints.ts";
 import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import type { Clock, Timer } from "../../protocols/clock.ts";
 import { toWireError, VgasError } from "../../protocols/errors.ts";
@@ -226,6 +227,7 @@ export class Run {
   }
 
   #settled(outcome: RunOutcome): void {
+    failpoint("run.after");
     this.#hooks.clock.clear(this.#timer);
     this.#end(outcome);
     this.#hooks.released(this);
@@ -275,6 +277,7 @@ export class Run {
   #behave(fields: Fields): unknown {
     const { isolated } = this.#behaviour;
     const hooks = this.#hooks;
+    failpoint("run.before");
     if (isolated === undefined) return this.#behaviour.run(this.#task(fields), hooks.context(this));
     if (!hooks.isolated) throw new VgasError("INTERNAL", "this host cannot run a behaviour in a process of its own");
     return hooks.isolated(this, isolated, this.#task(fields));

@@ -9,6 +9,7 @@
  */
 import type { Bus } from "../../bus/bus.ts";
 import { decode, encode } from "../../bus/codec/codec.ts";
+import { failpoint, failpointOnceSent } from "../../failpoints/failpoints.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { type Assignment, type Burst, type Receipt, recallReply, receipt } from "../../protocols/host-messages.ts";
@@ -103,8 +104,11 @@ export class Bursts {
       ...(caps && { caps: capsOf(assigned, caps) }),
     };
     if (host.declaresProviders) grants?.attach(lane, assigned, burst.items);
+    failpoint("burst.before");
     if (local?.hostId === host.id) {
-      this.#settle(host, assigned, local.burst(burst));
+      const answer = local.burst(burst);
+      failpoint("burst.after");
+      this.#settle(host, assigned, answer);
       return;
     }
     this.#open++;
@@ -131,7 +135,10 @@ export class Bursts {
     const { bus, names, onNobody } = this.#options;
     try {
       const subject = names.host(host.id, "burst");
-      const answer = await bus.request("host.burst", subject, encode(burst), { timeoutMs: RECEIPT_MS });
+      const answered = bus.request("host.burst", subject, encode(burst), { timeoutMs: RECEIPT_MS });
+      failpointOnceSent("burst.after");
+      const answer = await answered;
+      if (failpoint("receipt.answer")) throw new VgasError("TIMEOUT", `the receipt of ${host.id} was lost`);
       return receipt.parse(decode(answer.data));
     } catch (error) {
       if (error instanceof VgasError && error.code === "UNDELIVERABLE") {
@@ -144,6 +151,7 @@ export class Bursts {
   }
 
   async #recall(host: HostView, burst: Burst): Promise<Receipt | undefined> {
+    failpoint("burst.recalled");
     const { bus, clock, names, dispatcherId } = this.#options;
     const body = encode({ v: 1, from: dispatcherId, burst: burst.burst });
     while (host.state !== "out") {

@@ -16,6 +16,7 @@ import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { Signer } from "../../bus/sealed/signing.ts";
 import type { TaskObjects } from "../../bus/task-objects.ts";
+import { failpoint } from "../../failpoints/failpoints.ts";
 import { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock, Random, Timer } from "../../protocols/clock.ts";
 import { type Receipt, type Settled, settled } from "../../protocols/host-messages.ts";
@@ -303,7 +304,10 @@ export class Dispatcher {
 
   #onEvicted(host: HostView): void {
     this.#evicted.add(`${host.id} ${host.run}`);
-    for (const assigned of this.#ledger.takeAll(host)) void this.#giveBack(assigned);
+    for (const assigned of this.#ledger.takeAll(host)) {
+      failpoint("task.reassigned");
+      void this.#giveBack(assigned);
+    }
   }
 
   async #giveBack(assigned: Assigned): Promise<void> {

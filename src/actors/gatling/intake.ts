@@ -9,6 +9,7 @@
  */
 import { type ParsedTask, readEncoding, readTasks } from "../../bus/codec/task.ts";
 import { nakTask, type PulledMessage } from "../../bus/pull.ts";
+import { failpoint } from "../../failpoints/failpoints.ts";
 import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
@@ -122,6 +123,7 @@ export class Intake {
     const submittedAt = requeuedId === undefined ? message.timestampMs : Number(message.header(HEADERS.submittedAt));
     const presumed = requeuedId === undefined ? 0 : Number(message.header(HEADERS.attempts));
     const redelivered = message.deliveries > 1 || message.sequence <= this.#options.forgottenBelow(priority);
+    if (redelivered) failpoint("task.redelivered");
     if (redelivered && (element ?? 0) === 0) this.#options.meter.redeliveries++;
     const task: TaskInHand = {
       id: requeuedId ?? envelope.id ?? automaticId(message.sequence, element),

@@ -12,6 +12,7 @@
 import type { Bus } from "../../bus/bus.ts";
 import type { KvBucket } from "../../bus/kv.ts";
 import { type PulledMessage, workingOnTask } from "../../bus/pull.ts";
+import { failpoint } from "../../failpoints/failpoints.ts";
 import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
@@ -96,6 +97,7 @@ export class Lane {
   #pumpAgain = false;
   #rosterStale = true;
   #loaded = false;
+  #inTrouble = false;
   #forgottenBelow: Dealt = NOTHING_DEALT;
   /** Moving average of tasks in a message, so that credit counts tasks while pulls count messages. */
   #tasksPerMessage = 1;
@@ -306,6 +308,8 @@ export class Lane {
 
   async #load(): Promise<void> {
     await this.#options.ensureConsumers();
+    if (this.#inTrouble) failpoint("consumer.remade");
+    this.#inTrouble = false;
     if (await this.rotation.load()) this.#forgottenBelow = this.rotation.dealt;
     this.#loaded = true;
     this.#reseat();
@@ -347,6 +351,7 @@ export class Lane {
         this.takeBack(tasks);
       }
     }
+    if (won) failpoint("swap.after");
     if (won) this.#options.meter.tickets += drawn.drawn;
     if (won) this.#options.meter.skipped += drawn.drawn - tasks.length;
     if (won && generation === this.#generation) this.#handOver(drawn, tasks, seats);
@@ -422,6 +427,7 @@ export class Lane {
     const { logger } = this.#options;
     logger.warn({ ...this.name, reason, detail }, "the lane's consumer is in trouble, it is made again");
     this.#loaded = false;
+    this.#inTrouble = true;
     this.#wake();
   }
 }

@@ -10,6 +10,7 @@
  */
 import type { Bus } from "../../bus/bus.ts";
 import { decode } from "../../bus/codec/codec.ts";
+import { failpoint } from "../../failpoints/failpoints.ts";
 import type { Clock, Timer } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { type Heartbeat, heartbeat } from "../../protocols/host-messages.ts";
@@ -159,7 +160,9 @@ export class Monitor {
       void this.#prove();
       // Silence counts only if the bus is known to have worked meanwhile.
       if (this.#provenAt < host.heardAt + SUSPECT_AFTER_MS) continue;
-      if (now - host.heardAt > (manyAtOnce ? DOUBTFUL_AFTER_MS : DEAD_AFTER_MS)) this.#evict(host, "it fell silent");
+      const silentMs = now - host.heardAt;
+      if (silentMs > (manyAtOnce ? DOUBTFUL_AFTER_MS : DEAD_AFTER_MS)) this.#evict(host, "it fell silent");
+      else if (silentMs > DEAD_AFTER_MS) failpoint("monitor.doubted");
     }
   }
 
@@ -182,6 +185,7 @@ export class Monitor {
   }
 
   #forgive(): void {
+    failpoint("monitor.forgave");
     const now = this.#options.clock.monotonic();
     this.#connectedAt = now;
     for (const host of this.#hosts.values()) host.heardAt = now;
@@ -208,6 +212,7 @@ export class Monitor {
     if (this.#hosts.get(host.id) !== host) return;
     this.#hosts.delete(host.id);
     host.state = "out";
+    failpoint("host.evicted");
     this.#options.logger.warn({ host: host.id, why }, "a host is out of the rotation");
     this.#options.onEvicted(host, why);
     this.#options.onChange();

@@ -12,6 +12,7 @@ import type { Bus } from "../../bus/bus.ts";
 import { decodeMirrored, type TaskEncoding } from "../../bus/codec/task.ts";
 import { nakTask } from "../../bus/pull.ts";
 import type { ResultStore } from "../../bus/results.ts";
+import { failpoint } from "../../failpoints/failpoints.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { AttemptsRecord } from "../../protocols/host-messages.ts";
@@ -112,6 +113,7 @@ export class Past {
   }
 
   #exhausted({ task, encoding }: Doubtful, record: AttemptsRecord | undefined): void {
+    failpoint("task.exhausted");
     const last = record?.error ? `; the last error was ${record.error.code}: ${record.error.message}` : "";
     const error =
       task.maxAttempts === 1

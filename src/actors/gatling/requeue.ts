@@ -9,6 +9,7 @@ import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import { nakTask } from "../../bus/pull.ts";
+import { failpoint } from "../../failpoints/failpoints.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
 import type { TaskInHand } from "./task-in-hand.ts";
@@ -44,7 +45,10 @@ export class Requeue {
 
   /** Leaves tasks whose messages come back by themselves, and of which execution number `attempt` did not begin. */
   forgotten(lane: LaneName, tasks: readonly TaskInHand[]): void {
-    for (const task of tasks) void this.#return(task, this.#record(lane, task));
+    for (const task of tasks) {
+      failpoint("task.disowned");
+      void this.#return(task, this.#record(lane, task));
+    }
   }
 
   async #return(task: TaskInHand, returning: Promise<void>): Promise<void> {
@@ -96,6 +100,7 @@ export class Requeue {
       task.array?.abandon();
       throw error;
     }
+    failpoint("task.moved");
     task.array?.settleOne();
   }
 }

@@ -139,9 +139,12 @@ export class Rotation {
     const { bucket, by, nonce } = this.#options;
     const record: RotationRecord = { ...next, by, nonce: nonce() };
     this.swaps++;
+    failpoint("swap.before");
     try {
       const headers = { [HEADERS.dealt]: writeDealt(dealt) };
-      this.#revision = await bucket.cas(this.#key, encode(record), this.#revision, headers);
+      const revision = await bucket.cas(this.#key, encode(record), this.#revision, headers);
+      if (failpoint("swap.answer")) throw new VgasError("TIMEOUT", `the answer to the swap of ${this.#key} was lost`);
+      this.#revision = revision;
       this.#record = record;
       this.#reached = record.index;
       this.#dealt = dealt;

@@ -10,6 +10,7 @@
  * 4. `stop` is idempotent and awaited, and whatever it finds half started has ended when it returns.
  * 5. When this process exits without `stop`, the broker is told to end; only a kill leaves it behind.
  */
+import { failpoint } from "../../failpoints/failpoints.ts";
 import { type Clock, systemClock, type Timer } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { type Logger, silentLogger } from "../../protocols/logger.ts";
@@ -208,6 +209,7 @@ export class NatsServer {
       this.#port = adopted.record.port;
       this.#process = adopted.process;
       this.#adopted = true;
+      failpoint("broker.adopted");
       // Its users and its certificate are those of its own start; ours may differ.
       await installTls(layout, this.#tls);
       this.reload();
@@ -336,6 +338,7 @@ export class NatsServer {
         continue;
       }
       logger.warn({ brokerPid: this.pid, port: this.#port }, "the nats-server was restarted");
+      failpoint("broker.restarted");
       for (const listener of this.#listeners) this.#tell(listener);
       return;
     }

@@ -73,7 +73,7 @@ function start(input: unknown, { timeoutMs = 60_000, attempt = 1, restored = und
     dispatcher: "d",
     meter: new LaneMeters().of({ pool: "default", kind: "isolated" }),
   };
-  const run = new Run(hooks, isolated, origin, [1, 0, 0, attempt, "t", 0, timeoutMs, 3, "ack", encode({ input })], -1);
+  const run = new Run(hooks, isolated, origin, [1, 0, 7, attempt, "t", 0, timeoutMs, 3, "ack", encode({ input })], -1);
   run.start();
   return { run, outcome: () => outcome, ended: released.then(() => outcome) };
 }
@@ -84,7 +84,14 @@ const firstEvent = async (): Promise<number> =>
 
 describe("a behaviour in a process of its own", () => {
   it("gets the task and gives its output back, and its process is used again", async () => {
-    const told = { value: new Uint8Array([1]), attempt: 2, agent: "host-0", host: "host", restored: { at: 5 } };
+    const told = {
+      value: new Uint8Array([1]),
+      attempt: 2,
+      ticket: 7,
+      agent: "host-0",
+      host: "host",
+      restored: { at: 5 },
+    };
     const first = await start({ do: "tell", value: new Uint8Array([1]) }, { attempt: 2, restored: { at: 5 } }).ended;
     expect(first).toMatchObject({ ok: true, output: { ...told, agent: expect.stringContaining("host") } });
     const [pid] = pool.pids;

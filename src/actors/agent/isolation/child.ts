@@ -83,12 +83,12 @@ export class AgentProcess {
 
   async run(module: ModuleAgent, task: Task, context: RunContext, run: Run): Promise<unknown> {
     const n = this.#runs++;
-    const { attempt, agent, host, traceparent, restored } = context;
+    const { attempt, ticket, agent, host, traceparent, restored } = context;
     const { providers, grant } = run;
     return await new Promise((resolve, reject) => {
       this.#log = context.log;
       this.#current = { n, context, run, asks: new Map(), resolve, reject };
-      const about = { attempt, agent, host, traceparent, restored, providers, grant };
+      const about = { attempt, ticket, agent, host, traceparent, restored, providers, grant };
       this.#send({ type: "run", run: n, module, task, ...about });
     });
   }

@@ -33,6 +33,7 @@ export interface RunMessage {
   readonly module: ModuleAgent;
   readonly task: Task;
   readonly attempt: number;
+  readonly ticket: number;
   readonly agent: string;
   readonly host: string;
   readonly traceparent: string | undefined;

@@ -17,6 +17,7 @@ interface Open {
 export class ProcessContext implements TaskContext, VaultRun {
   readonly run: number;
   readonly attempt: number;
+  readonly ticket: number;
   readonly agent: string;
   readonly host: string;
   readonly traceparent: string | undefined;
@@ -34,9 +35,10 @@ export class ProcessContext implements TaskContext, VaultRun {
   ended = false;
 
   constructor(message: RunMessage, send: (message: FromProcess) => void) {
-    const { run, attempt, agent, host, traceparent, restored, providers, grant } = message;
+    const { run, attempt, ticket, agent, host, traceparent, restored, providers, grant } = message;
     this.run = run;
     this.attempt = attempt;
+    this.ticket = ticket;
     this.agent = agent;
     this.host = host;
     this.traceparent = traceparent;
