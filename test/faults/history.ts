@@ -28,6 +28,8 @@ export interface Submit extends At {
   readonly maxAttempts: number;
   /** How its tasks may end, whatever happens besides. */
   readonly ends: readonly TaskResult["status"][];
+  /** Bytes that are no task, or a task that is none of ours: the reason that their dead letters have. */
+  readonly hostile?: "malformed" | "invalid";
 }
 
 /**
@@ -60,6 +62,8 @@ export interface Ended extends At {
   readonly agent: string;
   readonly host: string;
   readonly pid: number;
+  /** It threw: another attempt may follow. */
+  readonly threw: boolean;
 }
 
 /** A stored result, as an observer of the stream got it. */
@@ -87,13 +91,17 @@ export interface Exited extends At {
   readonly pid: number;
   readonly code: number | string;
   readonly expected: boolean;
+  /** When SIGTERM was sent to it, if that is what ended it. */
+  readonly stoppedAt?: number;
 }
 
-/** A fault struck; `process` is whom, where it is one. */
+/** A fault struck; `process` is whom, where it is one. Without it whatever lies between the processes is struck. */
 export interface Struck extends At {
   readonly type: "struck";
   readonly fault: string;
   readonly process?: string;
+  /** It only keeps the host busy: no reason to put it out of the rotation before this moment. */
+  readonly busyUntil?: number;
 }
 
 /** It is over. */
