@@ -1,14 +1,24 @@
-/** A TCP proxy that can lose what a server answers, or cut the connection. */
+/** A TCP proxy that can lose, delay or split what goes through it, in each direction for itself, or end the connections. */
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { Flow, noTrouble, type Struck, type Trouble } from "./flow.ts";
+
+/** A client's socket, the server's, and what flows to either. */
+interface Joint {
+  readonly sockets: readonly [Socket, Socket];
+  readonly flows: readonly [Flow, Flow];
+}
 
 export class TcpProxy {
+  /** What the client sends meets this. */
+  readonly toServer: Trouble = noTrouble();
+  /** What the server sends meets this. */
+  readonly toClient: Trouble = noTrouble();
+  /** What was done so far in both directions. */
+  readonly struck: Struck & { resets: number } = { dropped: 0, delayed: 0, pieces: 0, resets: 0 };
   readonly #target: number;
   readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-  /** While true, what the server sends is thrown away. */
-  deaf = false;
-  #dropped = 0;
+  readonly #joints = new Set<Joint>();
   #onDrop: (() => void) | undefined;
 
   constructor(targetPort: number) {
@@ -29,9 +39,23 @@ export class TcpProxy {
     return `nats://127.0.0.1:${address.port}`;
   }
 
+  /** While true, what the server sends is thrown away. */
+  get deaf(): boolean {
+    return this.toClient.drop;
+  }
+
+  set deaf(deaf: boolean) {
+    this.toClient.drop = deaf;
+  }
+
   /** Bytes thrown away so far: shows that the fault struck. */
   get dropped(): number {
-    return this.#dropped;
+    return this.struck.dropped;
+  }
+
+  /** Connections now. */
+  get connections(): number {
+    return this.#joints.size;
   }
 
   /** Resolves when something is thrown away. */
@@ -43,7 +67,26 @@ export class TcpProxy {
 
   /** Ends all connections; new ones are taken. */
   cut(): void {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const { sockets } of this.#joints) for (const socket of sockets) socket.destroy();
+  }
+
+  /** Ends all connections as a machine does that knows nothing of them (RST); new ones are taken. */
+  reset(): void {
+    for (const { sockets } of this.#joints) {
+      this.struck.resets++;
+      for (const socket of sockets) socket.resetAndDestroy();
+    }
+  }
+
+  /**
+   * No trouble from now on. Connections that lost something end: TCP hands nothing on behind what it lost, and neither
+   * end would know what to make of it.
+   */
+  heal(): void {
+    Object.assign(this.toServer, noTrouble());
+    Object.assign(this.toClient, noTrouble());
+    for (const { sockets, flows } of this.#joints)
+      if (flows.some(({ lossy }) => lossy)) for (const socket of sockets) socket.destroy();
   }
 
   async close(): Promise<void> {
@@ -54,25 +97,25 @@ export class TcpProxy {
 
   #join(client: Socket): void {
     const server = connect(this.#target, "127.0.0.1");
-    for (const socket of [client, server]) {
+    const toServer = new Flow(server, this.toServer, this.struck);
+    const toClient = new Flow(client, this.toClient, this.struck);
+    const joint: Joint = { sockets: [client, server], flows: [toServer, toClient] };
+    this.#joints.add(joint);
+    for (const socket of joint.sockets) {
       socket.setNoDelay(true);
-      this.#sockets.add(socket);
       // The other side's end is all that an error here means.
       socket.on("error", () => socket.destroy());
       socket.on("close", () => {
-        this.#sockets.delete(socket);
+        this.#joints.delete(joint);
         client.destroy();
         server.destroy();
       });
     }
-    client.on("data", (chunk) => server.write(chunk));
-    server.on("data", (chunk) => {
-      if (!this.deaf) {
-        client.write(chunk);
-        return;
-      }
-      this.#dropped += chunk.length;
-      this.#onDrop?.();
-    });
+    client.on("data", (bytes) => this.#hand(bytes, toServer));
+    server.on("data", (bytes) => this.#hand(bytes, toClient));
+  }
+
+  #hand(bytes: Buffer, flow: Flow): void {
+    if (flow.take(bytes)) this.#onDrop?.();
   }
 }
