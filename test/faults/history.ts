@@ -74,6 +74,16 @@ export interface Saw extends At {
   readonly result: TaskResult;
 }
 
+/** What a client that waited for it was told of a task. */
+export interface Told extends At {
+  readonly type: "told";
+  readonly pool: string;
+  readonly id: string;
+  readonly status: TaskResult["status"];
+  readonly attempt: number;
+  readonly finishedAt: number;
+}
+
 /** A process of the world began. */
 export interface Started extends At {
   readonly type: "started";
@@ -126,7 +136,7 @@ export interface Evicted extends At {
   readonly why: string;
 }
 
-export type Entry = Submit | Outcome | Began | Ended | Saw | Started | Exited | Struck | Healed | Beat | Evicted;
+export type Entry = Submit | Outcome | Began | Ended | Saw | Told | Started | Exited | Struck | Healed | Beat | Evicted;
 export type History = readonly Entry[];
 
 /** What is stored when everything has been drained. */

@@ -1,7 +1,7 @@
 /** A world of faults as those who strike it see it: real processes on this machine, an observer, and what they wrote down. */
 import type { Bus } from "../../src/bus/bus.ts";
 import type { Failpoint } from "../../src/failpoints/failpoints.ts";
-import type { Entry } from "./history.ts";
+import type { Entry, Evicted } from "./history.ts";
 
 /**
  * `server`: one nats-server of the harness. `node`: a master with its embedded one. `cluster`: three with replicas 3. `network`:
@@ -40,13 +40,30 @@ export interface World {
   readonly kind: WorldKind;
   readonly dir: string;
   readonly brokers: readonly BrokerMember[];
+  /** The node that started the broker, in a world of kind `node`: a dispatcher and a host besides the others. */
+  readonly master: NodeMember | undefined;
   readonly dispatchers: readonly NodeMember[];
   readonly hosts: readonly NodeMember[];
   /** The observer's own connection, which rides out what strikes the brokers. */
   readonly bus: Bus;
   record(entry: Entry): void;
-  /** How often the place was passed so far, over all processes of the world. */
-  passed(name: Failpoint): number;
+  /** How often the place was passed so far, over all processes of the world, or by `member` in all its lives. */
+  passed(name: Failpoint, member?: Member): number;
+  /** Hosts that dispatchers put out of the rotation so far, as their logs say. */
+  readonly evictions: readonly Evicted[];
+  /** Results that the observer has seen so far. */
+  readonly results: number;
+  /** Whether the newest roster of every lane that has agents names the host in its present life. */
+  inRotation(hostId: string): boolean;
+  /**
+   * Runs `work` with one of `members` that runs and that no other strike has, chosen at random; waits for one. So strikes that
+   * overlap do not get into each other's way.
+   */
+  take<M extends Member>(
+    members: readonly M[],
+    random: () => number,
+    work: (member: M) => Promise<void>,
+  ): Promise<void>;
   /** Waits until `condition` holds. The bound is only there to end what hangs. */
   until(what: string, condition: () => boolean | Promise<boolean>): Promise<void>;
 }

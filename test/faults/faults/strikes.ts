@@ -1,0 +1,49 @@
+/** What strikes of processes have in common. */
+import { setTimeout as pause } from "node:timers/promises";
+import { moment } from "../history.ts";
+import { between } from "../random.ts";
+import type { Member, NodeMember, World } from "../world.ts";
+
+/** Writes down that `fault` struck `member`, and after `work` that it is over. */
+export async function struck(world: World, fault: string, member: Member, work: () => Promise<void>): Promise<void> {
+  world.record({ type: "struck", at: moment(), fault, process: member.name });
+  await work();
+  world.record({ type: "healed", at: moment(), fault, process: member.name });
+}
+
+/** SIGKILL, a while without it, and its next life. Rejects if it was not alive. */
+export async function killAndStart(member: Member, downMs: number): Promise<void> {
+  if (!member.alive) throw new Error(`${member.name} was to be killed and does not run`);
+  await member.kill();
+  await pause(downMs);
+  await member.start();
+}
+
+/** SIGTERM, and its next life. Rejects if it did not end with 0. */
+export async function stopAndStart(member: Member): Promise<void> {
+  const code = await member.stop();
+  if (code !== 0) throw new Error(`${member.name} was told to stop and ended with ${code}`);
+  await member.start();
+}
+
+/** SIGSTOP until `work` is over, then SIGCONT. */
+export async function paused(member: Member, work: () => Promise<void>): Promise<void> {
+  member.signal("SIGSTOP");
+  try {
+    await work();
+  } finally {
+    member.signal("SIGCONT");
+  }
+}
+
+/** Waits until some dispatcher put it out of the rotation. */
+export async function evicted(world: World, { hostId, name }: NodeMember, since: number): Promise<void> {
+  await world.until(`${name} to be put out of the rotation`, () =>
+    world.evictions.some(({ host, at }) => host === hostId && at >= since),
+  );
+}
+
+/** A time without a member: often short, at times long enough for its heartbeats to be missed. */
+export function downTime(random: () => number): number {
+  return random() < 0.5 ? between(random, 0, 300) : between(random, 1_000, 4_500);
+}
