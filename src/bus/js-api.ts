@@ -2,10 +2,13 @@
 import { JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { VgasError } from "../protocols/errors.ts";
 import type { Bus } from "./bus.ts";
+import { askLeader, isClustered } from "./leader.ts";
 import { apiErrorCode, requestError } from "./nats-errors.ts";
 
-/** Creating a replicated stream elects leaders first. */
+/** Of a call in all. In a cluster that is time for most elections. */
 const API_TIMEOUT_MS = 10_000;
+/** Of one try in a cluster: making a stream takes its servers a moment. */
+const TRY_MS = 3_000;
 
 const managers = new WeakMap<Bus, Promise<JetStreamManager>>();
 
@@ -20,7 +23,7 @@ export class JsApiError extends VgasError {
 }
 
 /**
- * Runs `work` with the manager.
+ * Runs `work` with the manager; in a cluster again where no leader answers, so it is to be such that can be done twice.
  *
  * @throws VgasError as the server answered; CONFIG if it has no JetStream
  */
@@ -31,17 +34,25 @@ export async function jsApiCall<T>(
 ): Promise<T> {
   let manager = managers.get(bus);
   if (manager === undefined) {
-    manager = jetstreamManager(bus.native, { timeout: API_TIMEOUT_MS, checkAPI: false });
+    const timeout = isClustered(bus) ? TRY_MS : API_TIMEOUT_MS;
+    manager = jetstreamManager(bus.native, { timeout, checkAPI: false });
     managers.set(bus, manager);
   }
-  try {
-    return await work(await manager);
-  } catch (cause) {
-    if (cause instanceof JetStreamApiError) throw new JsApiError(operation, cause);
-    if (cause instanceof Error && cause.name === "JetStreamNotEnabled")
-      throw new VgasError("CONFIG", `${operation}: the NATS server answers no JetStream request`, { cause });
-    throw requestError(operation, cause);
-  }
+  const api = await manager;
+  return await askLeader(bus, API_TIMEOUT_MS, async () => {
+    try {
+      return await work(api);
+    } catch (cause) {
+      throw apiError(operation, cause);
+    }
+  });
+}
+
+function apiError(operation: string, cause: unknown): VgasError {
+  if (cause instanceof JetStreamApiError) return new JsApiError(operation, cause);
+  if (cause instanceof Error && cause.name === "JetStreamNotEnabled")
+    return new VgasError("CONFIG", `${operation}: the NATS server answers no JetStream request`, { cause });
+  return requestError(operation, cause);
 }
 
 /** As `jsApiCall`, but undefined where the named thing does not exist. */

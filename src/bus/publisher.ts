@@ -7,8 +7,8 @@
  * 1. `done` is called exactly once for each message, never from within `send`.
  * 2. A message is handed on in the order of `send`; only a repetition can overtake.
  * 3. With `retry` the same bytes are sent again (lost answer, reconnect) until the server takes or refuses them: use it
- *    only where a second copy is harmless or refused (message id, one message per subject). Without it a message is
- *    sent once, and a lost answer is TIMEOUT: whether it was stored is unknown.
+ *    only where a second copy is harmless or refused (message id, one message per subject). Without it a lost answer is
+ *    TIMEOUT, whether it was stored is unknown; sent again is only what is known not to be stored (`#tryLater`).
  * 4. Never more in flight than the window. Waiting messages are not bounded here: whoever sends without waiting is.
  */
 import { failpoint } from "../failpoints/failpoints.ts";
@@ -16,6 +16,7 @@ import { VgasError } from "../protocols/errors.ts";
 import { HEADERS } from "../protocols/subjects.ts";
 import type { Bus, BusMessage, HeaderRecord, Subscription } from "./bus.ts";
 import { type EncodedHeaders, encodeHeaders } from "./headers.ts";
+import { ELECTION_MS, isClustered } from "./leader.ts";
 import { API } from "./nats-errors.ts";
 import { type PubAck, PubAckReader, PublishRefused } from "./pub-ack.ts";
 import { type PendingPublish, PublishQueue } from "./publish-queue.ts";
@@ -51,8 +52,10 @@ const DEFAULTS = { maxMessages: 4_096, maxBytes: 32 * 2 ** 20, ackTimeoutMs: 5_0
 const SWEEP_MS = 250;
 /** Each repetition waits twice as long as the one before, up to this: a slow server is not helped by more messages. */
 const MAX_ACK_TIMEOUT_MS = 30_000;
-/** "No stream takes it" is believed after this long: a server that starts, or a cluster without a leader, answers so too. */
+/** "No stream takes it" is believed after this long: a server that starts answers so too. */
 const NO_STREAM_GRACE_MS = 1_000;
+/** How often such a message is offered again at most: thousands may be in flight while nobody takes them. */
+const REFUSED_PAUSE_MS = 500;
 const NO_RESPONDERS = 503;
 const EXPECT_LAST_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence";
 
@@ -201,11 +204,13 @@ export class Publisher {
     this.#pump();
   }
 
-  /** Marks a publish whose refusal may be different in a moment for another try by the sweep. */
+  /** Marks a publish whose refusal may be different in a moment for another try by the sweep: it is known not to be stored. */
   #tryLater(pending: PendingPublish): boolean {
     const now = performance.now();
     if (pending.refusedAt === 0) pending.refusedAt = now;
-    if (!pending.retry || now - pending.refusedAt > NO_STREAM_GRACE_MS) return false;
+    // A cluster answers so until it has elected another leader of the stream.
+    const graceMs = isClustered(this.#bus) ? ELECTION_MS : NO_STREAM_GRACE_MS;
+    if (now - pending.refusedAt > graceMs) return false;
     pending.again = true;
     return true;
   }
@@ -213,7 +218,7 @@ export class Publisher {
   #sweep(): void {
     const now = performance.now();
     for (const pending of this.#queue.pick((entry) => this.#isOverdue(entry, now))) {
-      if (!pending.retry)
+      if (!pending.retry && !pending.again)
         this.#settle(pending, unknownOutcome(pending, `was not answered within ${this.#ackTimeoutMs} ms`), undefined);
       else if (pending.sends > 0 && this.#bus.state === "connected") this.#transmit(pending);
     }
@@ -227,7 +232,7 @@ export class Publisher {
   }
 
   #isOverdue(pending: PendingPublish, now: number): boolean {
-    if (pending.again) return true;
+    if (pending.again) return now - pending.sentAt >= Math.min(REFUSED_PAUSE_MS, pending.sentAt - pending.refusedAt);
     const allowed = Math.min(
       this.#ackTimeoutMs * 2 ** Math.max(0, pending.sends - 1),
       Math.max(MAX_ACK_TIMEOUT_MS, this.#ackTimeoutMs),

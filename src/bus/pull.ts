@@ -19,6 +19,7 @@ import { failpoint } from "../failpoints/failpoints.ts";
 import { jsApi } from "../protocols/subjects.ts";
 import type { Bus, BusMessage, Subscription } from "./bus.ts";
 import { isAckSubject } from "./delivery.ts";
+import { ELECTION_MS, isClustered } from "./leader.ts";
 import { PullLedger } from "./pull-ledger.ts";
 import { PulledMessage } from "./pulled-message.ts";
 import type { BusStatus } from "./status.ts";
@@ -45,6 +46,8 @@ export interface PullTiming {
 }
 
 const DEFAULT_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000 };
+/** A leader that is killed takes the pulls with it and says nothing; the others begin to elect another after 4 to 9 s. */
+const CLUSTER_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 2_000 };
 const TICK_MS = 1_000;
 /** A tick later than this means that this process stood still: silence was ours, not the server's. */
 const STALL_MS = 2_500;
@@ -77,14 +80,17 @@ export class PullSubscription {
   #ticker: NodeJS.Timeout | undefined;
   #lastTickAt = 0;
   #heardAt = 0;
+  /** Since when nobody answers for the consumer, or 0. */
+  #leaderlessSince = 0;
 
-  constructor(bus: Bus, stream: string, consumer: string, handlers: PullHandlers, timing = DEFAULT_TIMING) {
+  constructor(bus: Bus, stream: string, consumer: string, handlers: PullHandlers, timing?: PullTiming) {
     this.#bus = bus;
     this.#subject = jsApi.next(stream, consumer);
     this.#handlers = handlers;
-    this.#timing = timing;
-    this.#silenceMs = 2 * timing.heartbeatMs + GRACE_MS;
-    this.#ledger = new PullLedger(timing.expiresMs + this.#silenceMs);
+    this.#timing = timing ?? (isClustered(bus) ? CLUSTER_TIMING : DEFAULT_TIMING);
+    const { expiresMs, heartbeatMs } = this.#timing;
+    this.#silenceMs = 2 * heartbeatMs + GRACE_MS;
+    this.#ledger = new PullLedger(expiresMs + this.#silenceMs);
     this.#stopListening = bus.onStatus((status) => this.#onStatus(status));
   }
 
@@ -116,6 +122,7 @@ export class PullSubscription {
   /** Goes on after `consumer-gone` or `permission`. */
   resume(): void {
     this.#halted = false;
+    this.#leaderlessSince = 0;
     this.#ask();
   }
 
@@ -169,6 +176,7 @@ export class PullSubscription {
       return;
     }
     this.#heardAt = performance.now();
+    this.#leaderlessSince = 0;
     this.#ledger.deliver();
     if (this.#wanted > 0) this.#wanted--;
     if (this.#ledger.outstanding === 0) this.#stopTicking();
@@ -178,12 +186,13 @@ export class PullSubscription {
   #statusOf(token: string, message: BusMessage): void {
     const { status, statusText } = message;
     this.#heardAt = performance.now();
-    if (status === STATUS.heartbeat || status === 0) return;
-    const detail = `${status} ${statusText}`.trim();
     if (status === STATUS.noResponders) {
-      this.#halt("consumer-gone", "nobody answers for the consumer");
+      this.#nobody(token);
       return;
     }
+    this.#leaderlessSince = 0;
+    if (status === STATUS.heartbeat || status === 0) return;
+    const detail = `${status} ${statusText}`.trim();
     if (status === STATUS.conflict && /deleted|push based/i.test(statusText)) {
       this.#halt("consumer-gone", detail);
       return;
@@ -200,6 +209,15 @@ export class PullSubscription {
     } else {
       this.#lose(detail);
     }
+  }
+
+  /** There is no such consumer; in a cluster nobody leads it, until that has lasted longer than an election. */
+  #nobody(token: string): void {
+    if (this.#leaderlessSince === 0) this.#leaderlessSince = this.#heardAt;
+    // The next tick asks again.
+    if (isClustered(this.#bus) && this.#heardAt - this.#leaderlessSince < ELECTION_MS)
+      this.#ledger.refuse(token, this.#heardAt);
+    else this.#halt("consumer-gone", "nobody answers for the consumer");
   }
 
   #tick(): void {

@@ -1,6 +1,7 @@
 /** What a NATS server says about itself when one connects. */
 import type { Bus } from "./bus.ts";
 import { jsApiCall } from "./js-api.ts";
+import { isClustered } from "./leader.ts";
 
 export interface ServerFacts {
   readonly version: string;
@@ -21,7 +22,7 @@ export function serverFacts(bus: Bus): ServerFacts {
     maxPayload: info?.max_payload ?? 0,
     jetstream: info?.jetstream === true,
     authenticates: info?.auth_required === true,
-    clustered: info?.cluster !== undefined,
+    clustered: isClustered(bus),
   };
 }
 

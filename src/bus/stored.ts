@@ -6,6 +6,7 @@ import { MsgHdrsImpl } from "@nats-io/transport-node";
 import { VgasError } from "../protocols/errors.ts";
 import { jsApi } from "../protocols/subjects.ts";
 import type { Bus, BusMessage } from "./bus.ts";
+import { askLeader } from "./leader.ts";
 import { API, apiErrorCode } from "./nats-errors.ts";
 
 /** A message as it is kept in a stream; `subject` is the one it was stored under. */
@@ -62,13 +63,17 @@ export async function lastAtLeader(
 ): Promise<Pick<StoredMessage, "data" | "header" | "sequence" | "timestampMs"> | undefined> {
   const operation = `reading ${subject}`;
   const request = encoder.encode(JSON.stringify({ last_by_subj: subject }));
-  const answer = await bus.request(operation, jsApi.messageGet(stream), request, { timeoutMs });
-  const { error, message } = JSON.parse(Buffer.from(answer.data).toString()) as MessageGetAnswer;
-  if (error?.err_code === API.noMessage) return undefined;
-  if (error !== undefined)
-    throw new VgasError(apiErrorCode(error.err_code), `${operation}: ${error.description} (${error.err_code})`);
-  if (message === undefined)
-    throw new VgasError("INTERNAL", `${operation}: the server answered neither a message nor an error`);
+  const message = await askLeader(bus, timeoutMs, async (tryMs) => {
+    const answer = await bus.request(operation, jsApi.messageGet(stream), request, { timeoutMs: tryMs });
+    const { error, message: found } = JSON.parse(Buffer.from(answer.data).toString()) as MessageGetAnswer;
+    if (error?.err_code === API.noMessage) return undefined;
+    if (error !== undefined)
+      throw new VgasError(apiErrorCode(error.err_code), `${operation}: ${error.description} (${error.err_code})`);
+    if (found === undefined)
+      throw new VgasError("INTERNAL", `${operation}: the server answered neither a message nor an error`);
+    return found;
+  });
+  if (message === undefined) return undefined;
   const headers = message.hdrs === undefined ? undefined : MsgHdrsImpl.decode(Buffer.from(message.hdrs, "base64"));
   return {
     data: message.data === undefined ? NOTHING : Buffer.from(message.data, "base64"),

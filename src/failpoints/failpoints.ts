@@ -78,7 +78,7 @@ const MET = [
   "host.stalled",
   /** An attempt ended so late that its task was not given back. */
   "run.lost",
-  /** A lane's consumer was in trouble, and was made again. */
+  /** A lane's consumer was in trouble: it is asked anew, and made again where it is gone. */
   "consumer.remade",
   /** The embedded nats-server ended, and was started again. */
   "broker.restarted",

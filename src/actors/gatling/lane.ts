@@ -11,7 +11,7 @@
  */
 import type { Bus } from "../../bus/bus.ts";
 import type { KvBucket } from "../../bus/kv.ts";
-import { type PulledMessage, workingOnTask } from "../../bus/pull.ts";
+import { type PulledMessage, type PullTrouble, workingOnTask } from "../../bus/pull.ts";
 import { failpoint } from "../../failpoints/failpoints.ts";
 import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
@@ -98,6 +98,7 @@ export class Lane {
   #rosterStale = true;
   #loaded = false;
   #inTrouble = false;
+  #consumersMade = false;
   #forgottenBelow: Dealt = NOTHING_DEALT;
   /** Moving average of tasks in a message, so that credit counts tasks while pulls count messages. */
   #tasksPerMessage = 1;
@@ -307,7 +308,8 @@ export class Lane {
   }
 
   async #load(): Promise<void> {
-    await this.#options.ensureConsumers();
+    if (!this.#consumersMade) await this.#options.ensureConsumers();
+    this.#consumersMade = true;
     if (this.#inTrouble) failpoint("consumer.remade");
     this.#inTrouble = false;
     if (await this.rotation.load()) this.#forgottenBelow = this.rotation.dealt;
@@ -423,11 +425,14 @@ export class Lane {
     return new RosterSeats(this.rotation.ranges, this.#options.findHost, () => this.#wake());
   }
 
-  #onTrouble(reason: string, detail: string): void {
+  #onTrouble(reason: PullTrouble, detail: string): void {
     const { logger } = this.#options;
-    logger.warn({ ...this.name, reason, detail }, "the lane's consumer is in trouble, it is made again");
+    logger.warn({ ...this.name, reason, detail }, "the lane's consumer is in trouble, it is looked at again");
+    if (reason === "consumer-gone") this.#consumersMade = false;
     this.#loaded = false;
     this.#inTrouble = true;
+    // Another server of a cluster may lead it now, and may have forgotten deliveries: the record tells, before more comes.
+    this.#pulls.close();
     this.#wake();
   }
 }
