@@ -13,6 +13,7 @@ import type {
   Streams,
   Struck,
   Submit,
+  Told,
 } from "../history.ts";
 
 /** One execution of a task. */
@@ -36,6 +37,7 @@ export class Task {
   accepted = false;
   readonly executions: Execution[] = [];
   readonly seen: Saw[] = [];
+  readonly told: Told[] = [];
   readonly stored: Streams["results"][number][] = [];
 
   constructor(pool: string, id: string) {
@@ -91,6 +93,7 @@ export class Record {
     const outcomes: Outcome[] = [];
     const ended: Ended[] = [];
     const saws: Saw[] = [];
+    const told: Told[] = [];
     for (const entry of history) {
       if (entry.at > this.end) this.end = entry.at;
       switch (entry.type) {
@@ -105,6 +108,9 @@ export class Record {
           break;
         case "saw":
           saws.push(entry);
+          break;
+        case "told":
+          told.push(entry);
           break;
         case "started":
           started.push(entry);
@@ -129,6 +135,7 @@ export class Record {
     this.#submissions(outcomes);
     this.#executions(ended);
     for (const saw of saws) this.task(saw.result.pool, saw.result.id).seen.push(saw);
+    for (const each of told) this.task(each.pool, each.id).told.push(each);
     for (const result of streams.results) this.task(result.result.pool, result.result.id).stored.push(result);
     this.#lives(started);
     for (const beats of this.beats.values()) beats.sort((a, b) => a - b);
