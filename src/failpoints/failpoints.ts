@@ -84,11 +84,21 @@ const MET = [
   "broker.restarted",
   /** A nats-server that an earlier life of the node left was taken over. */
   "broker.adopted",
+  /** It was recorded that an element leaves its array; it is not published yet. */
+  "move.recorded",
+  /** A message of an element that another message owns was dropped. */
+  "copy.dropped",
+  /** A start was not recorded, because another dispatcher had recorded something meanwhile. */
+  "task.outrun",
 ] as const;
 
 /** All names, in the order of the counts. */
 export const FAILPOINTS = [...STEPS, ...ANSWERS, ...MET] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
+
+/** One order of VGAS_FAILPOINTS. Above what reads it while this file is loaded. */
+const ORDER =
+  /^(?<name>[a-z.]+)=(?<action>kill|stop|lose|stall:(?<ms>\d+))@(?<first>[1-9]\d*)(?:\+(?<every>[1-9]\d*))?$/;
 
 /** Passes the place `name`. True if the answer that came here is to be taken for lost. */
 export const failpoint: (name: Failpoint) => boolean = armed(process.env) ?? inert;
@@ -141,9 +151,6 @@ function strike(action: Action): boolean {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, typeof action === "object" ? action.stallMs : 1_000);
   return false;
 }
-
-const ORDER =
-  /^(?<name>[a-z.]+)=(?<action>kill|stop|lose|stall:(?<ms>\d+))@(?<first>[1-9]\d*)(?:\+(?<every>[1-9]\d*))?$/;
 
 function parse(text: string): ReadonlyMap<string, Order> {
   const orders = new Map<string, Order>();

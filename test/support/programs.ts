@@ -11,6 +11,7 @@ export const PROGRAMS = {
   issue: "test/bus/fixtures/issue.ts",
   "killed-writer": "test/actors/vault/store/fixtures/killed-writer.ts",
   lock: "test/bus/fixtures/lock.ts",
+  "failpoint-passer": "test/failpoints/fixtures/failpoint-passer.ts",
   node: "test/actors/discovery/fixtures/node.ts",
   rival: "test/actors/vault/store/fixtures/rival.ts",
   user: "test/admission/fixtures/user.ts",
