@@ -73,9 +73,7 @@ export async function connectBus(options: ConnectOptions): Promise<Bus> {
     pingInterval: options.pingIntervalMs ?? PING_INTERVAL_MS,
     maxPingOut: MAX_PINGS_OUT,
     maxReconnectAttempts: -1,
-    reconnectTimeWait: RECONNECT_WAIT_MS,
-    reconnectJitter: RECONNECT_JITTER_MS,
-    reconnectJitterTLS: RECONNECT_JITTER_MS,
+    ...reconnectPace(),
     // A credential that is refused while the server reloads its users must not end the node.
     ignoreAuthErrorAbort: true,
     // Each request would otherwise capture a stack.
@@ -87,6 +85,24 @@ export async function connectBus(options: ConnectOptions): Promise<Bus> {
     throw isOutsideItsTime(cause) ? await outsideItsTime(servers, options, cause) : failure(url, cause);
   });
   return new Bus(connection, { inboxPrefix, ...(options.logger !== undefined && { logger: options.logger }) });
+}
+
+/**
+ * A pause between two tries, whatever the wall clock does: the library counts from the wall clock's time of the last one, and
+ * would wait for an hour after that was put back by one.
+ */
+function reconnectPace(): Pick<ConnectionOptions, "reconnectDelayHandler" | "reconnectToServer"> {
+  let pauseMs = 0;
+  let dueAt = 0;
+  return {
+    reconnectDelayHandler: () => (performance.now() < dueAt ? pauseMs : Number.NEGATIVE_INFINITY),
+    // Called before each try; null leaves it to the library where it goes.
+    reconnectToServer: () => {
+      pauseMs = RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS;
+      dueAt = performance.now() + pauseMs;
+      return null;
+    },
+  };
 }
 
 /** Signs what the server gives it to sign; the library's own does it in JavaScript, which is most of what a new connection costs. */

@@ -187,12 +187,14 @@ export type HostStats = z.infer<typeof hostStats>;
 
 /**
  * What is known of a task's executions: `attempts` began or count as begun; not to be started before `notBefore` (ms since
- * the epoch). `ended`: the last of them is known to be over, or never to have begun.
+ * the epoch), nor, where `delayMs` is there, after a longer pause than that, whatever clocks say. `ended`: the last of them is known
+ * to be over, or never to have begun.
  */
 export const attemptsRecord = z.object({
   v: z.literal(1),
   attempts: count,
   notBefore: z.number().optional(),
+  delayMs: z.number().optional(),
   ended: z.boolean().optional(),
   error: z.object({ code: z.string(), message: z.string(), retryable: z.boolean() }).optional(),
 });

@@ -3,14 +3,14 @@ import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createUser } from "@nats-io/nkeys";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { makeAuthority, makeServerCertificate } from "../../src/bus/certificates/make.ts";
 import { connectBus } from "../../src/bus/connection.ts";
 import type { BusStatus } from "../../src/bus/status.ts";
 import { makeCertificates } from "../support/certificates.ts";
 import { temporaryDirectory } from "../support/home.ts";
 import { freePort, TestNats, useNats } from "../support/nats.ts";
-import { rejection } from "../support/wait.ts";
+import { rejection, until } from "../support/wait.ts";
 
 const DAY_MS = 24 * 3_600_000;
 
@@ -71,6 +71,32 @@ describe("connectBus", () => {
     await nats.reload(users(known, revoked));
     await back;
     expect(bus.state).toBe("connected");
+  });
+
+  test("comes back at once where the wall clock was put back by an hour, and knocks no more often than else", async () => {
+    const server = new TestNats();
+    await server.start();
+    onTestFinished(async () => {
+      vi.useRealTimers();
+      await server.close();
+    });
+    const bus = await server.bus();
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() - 3_600_000 });
+    const tries = performance.now();
+    let knocks = 0;
+    const back = new Promise<void>((resolve) => {
+      bus.onStatus(({ type }) => {
+        if (type === "reconnecting") knocks++;
+        if (type === "reconnected") resolve();
+      });
+    });
+    await server.kill();
+    await until(() => knocks === 3);
+    // The first at once, then a pause before each.
+    expect(performance.now() - tries).toBeGreaterThanOrEqual(390);
+    await server.start();
+    await back;
+    expect(await bus.flush()).toBeUndefined();
   });
 
   test("goes to the servers that it is told of when it loses the one it has, and not before", async () => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { allowance, begin, type RateRecord } from "../../src/protocols/rate.ts";
+import { allowance, begin, type RateLimit, type RateRecord, rateRecord } from "../../src/protocols/rate.ts";
 
 const limits = fc.record({ tasks: fc.integer({ min: 1, max: 50 }), perMs: fc.integer({ min: 1, max: 5_000 }) });
 /** Pauses between two looks, ms, and how many tasks want to begin. */
@@ -45,10 +45,45 @@ it("says when more may begin, lets all of it begin after a rest, and goes on at 
   );
 });
 
-it("is not loosened by a clock that is behind, nor by a limit that changes", () => {
+it("is not loosened by a clock that is behind", () => {
   const limit = { tasks: 10, perMs: 1_000 };
   const record = begin(limit, undefined, 10, 10_000);
   expect(allowance(limit, record, 9_000).tasks).toBe(0);
-  expect(allowance({ tasks: 10, perMs: 5_000 }, record, 10_500).tasks).toBe(0);
   expect(allowance(limit, record, 11_100).tasks).toBe(10);
+});
+
+it("lets no window see more than a new limit begin, whatever the former one was, and forgets what is older", () => {
+  fc.assert(
+    fc.property(limits, limits, looks, (former, limit, steps) => {
+      let record: RateRecord | undefined;
+      let now = 1_750_000_000_000;
+      const begun: number[] = [];
+      const look = (by: RateLimit, pause: number, wanted: number): void => {
+        now += pause;
+        const tasks = Math.min(wanted, allowance(by, record, now).tasks);
+        if (tasks > 0) record = begin(by, record, tasks, now);
+        for (let i = 0; i < tasks; i++) begun.push(now);
+      };
+      const half = steps.length >> 1;
+      for (const [pause, wanted] of steps.slice(0, half)) look(former, pause, wanted);
+      const before = begun.length;
+      for (const [pause, wanted] of steps.slice(half)) look(limit, pause, wanted);
+      // What the former limit had forgotten cannot count.
+      const from = limit.perMs > former.perMs ? before + limit.tasks : Math.max(before, limit.tasks);
+      for (let i = from; i < begun.length; i++)
+        expect((begun[i] as number) - (begun[i - limit.tasks] as number)).toBeGreaterThanOrEqual(limit.perMs);
+      // One part of each limit may be taken for longer than it was.
+      now += limit.perMs * 1.1 + former.perMs * 0.05 + 1;
+      expect(allowance(limit, record, now).tasks).toBe(limit.tasks);
+    }),
+  );
+});
+
+it("takes what lies beyond all clocks for nothing", () => {
+  const limit = { tasks: 1, perMs: 86_400_000 };
+  for (const perMs of [1, 86_400_000, Number.MAX_SAFE_INTEGER]) {
+    const record = { perMs, last: Number.MAX_SAFE_INTEGER, counts: [1] };
+    expect(allowance(limit, record, 1_750_000_000_000).tasks).toBe(1);
+    expect(rateRecord.safeParse(begin(limit, record, 1, 1_750_000_000_000)).success).toBe(true);
+  }
 });

@@ -24,7 +24,7 @@ import { ResultStore } from "../../src/bus/results.ts";
 import { lastBySubject, type StoredMessage } from "../../src/bus/stored.ts";
 import { TaskObjects } from "../../src/bus/task-objects.ts";
 import { streamInfo } from "../../src/bus/topology.ts";
-import { systemClock } from "../../src/protocols/clock.ts";
+import { type Clock, systemClock } from "../../src/protocols/clock.ts";
 import type { TaskResult } from "../../src/protocols/result.ts";
 import type { Names, Priority } from "../../src/protocols/subjects.ts";
 import { ActorHost } from "./actor-host.ts";
@@ -93,6 +93,15 @@ export class Dealing {
     hostId: string,
     ...definitions: readonly AgentDefinition[]
   ): Promise<AgentHost & { kill(): Promise<void> }> {
+    return await this.hostBy(systemClock, hostId, ...definitions);
+  }
+
+  /** A host with a clock of its own. */
+  async hostBy(
+    clock: Clock,
+    hostId: string,
+    ...definitions: readonly AgentDefinition[]
+  ): Promise<AgentHost & { kill(): Promise<void> }> {
     const { actors, shared } = await partOf(this.#nats, hostId, this.names.prefix);
     const { bus, names, results } = shared;
     const agents = definitions.map((definition) => resolveAgent(definition, { pool: "default", slots: 1 }, "test"));
@@ -116,6 +125,7 @@ export class Dealing {
     } as unknown as Heartbeat;
     const host = new AgentHost({
       ...shared,
+      clock,
       hostId,
       run: "r",
       agents,

@@ -133,7 +133,7 @@ export class Outcomes {
     }
     await this.#recordAndReturn(
       run,
-      { attempts: run.attempt, ended: true, notBefore: clock.now() + delayMs, error },
+      { attempts: run.attempt, ended: true, notBefore: clock.now() + delayMs, delayMs, error },
       delayMs,
     );
   }

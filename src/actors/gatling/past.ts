@@ -98,8 +98,12 @@ export class Past {
     const { attempts, lane, clock, bus } = this.#options;
     const { task, presumed, seenBefore } = doubtful;
     if (!seenBefore) return task;
-    const delayMs = Math.min(MAX_DELAY_MS, (record?.notBefore ?? 0) - clock.now());
-    if (delayMs > 0 && task.ack !== "") {
+    const leftMs = (record?.notBefore ?? 0) - clock.now();
+    const delayMs = Math.min(MAX_DELAY_MS, leftMs, record?.delayMs ?? Number.POSITIVE_INFINITY);
+    if (record && delayMs > 0 && task.ack !== "") {
+      // The clock of whoever wrote it is ahead: the pause is made once, by the broker, and not again at the next delivery.
+      if (record.delayMs !== undefined && leftMs > record.delayMs)
+        await attempts.write(lane.pool, task.id, { ...record, notBefore: undefined });
       nakTask(bus, task.ack, delayMs);
       return undefined;
     }
