@@ -1,8 +1,8 @@
 /** When an attempt is repeated, by an agent that runs on a real bus. */
 import { expect, test } from "vitest";
 import { decode } from "../../../src/bus/codec/codec.ts";
-import { TaskError } from "../../../src/protocols/errors.ts";
 import { systemClock } from "../../../src/protocols/clock.ts";
+import { TaskError } from "../../../src/protocols/errors.ts";
 import { Dealing } from "../../support/dealing.ts";
 import { useNats } from "../../support/nats.ts";
 
