@@ -267,6 +267,8 @@ export function objectInfo(store: string, name: string): string {
 
 /** JetStream API subjects used without the client library's wrapper. */
 export const jsApi = {
+  /** Whether JetStream is there, and what the account has in it. */
+  accountInfo: "$JS.API.INFO",
   /** Direct read of the newest message of one subject, or of several with `multi_last`. */
   directGet: (stream: string): string => `$JS.API.DIRECT.GET.${stream}`,
   /** The same for one subject, which the server's permissions can tell from others then. */

@@ -4,7 +4,7 @@
  */
 import { afterAll, describe } from "vitest";
 
-export type Requirement = "network" | "avahi" | "c";
+export type Requirement = "network" | "avahi" | "c" | "mount";
 
 /**
  * `describe`, or a skipped one. `missing` is why `what` is not there, undefined if it is.

@@ -6,28 +6,35 @@
  * 1. At most one nats-server runs on a home's store: the home is locked, and every broker left on it is adopted or ended
  *    before one is started.
  * 2. A restart listens on the same port, so clients find it again.
- * 3. When it ends unexpectedly more often than the budget allows, `onExit` is called once and it is not started again.
+ * 3. When it ends unexpectedly more often than the budget allows, `onExit` is called once and it is not started again. What
+ *    is not its own fault (a full disk, a port that somebody took meanwhile) is waited for instead.
  * 4. `stop` is idempotent and awaited, and whatever it finds half started has ended when it returns.
  * 5. When this process exits without `stop`, the broker is told to end; only a kill leaves it behind.
+ * 6. One that hangs, or that cannot write its store any more, is ended and started again (watch.ts); the next one is not started
+ *    before it is gone (1).
  */
 import { failpoint } from "../../failpoints/failpoints.ts";
-import { type Clock, systemClock, type Timer } from "../../protocols/clock.ts";
+import { type Clock, systemClock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { type Logger, silentLogger } from "../../protocols/logger.ts";
 import type { ServerCertificate } from "../certificates/server-certificate.ts";
 import { readIfPresent } from "../home/files.ts";
 import type { Home } from "../home/home.ts";
 import { type BrokerAddress, removeBrokerRecord, writeBrokerRecord } from "./broker-record.ts";
+import { Complaints } from "./complaints.ts";
 import { type Configuration, configurationOf, type Durability, installConfiguration } from "./configuration.ts";
 import { brokerFailure, logSize } from "./failure.ts";
 import { locateNatsServer, type NatsServerBinary } from "./locate.ts";
 import { adoptOrStop, requireNoOther } from "./orphans.ts";
 import { pickPort, requirePort } from "./port.ts";
-import { probe } from "./probe.ts";
+import { lookAt, probe } from "./probe.ts";
 import { type BrokerProcess, spawnBroker, stopBroker } from "./process.ts";
 import { RestartBudget } from "./restart-budget.ts";
+import { Revival } from "./revival.ts";
 import { migrateStore } from "./store-migration.ts";
+import { storeRoom } from "./store-room.ts";
 import { type BrokerTls, identityOf, installCertificate, installTls } from "./tls.ts";
+import { BrokerWatch, WATCH_TIMING, type WatchTiming } from "./watch.ts";
 
 export interface NatsServerOptions {
   /** Locked by this process. */
@@ -44,6 +51,7 @@ export interface NatsServerOptions {
   /** Default: found as locate.ts says. */
   readonly binary?: NatsServerBinary;
   readonly restarts?: RestartBudget;
+  readonly watching?: WatchTiming;
   /** Called once when the broker is given up: it ended too often. */
   readonly onExit: (error: VgasError) => void;
 }
@@ -51,6 +59,8 @@ export interface NatsServerOptions {
 /** A large store is read before the server answers; a process that lives and reads is left to it for so long. */
 const START_TIMEOUT_MS = 120_000;
 const STOP_GRACE_MS = 10_000;
+/** One that hangs does not use its grace, and clients wait meanwhile. */
+const RENEW_GRACE_MS = 5_000;
 const POLL_MS = 20;
 const LOOPBACK = "127.0.0.1";
 /** Tries to find a port that is still free when the server listens on it. */
@@ -75,7 +85,17 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const configuration = await configurationOf({ layout, binary, hostId, host, durability, serverName });
   await home.credentials.prepare();
   const { seed } = await home.credentials.read("system");
-  const parts = { layout, binary, configuration, host, tls, seed, clock, logger };
+  const parts = {
+    layout,
+    binary,
+    configuration,
+    host,
+    tls,
+    seed,
+    clock,
+    logger,
+    timing: options.watching ?? WATCH_TIMING,
+  };
   const server = new NatsServer(parts, options.restarts ?? new RestartBudget(), options.onExit);
   await server.start(options.port);
   return server;
@@ -90,12 +110,12 @@ interface Parts {
   readonly seed: Uint8Array;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly timing: WatchTiming;
 }
 
 export class NatsServer {
   readonly #parts: Parts;
-  readonly #restarts: RestartBudget;
-  readonly #onExit: (error: VgasError) => void;
+  readonly #revival: Revival;
   readonly #listeners = new Set<() => void>();
   #tls: BrokerTls | undefined;
   #port = 0;
@@ -105,14 +125,15 @@ export class NatsServer {
   #stopped: Promise<void> | undefined;
   /** The start or restart under way. */
   #launching: Promise<void> | undefined;
-  #backoff: { readonly timer: Timer; readonly wake: () => void } | undefined;
+  #watch: BrokerWatch | undefined;
+  /** It was ended for this. */
+  #renewing: string | undefined;
 
   /** Use `startNatsServer`. */
-  constructor(parts: Parts, restarts: RestartBudget, onExit: (error: VgasError) => void) {
+  constructor(parts: Parts, budget: RestartBudget, onExit: (error: VgasError) => void) {
     this.#parts = parts;
     this.#tls = parts.tls;
-    this.#restarts = restarts;
-    this.#onExit = onExit;
+    this.#revival = new Revival({ ...parts, budget, launch: () => this.#launch(), giveUp: onExit });
   }
 
   /** Where processes of this machine reach it. */
@@ -138,6 +159,21 @@ export class NatsServer {
   /** True if the first process was taken over from a killed predecessor. */
   get adopted(): boolean {
     return this.#adopted;
+  }
+
+  /** Why it does not do its work just now, a sentence without its end; undefined if it does. */
+  get trouble(): string | undefined {
+    return this.#revival.trouble ?? this.#watch?.trouble;
+  }
+
+  /** What the disk of its store had left lately, bytes; undefined if that is not known. */
+  get freeBytes(): number | undefined {
+    return this.#watch?.freeBytes;
+  }
+
+  /** How often it was started again. */
+  get restarts(): number {
+    return this.#revival.count;
   }
 
   /** Called after each restart, when the new process answers. Returns what takes the listener away. */
@@ -188,7 +224,8 @@ export class NatsServer {
 
   async #stop(): Promise<void> {
     this.#stopping = true;
-    this.#backoff?.wake();
+    this.#watch?.stop();
+    this.#revival.stop();
     if (this.#process !== undefined) await stopBroker(this.#process, STOP_GRACE_MS, this.#parts.clock);
     await this.#launching?.catch(() => undefined);
     if (this.#process !== undefined) await stopBroker(this.#process, STOP_GRACE_MS, this.#parts.clock);
@@ -213,7 +250,7 @@ export class NatsServer {
       // Its users and its certificate are those of its own start; ours may differ.
       await installTls(layout, this.#tls);
       this.reload();
-      this.#watch(adopted.process);
+      this.#attend(adopted.process);
       return;
     }
     if (port !== 0) {
@@ -273,7 +310,7 @@ export class NatsServer {
       this.#process = undefined;
       throw this.#stopping ? stoppedWhileStarting() : error;
     }
-    this.#watch(broker);
+    this.#attend(broker);
   }
 
   /** Resolves when it answers to our credential; to how it ended if it did before. */
@@ -304,11 +341,31 @@ export class NatsServer {
     }
   }
 
-  #watch(broker: BrokerProcess): void {
+  #attend(broker: BrokerProcess): void {
+    const { clock, logger, timing, layout, seed } = this.#parts;
+    const { pid } = broker.identity;
+    const complaints = new Complaints(layout.nats.log, pid);
+    const watch = new BrokerWatch({
+      senses: {
+        look: () => lookAt(this.#address, seed, timing.timeoutMs),
+        complaint: () => complaints.next(),
+        room: (how) => storeRoom(layout.nats.store, how),
+      },
+      clock,
+      logger,
+      timing,
+      renew: (why) => {
+        logger.error({ brokerPid: pid, why }, "the nats-server is ended, to be started again");
+        this.#renewing = why;
+        void stopBroker(broker, RENEW_GRACE_MS, clock);
+      },
+    });
+    this.#watch = watch;
     void broker.ended.then((how) => {
+      watch.stop();
       if (this.#stopping || this.#process !== broker) return;
       this.#process = undefined;
-      this.#parts.logger.error({ brokerPid: broker.identity.pid, how }, "the nats-server ended unexpectedly");
+      if (this.#renewing === undefined) logger.error({ brokerPid: pid, how }, "the nats-server ended unexpectedly");
       this.#launching = this.#restart(how).finally(() => {
         this.#launching = undefined;
       });
@@ -316,32 +373,13 @@ export class NatsServer {
   }
 
   /** Rejects only with what `onExit` throws. */
-  async #restart(firstEnd: string): Promise<void> {
-    const { clock, logger, layout } = this.#parts;
-    let last = new VgasError("BROKER_FAILED", `the nats-server ended (${firstEnd}); its log is ${layout.nats.log}`);
-    while (!this.#stopping) {
-      const delayMs = this.#restarts.next(clock.monotonic());
-      if (delayMs === undefined) {
-        const { limit, windowMs } = this.#restarts;
-        const often = `the nats-server ended more than ${limit} times within ${windowMs / 1000} s`;
-        this.#onExit(new VgasError("BROKER_FAILED", `${often}; at last: ${last.message}`, { cause: last }));
-        return;
-      }
-      await this.#pause(delayMs);
-      if (this.#stopping) return;
-      try {
-        await this.#launch();
-      } catch (error) {
-        if (this.#stopping) return;
-        last = error instanceof VgasError ? error : new VgasError("BROKER_FAILED", String(error), { cause: error });
-        logger.error({ error: last.message }, "the nats-server could not be restarted");
-        continue;
-      }
-      logger.warn({ brokerPid: this.pid, port: this.#port }, "the nats-server was restarted");
-      failpoint("broker.restarted");
-      for (const listener of this.#listeners) this.#tell(listener);
-      return;
-    }
+  async #restart(how: string): Promise<void> {
+    const renewing = this.#renewing;
+    this.#renewing = undefined;
+    if (!(await this.#revival.run(how, renewing))) return;
+    this.#parts.logger.warn({ brokerPid: this.pid, port: this.#port }, "the nats-server was restarted");
+    failpoint("broker.restarted");
+    for (const listener of this.#listeners) this.#tell(listener);
   }
 
   #tell(listener: () => void): void {
@@ -350,15 +388,6 @@ export class NatsServer {
     } catch (error) {
       this.#parts.logger.error({ error: String(error) }, "a listener of the nats-server's restarts threw");
     }
-  }
-
-  async #pause(delayMs: number): Promise<void> {
-    if (delayMs === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#backoff = { timer: this.#parts.clock.setTimeout(resolve, delayMs), wake: resolve };
-    });
-    this.#parts.clock.clear(this.#backoff?.timer);
-    this.#backoff = undefined;
   }
 }
 
