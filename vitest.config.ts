@@ -13,7 +13,12 @@ const FIRST = ["lan", "rotation", "vault", "lan-elasticity"].map((name) => `/tes
  * process would see (modules, the memory that is in use). All others follow each other in the same few processes, which load
  * the sources once: so a test leaves nothing behind, neither in `process.env` nor on a prototype.
  */
-const ALONE = ["test/e2e/**", "test/client/reach.test.ts", "test/actors/vault/accounting/meter.test.ts"];
+const ALONE = [
+  "test/e2e/**",
+  "test/faults/quick.test.ts",
+  "test/client/reach.test.ts",
+  "test/actors/vault/accounting/meter.test.ts",
+];
 
 /**
  * Files that mostly wait come first: beside one that computes, and never as the last one that everything waits for. The files that

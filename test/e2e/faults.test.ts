@@ -1,6 +1,6 @@
 /**
- * P1, P2, P6 and P8 when processes really die. Each swarm has a `describe` of its own, and they run at the same time: most of
- * this is waiting for leases to end. The tests of one swarm go one after the other.
+ * P1, P2, P6 and P8 when processes really die; test/faults kills hosts and dispatchers. Each swarm has a `describe` of its own, and they
+ * run at the same time: most of this is waiting for leases to end. The tests of one swarm go one after the other.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -23,57 +23,6 @@ function restart(admin: Admin): Promise<void> {
     });
   });
 }
-
-const ids = (sequences: readonly number[]): readonly string[] => sequences.map((sequence) => `s${sequence}`).sort();
-
-describe.concurrent("kill -9 of a host in mid-task", () => {
-  const swarm = new TestSwarm();
-
-  it.sequential("P1 P2 P6: its tasks run elsewhere, and each has one result", async () => {
-    const up = await swarm.up(...MODULE);
-    const worker = await swarm.join("worker", "--roles", "agents", ...MODULE);
-    const admin = await swarm.admin();
-    await admin.rosterOf(COUNT, [up.hostId, worker.hostId]);
-    const results = await admin.collect();
-    const sequences = await admin.submit("count", new Array(300).fill({ input: { ms: 100 } }));
-    await eventually(
-      async () => ((await admin.stats(worker.hostId)).running.slice(0, 5).every((n) => n === 3) ? true : undefined),
-      "it to be full",
-    );
-    await worker.kill("SIGKILL");
-    await results.reach(sequences.length);
-
-    expect([...results.byId.keys()].sort()).toEqual(ids(sequences));
-    expect(results.all).toHaveLength(sequences.length);
-    expect(results.all.every(({ status }) => status === "ok")).toBe(true);
-    // The fault struck: tasks that the killed host had begun were begun again.
-    const again = results.all.filter(({ attempt }) => attempt === 2);
-    expect(again.length).toBeGreaterThanOrEqual(1);
-    expect(again.every(({ host }) => host === up.hostId)).toBe(true);
-    await admin.rosterOf(COUNT, [up.hostId]);
-    expect(await admin.stored()).toBe(sequences.length);
-  });
-
-  it.sequential("P1: a task that may run only once is not run again, and says so", async () => {
-    const worker = await swarm.join("worker", "--roles", "agents", ...MODULE);
-    const admin = await swarm.admin();
-    await eventually(
-      async () => ((await admin.roster(COUNT)).some(({ host }) => host === worker.hostId) ? true : undefined),
-      "it to join",
-    );
-    const results = await admin.collect();
-    const sequences = await admin.submit("count", new Array(20).fill({ input: { ms: 1_500 }, maxAttempts: 1 }));
-    await eventually(
-      async () => ((await admin.stats(worker.hostId)).running.some((n) => n > 0) ? true : undefined),
-      "it to run some",
-    );
-    await worker.kill("SIGKILL");
-    await results.reach(sequences.length);
-    const failed = results.all.filter(({ status }) => status === "failed");
-    expect(failed.length).toBeGreaterThanOrEqual(1);
-    expect(failed.every(({ error }) => error?.code === "INTERRUPTED")).toBe(true);
-  });
-});
 
 describe.concurrent("kill -9 of the nats-server under load", () => {
   const swarm = new TestSwarm();

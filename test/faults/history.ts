@@ -11,6 +11,9 @@ export function moment(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
+/** Own ids of tasks that may run only once end so. */
+export const ONCE = "-once";
+
 interface At {
   readonly at: number;
 }

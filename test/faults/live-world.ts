@@ -151,6 +151,15 @@ export class LiveWorld implements World {
     return this.#observer?.inRotation(hostId) === true;
   }
 
+  running({ pid }: NodeMember): readonly string[] {
+    const ids = new Set<string>();
+    for (const entry of this.#written(`ran-${pid}-`)) {
+      if (entry.type === "began") ids.add(entry.id);
+      else if (entry.type === "ended") ids.delete(entry.id);
+    }
+    return [...ids];
+  }
+
   async take<M extends Member>(
     members: readonly M[],
     random: () => number,
@@ -294,13 +303,15 @@ export class LiveWorld implements World {
   }
 
   /** What clients and behaviours wrote. A line that a killed process did not end is left out. */
-  #written(): Entry[] {
+  #written(by = ""): Entry[] {
     const dir = join(this.dir, "history");
     return readdirSync(dir).flatMap((file) =>
-      readFileSync(join(dir, file), "utf8")
-        .split("\n")
-        .slice(0, -1)
-        .map((line) => JSON.parse(line) as Entry),
+      file.startsWith(by)
+        ? readFileSync(join(dir, file), "utf8")
+            .split("\n")
+            .slice(0, -1)
+            .map((line) => JSON.parse(line) as Entry)
+        : [],
     );
   }
 

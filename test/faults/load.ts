@@ -13,7 +13,7 @@ import { jetstream } from "@nats-io/jetstream";
 import { connect as connectToNats } from "@nats-io/transport-node";
 import { type ClientOptions, connect, type SubmitOptions, type TaskHandle, VgasError } from "vgas";
 import type { Order } from "./agents.ts";
-import { type Entry, moment, type Submit } from "./history.ts";
+import { type Entry, moment, ONCE, type Submit } from "./history.ts";
 import { between, oneOf, randomOf } from "./random.ts";
 
 export interface LoadSettings {
@@ -85,7 +85,7 @@ function next(): number {
   if (choice < 0.02) return many(kind);
   if (choice < 0.025) return hostile(kind);
   const plan = planned(choice);
-  const id = random() < 0.8 ? newId() : undefined;
+  const id = random() < 0.8 ? newId(plan.options) : undefined;
   const cancelled = plan.ends.includes("cancelled");
   const call = begin({ kind, ids: id === undefined ? null : [id], count: 1, plan });
   const told = random() < 0.1;
@@ -124,7 +124,7 @@ function planned(choice: number): Plan {
 function many(kind: string): number {
   const count = between(random, 10, 50);
   const maxAttempts = oneOf(random, [1, 3, 100]);
-  const ids = random() < 0.5 ? Array.from({ length: count }, newId) : null;
+  const ids = random() < 0.5 ? Array.from({ length: count }, () => newId({ maxAttempts })) : null;
   const orders = Array.from({ length: count }, (): Order => ({ ms: between(random, 0, 200) }));
   const options = { maxAttempts, submitTimeoutMs: SUBMIT_TIMEOUT_MS };
   const call = begin({ kind, ids, count, plan: { options, ends: maxAttempts === 100 ? ["ok"] : ["ok", "failed"] } });
@@ -148,7 +148,7 @@ function hostile(kind: string): number {
 }
 
 async function quiet(): Promise<void> {
-  const id = newId();
+  const id = newId({});
   const order = { ms: 10 };
   const plan: Plan = { order, options: { submitTimeoutMs: SUBMIT_TIMEOUT_MS }, ends: ["ok"] };
   const call = begin({ kind: "work", ids: [id], count: 1, plan });
@@ -196,8 +196,9 @@ function watch(work: Promise<void>): void {
   under.add(watched);
 }
 
-function newId(): string {
-  return `t${seed.replace(/[^A-Za-z0-9]/g, "").slice(-12)}-${named++}`;
+/** It tells strikes which tasks may run only once. */
+function newId({ maxAttempts }: SubmitOptions): string {
+  return `t${seed.replace(/[^A-Za-z0-9]/g, "").slice(-12)}-${named++}${maxAttempts === 1 ? ONCE : ""}`;
 }
 
 function write(entry: Entry): void {

@@ -53,6 +53,8 @@ export interface World {
   readonly evictions: readonly Evicted[];
   /** Results that the observer has seen so far. */
   readonly results: number;
+  /** Ids of the tasks that this life of the host has begun and not ended. */
+  running(host: NodeMember): readonly string[];
   /** Whether the newest roster of every lane that has agents names the host in its present life. */
   inRotation(hostId: string): boolean;
   /**

@@ -1,19 +1,23 @@
 /** Faults of actor hosts: killed, stopped for so long that they are evicted, and told to end. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Fault } from "../fault.ts";
-import { moment } from "../history.ts";
+import { moment, ONCE } from "../history.ts";
 import { between } from "../random.ts";
-import { downTime, evicted, killAndStart, paused, stopAndStart, struck } from "./strikes.ts";
+import { downTime, evicted, killAndStart, paused, stopAndStart, stoppedAt, struck } from "./strikes.ts";
 
 const WORLDS = ["server", "node", "cluster"] as const;
 
+/** Killed while it runs tasks, and one among them that may run only once. */
 const kill: Fault = {
   name: "host-kill",
   worlds: WORLDS,
-  reaches: ["host.evicted", "task.redelivered", "receipt.before", "result.after", "ack.after"],
+  reaches: ["host.evicted", "task.reassigned", "task.redelivered", "task.exhausted"],
   strike: (world, random) =>
     world.take(world.hosts, random, (host) =>
-      struck(world, "host-kill", host, () => killAndStart(host, downTime(random))),
+      struck(world, "host-kill", host, async () => {
+        await stoppedAt(world, host, (running) => running.some((id) => id.endsWith(ONCE)));
+        await killAndStart(host, downTime(random));
+      }),
     ),
 };
 
@@ -21,10 +25,11 @@ const kill: Fault = {
 const pauseFault: Fault = {
   name: "host-pause",
   worlds: WORLDS,
-  reaches: ["host.evicted", "task.reassigned", "run.lost"],
+  reaches: ["host.evicted", "task.reassigned", "result.second"],
   strike: (world, random) =>
     world.take(world.hosts, random, (host) =>
       struck(world, "host-pause", host, async () => {
+        await world.until(`${host.name} to run something`, () => world.running(host).length > 0);
         const since = moment();
         await paused(host, async () => {
           await evicted(world, host, since);

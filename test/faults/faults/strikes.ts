@@ -36,6 +36,21 @@ export async function paused(member: Member, work: () => Promise<void>): Promise
   }
 }
 
+/** Stops a host, so that nothing of it goes on, when what it runs is as wanted. It is to be killed, or sent SIGCONT. */
+export async function stoppedAt(
+  world: World,
+  host: NodeMember,
+  wanted: (running: readonly string[]) => boolean,
+): Promise<void> {
+  await world.until(`${host.name} to run what is wanted`, () => {
+    if (!wanted(world.running(host))) return false;
+    host.signal("SIGSTOP");
+    if (wanted(world.running(host))) return true;
+    host.signal("SIGCONT");
+    return false;
+  });
+}
+
 /** Waits until some dispatcher put it out of the rotation. */
 export async function evicted(world: World, { hostId, name }: NodeMember, since: number): Promise<void> {
   await world.until(`${name} to be put out of the rotation`, () =>
