@@ -108,6 +108,8 @@ export class HostView {
   /** Arrival of the last heartbeat on the monitor's monotonic clock, ms. */
   heardAt: number;
   heartbeat: Heartbeat;
+  /** Since when nobody is known to listen there, on the same clock; undefined if somebody did when it was last tried. */
+  nobodySince: number | undefined;
   /** Bursts whose receipt has not come. */
   openBursts = 0;
   /** When a receipt or notice last told of free slots, monotonic ms. */

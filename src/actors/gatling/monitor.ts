@@ -1,11 +1,13 @@
 /**
  * Judges which hosts are alive, by the arrival of their heartbeats on this process's monotonic clock.
  *
- * 1. A host is evicted after `DEAD_AFTER_MS` of silence, or earlier when a probe finds that nobody listens there (P6).
+ * 1. A host is evicted after `DEAD_AFTER_MS` of silence, or earlier when a heartbeat is missed and nobody has listened there for
+ *    as long as a connection takes to come back (P6).
  * 2. A monitor that was itself stalled, or that was cut off, forgives everybody and begins to count anew (P7). A connection
- *    can stand and be deaf for longer than a host may be silent, so silence counts only after a round trip has worked.
+ *    can stand and be deaf for longer than a host may be silent, so silence counts only after a round trip has worked. What
+ *    cut us off may have cut off the others: of a host that was not heard since, only the whole silence counts.
  * 3. When more than half of the hosts fall silent at once, silence alone evicts nobody before `DOUBTFUL_AFTER_MS`:
- *    a fault of ours is likelier. A probe without responders still does.
+ *    a fault of ours is likelier. That nobody listens there still does.
  * 4. Wall clocks, ours or theirs, decide nothing.
  */
 import type { Bus } from "../../bus/bus.ts";
@@ -20,6 +22,10 @@ import { type HostState, HostView } from "./fleet.ts";
 
 /** Heartbeats come once a second. */
 const HEARTBEAT_MS = 1_000;
+/** A heartbeat is missed, so it is asked whether anybody listens there: a killed process's connections are closed at once. */
+const PROBE_AFTER_MS = 1.1 * HEARTBEAT_MS;
+/** A connection that is lost to a server that stands is back within it (connection.ts): whoever listens again by then was not dead. */
+const RECONNECT_MS = 500;
 const SUSPECT_AFTER_MS = 1.5 * HEARTBEAT_MS;
 const DEAD_AFTER_MS = 3 * HEARTBEAT_MS;
 const DOUBTFUL_AFTER_MS = 10 * HEARTBEAT_MS;
@@ -48,6 +54,8 @@ export class Monitor {
   #timer: Timer | undefined;
   #tickedAt = 0;
   #connectedAt = 0;
+  /** When everybody was last forgiven. */
+  #forgivenAt = Number.NEGATIVE_INFINITY;
   #wasConnected = true;
   /** When the last proof that the bus works was begun. */
   #provenAt = 0;
@@ -93,6 +101,7 @@ export class Monitor {
 
   /** Nobody listened at `host` when something was sent to it: it gets nothing until a probe is answered. */
   suspend(host: HostView): void {
+    host.nobodySince ??= this.#options.clock.monotonic();
     if (host.state === "up") host.state = "suspended";
   }
 
@@ -148,7 +157,8 @@ export class Monitor {
     this.#wasConnected = connected;
     if (late || reconnected) this.#forgive();
     if (!connected || late || reconnected) return;
-    for (const host of this.#hosts.values()) if (host.state === "suspended") void this.#probe(host);
+    for (const host of this.#hosts.values())
+      if (host.state === "suspended" || now - host.heardAt > PROBE_AFTER_MS) void this.#probe(host);
     if (this.#cutOff) {
       void this.#prove();
       return;
@@ -156,7 +166,6 @@ export class Monitor {
     const silent = [...this.#hosts.values()].filter((host) => now - host.heardAt > SUSPECT_AFTER_MS);
     const manyAtOnce = silent.length * 2 > this.#hosts.size;
     for (const host of silent) {
-      void this.#probe(host);
       void this.#prove();
       // Silence counts only if the bus is known to have worked meanwhile.
       if (this.#provenAt < host.heardAt + SUSPECT_AFTER_MS) continue;
@@ -188,24 +197,41 @@ export class Monitor {
     failpoint("monitor.forgave");
     const now = this.#options.clock.monotonic();
     this.#connectedAt = now;
-    for (const host of this.#hosts.values()) host.heardAt = now;
+    this.#forgivenAt = now;
+    for (const host of this.#hosts.values()) {
+      host.heardAt = now;
+      host.nobodySince = undefined;
+    }
   }
 
   async #probe(host: HostView): Promise<void> {
     if (this.#probing.has(host)) return;
-    const { bus, names } = this.#options;
+    const { bus, names, clock } = this.#options;
+    const asked = clock.monotonic();
     this.#probing.add(host);
     try {
       await bus.request("host.probe", names.host(host.id, "stats"), EMPTY, { timeoutMs: HEARTBEAT_MS });
+      host.nobodySince = undefined;
       if (host.state === "suspended") host.state = "up";
     } catch (error) {
-      // An answer proves little, since a host judged by its heartbeat is late with it; no listener proves that it is gone.
-      const gone = error instanceof VgasError && error.code === "UNDELIVERABLE";
-      const silent = this.#options.clock.monotonic() - host.heardAt > SUSPECT_AFTER_MS;
-      if (gone && silent && bus.state === "connected") this.#evict(host, "nobody listens there");
+      // No answer proves little, since a host judged by its heartbeat is late with it: but somebody listens.
+      if (error instanceof VgasError && error.code === "UNDELIVERABLE") this.#onNobody(host, asked);
+      else host.nobodySince = undefined;
     } finally {
       this.#probing.delete(host);
     }
+  }
+
+  /** A probe that was sent at `asked` found nobody. */
+  #onNobody(host: HostView, asked: number): void {
+    const { bus, clock } = this.#options;
+    const silentMs = clock.monotonic() - host.heardAt;
+    // We were cut off meanwhile, and what was found before that is forgiven.
+    if (bus.state !== "connected" || asked < this.#forgivenAt) return;
+    host.nobodySince ??= asked;
+    const heard = host.heardAt > this.#forgivenAt;
+    if (silentMs <= (heard ? PROBE_AFTER_MS : DEAD_AFTER_MS)) return;
+    if (asked - host.nobodySince >= RECONNECT_MS) this.#evict(host, "nobody listens there");
   }
 
   #evict(host: HostView, why: string): void {

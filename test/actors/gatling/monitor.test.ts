@@ -13,9 +13,16 @@ import { ManualClock } from "../../support/manual-clock.ts";
 
 class Setup {
   readonly clock = new ManualClock();
+  /** Hosts that changed the fleet, as lanes hear of it. */
+  changes = 0;
   readonly evicted: { readonly host: string; readonly why: string }[] = [];
   /** Hosts at which a probe finds nobody. */
   readonly gone = new Set<string>();
+  /** Hosts that answer probes; the others are too busy. */
+  readonly answering = new Set<string>();
+  probes = 0;
+  /** Called before a probe is answered. */
+  beforeAnswer: () => void = () => undefined;
   readonly monitor: Monitor;
   /** The connection stands, and nothing comes through. */
   deaf = false;
@@ -32,10 +39,14 @@ class Setup {
         return Promise.resolve({ unsubscribe: () => undefined });
       },
       request: (operation: string, subject: string) => {
-        const gone = [...this.gone].some((host) => names.host(host, "stats") === subject);
-        return gone
-          ? Promise.reject(new VgasError("UNDELIVERABLE", operation))
-          : Promise.reject(new VgasError("TIMEOUT", operation));
+        this.probes++;
+        this.beforeAnswer();
+        const isOneOf = (hosts: ReadonlySet<string>) =>
+          [...hosts].some((host) => names.host(host, "stats") === subject);
+        if (this.deaf) return Promise.reject(new VgasError("TIMEOUT", operation));
+        if (isOneOf(this.gone)) return Promise.reject(new VgasError("UNDELIVERABLE", operation));
+        if (isOneOf(this.answering)) return Promise.resolve({});
+        return Promise.reject(new VgasError("TIMEOUT", operation));
       },
     };
     this.#bus = bus;
@@ -44,10 +55,18 @@ class Setup {
       names,
       clock: this.clock,
       logger: silentLogger,
-      onChange: () => undefined,
+      onChange: () => {
+        this.changes++;
+      },
       onEvicted: (host: HostView, why: string) => this.evicted.push({ host: host.id, why }),
       onBeat: () => undefined,
     });
+  }
+
+  host(id: string): HostView {
+    const host = this.monitor.hosts.get(id);
+    if (host === undefined) throw new Error(`${id} is not known`);
+    return host;
   }
 
   connection(state: BusState): void {
@@ -85,11 +104,63 @@ describe("Monitor", () => {
     expect([...setup.monitor.hosts.keys()]).toEqual(["a", "b"]);
   });
 
-  it("P6: evicts earlier when nobody listens there", async () => {
+  it("P6: evicts earlier when a heartbeat is missed and nobody has listened there for half a second", async () => {
     const setup = await hearing("a", "b", "c");
     setup.gone.add("c");
-    await setup.pass(2_000, ["a", "b"]);
+    await setup.pass(1_500, ["a", "b"]);
+    expect(setup.evicted).toEqual([]);
+    await setup.pass(250, ["a", "b"]);
     expect(setup.evicted).toEqual([{ host: "c", why: "nobody listens there" }]);
+  });
+
+  it("P6: evicts with the first missed heartbeat a host where something was sent to nobody before", async () => {
+    const setup = await hearing("a", "b", "c");
+    await setup.pass(250, ["a", "b", "c"]);
+    setup.gone.add("c");
+    setup.monitor.suspend(setup.host("c"));
+    await setup.pass(750, ["a", "b"]);
+    expect(setup.evicted).toEqual([]);
+    await setup.pass(250, ["a", "b"]);
+    expect(setup.evicted).toEqual([{ host: "c", why: "nobody listens there" }]);
+  });
+
+  it("P6: keeps a host whose connection is back before the half second is over", async () => {
+    const setup = await hearing("a", "b", "c");
+    setup.gone.add("c");
+    await setup.pass(1_500, ["a", "b"]);
+    setup.gone.delete("c");
+    await setup.pass(250, ["a", "b"]);
+    setup.beat("c");
+    // What was found before does not count with what is found later.
+    setup.gone.add("c");
+    await setup.pass(1_500, ["a", "b"]);
+    expect(setup.evicted).toEqual([]);
+  });
+
+  it("P6: keeps a host where nobody listens for as long as its heartbeat comes, and gives it nothing until a probe is answered", async () => {
+    const setup = await hearing("a", "b", "c");
+    const c = setup.host("c");
+    setup.gone.add("c");
+    setup.monitor.suspend(c);
+    await setup.pass(10_000, ["a", "b", "c"]);
+    expect([setup.evicted, c.state, c.usable]).toEqual([[], "suspended", false]);
+    expect(setup.monitor.states()).toEqual({ up: 2, suspended: 1, leaving: 0 });
+    setup.gone.delete("c");
+    await setup.pass(500, ["a", "b", "c"]);
+    expect(c.state).toBe("suspended");
+    setup.answering.add("c");
+    await setup.pass(250, ["a", "b", "c"]);
+    expect([c.state, c.usable]).toEqual(["up", true]);
+    const { probes } = setup;
+    await setup.pass(1_000, ["a", "b", "c"]);
+    expect(setup.probes).toBe(probes);
+  });
+
+  it("P6: evicts a host that drains as any other when it falls silent", async () => {
+    const setup = await hearing("a", "b", "c");
+    setup.monitor.leave(setup.host("c"));
+    await setup.pass(3_250, ["a", "b"]);
+    expect(setup.evicted).toEqual([{ host: "c", why: "it fell silent" }]);
   });
 
   it("P7: evicts nobody after it was stalled itself", async () => {
@@ -108,6 +179,91 @@ describe("Monitor", () => {
     expect(setup.evicted).toEqual([]);
     await setup.pass(15_000);
     expect(setup.evicted).toHaveLength(3);
+  });
+
+  it("P7: does not take for gone whoever the same cut keeps away a little longer, and evicts who does not come back", async () => {
+    const setup = await hearing("a", "b", "c");
+    // Known to be missing when we were cut off: that is forgiven too.
+    setup.gone.add("c");
+    await setup.pass(1_250, ["a", "b"]);
+    setup.connection("disconnected");
+    await setup.pass(500);
+    setup.connection("connected");
+    for (const host of ["a", "b"]) setup.gone.add(host);
+    await setup.pass(2_750);
+    expect(setup.evicted).toEqual([]);
+    for (const host of ["a", "b"]) setup.gone.delete(host);
+    await setup.pass(1_000, ["a", "b"]);
+    expect(setup.evicted.map(({ host }) => host)).toEqual(["c"]);
+  });
+
+  it("P7: silence counts only after a round trip that was begun in it", async () => {
+    const setup = await hearing("a", "b", "c");
+    await setup.pass(1_250, ["a", "b"]);
+    // Deaf from before the first proof: for as long as nothing is proven, nobody is evicted, though the connection stands.
+    setup.deaf = true;
+    await setup.pass(30_000, ["a", "b"]);
+    expect(setup.evicted).toEqual([]);
+    // Heard again, everything missed is forgiven: c has three seconds anew.
+    setup.deaf = false;
+    await setup.pass(3_000, ["a", "b"]);
+    expect(setup.evicted).toEqual([]);
+    await setup.pass(1_000, ["a", "b"]);
+    expect(setup.evicted.map(({ host }) => host)).toEqual(["c"]);
+  });
+
+  it("P7: nothing that a probe finds while the connection is down evicts anybody", async () => {
+    const setup = await hearing("a", "b", "c");
+    setup.gone.add("c");
+    await setup.pass(1_500, ["a", "b"]);
+    // The answer of the next probe comes when the connection is gone already.
+    setup.beforeAnswer = () => setup.connection("disconnected");
+    await setup.pass(1_000, ["a", "b"]);
+    expect(setup.evicted).toEqual([]);
+  });
+
+  it("wall clocks that jump, ours or theirs, decide nothing", async () => {
+    const setup = await hearing("a", "b", "c");
+    setup.clock.wallOffset += 3_600_000;
+    setup.beat("a", { at: 0 });
+    await setup.pass(2_000, ["a", "b", "c"]);
+    setup.clock.wallOffset -= 7_200_000;
+    await setup.pass(2_000, ["a", "b", "c"]);
+    expect(setup.evicted).toEqual([]);
+    await setup.pass(3_250, ["a", "b"]);
+    expect(setup.evicted.map(({ host }) => host)).toEqual(["c"]);
+  });
+
+  it("knows every living host three seconds after it began, and after it was cut off", async () => {
+    const setup = await hearing("a");
+    const settledAfter = async (): Promise<number> => {
+      for (let ms = 0; ; ms += 250) {
+        if (setup.monitor.settled) return ms;
+        await setup.pass(250, ["a"]);
+      }
+    };
+    expect(await settledAfter()).toBe(3_250);
+    setup.connection("disconnected");
+    await setup.pass(250);
+    expect(setup.monitor.settled).toBe(false);
+    setup.connection("connected");
+    await setup.pass(250, ["a"]);
+    expect(await settledAfter()).toBe(3_250);
+  });
+
+  it("tells once of each that comes and goes, and counts a return as a new host", async () => {
+    const setup = await hearing("a", "b", "c");
+    expect(setup.changes).toBe(3);
+    const before = setup.host("c");
+    await setup.pass(5_000, ["a", "b"]);
+    expect([setup.changes, setup.evicted.length, before.state]).toEqual([4, 1, "out"]);
+    setup.beat("c");
+    const after = setup.host("c");
+    expect([setup.changes, after === before, after.usable]).toEqual([5, false, true]);
+    // Who still holds the old one changes nothing of the new one.
+    setup.monitor.replaced(before);
+    setup.monitor.leave(before);
+    expect([setup.changes, setup.evicted.length, setup.host("c").state]).toEqual([5, 1, "up"]);
   });
 
   it("P7: evicts nobody while its connection stands and is deaf", async () => {
