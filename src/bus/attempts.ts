@@ -1,9 +1,25 @@
-/** The execution records of tasks that were delivered more than once (design section "Executions are counted"). */
+/**
+ * The execution records of tasks that were delivered more than once (design section "Executions are counted").
+ *
+ * What became of an execution never takes the place of a later one's record: a host that was paused or cut off for long may come back
+ * with it when the task has begun again elsewhere.
+ */
 import { VgasError } from "../protocols/errors.ts";
 import { type AttemptsRecord, attemptsRecord } from "../protocols/host-messages.ts";
 import type { Names } from "../protocols/subjects.ts";
 import { decode, encode } from "./codec/codec.ts";
-import type { KvBucket } from "./kv.ts";
+import type { KvBucket, KvEntry } from "./kv.ts";
+
+/** Lost races and lost answers in a row, before a write gives up: few ever write to one key. */
+const MAX_TRIES = 8;
+
+/** What is recorded, and the revision that the next write follows. */
+export interface RecordedAttempts {
+  readonly revision: number;
+  readonly record: AttemptsRecord | undefined;
+}
+
+const NOTHING: RecordedAttempts = { revision: 0, record: undefined };
 
 export class AttemptsLog {
   readonly #bucket: KvBucket;
@@ -16,19 +32,49 @@ export class AttemptsLog {
 
   /** What is recorded of a task's executions, or undefined if nothing is. A damaged record counts as nothing. */
   async read(pool: string, id: string): Promise<AttemptsRecord | undefined> {
-    const entry = await this.#bucket.get(this.#names.taskKey(pool, id));
-    if (!entry) return undefined;
-    try {
-      const parsed = attemptsRecord.safeParse(decode(entry.value));
-      return parsed.success ? parsed.data : undefined;
-    } catch (error) {
-      if (error instanceof VgasError) return undefined;
-      throw error;
-    }
+    return (await this.readRevision(pool, id)).record;
+  }
+
+  /** As `read`, with the revision. */
+  async readRevision(pool: string, id: string): Promise<RecordedAttempts> {
+    const entry = await this.#bucket.getEntry(this.#names.taskKey(pool, id));
+    return entry ? { revision: entry.revision, record: recordOf(entry) } : NOTHING;
   }
 
   /** Durable when it resolves. */
   async write(pool: string, id: string, record: Omit<AttemptsRecord, "v">): Promise<void> {
     await this.#bucket.put(this.#names.taskKey(pool, id), encode({ v: 1, ...record }));
+  }
+
+  /**
+   * Records what became of execution number `execution`, unless a later one is recorded: then false, and the task is no longer the
+   * caller's. Durable when it resolves.
+   */
+  async close(pool: string, id: string, execution: number, record: Omit<AttemptsRecord, "v">): Promise<boolean> {
+    const key = this.#names.taskKey(pool, id);
+    const value = encode({ v: 1, ...record });
+    // Of a first execution mostly nothing is recorded.
+    let found = execution > 1 ? await this.readRevision(pool, id) : NOTHING;
+    for (let left = MAX_TRIES; ; left--) {
+      if (found.record !== undefined && found.record.attempts > execution) return false;
+      try {
+        await this.#bucket.cas(key, value, found.revision);
+        return true;
+      } catch (error) {
+        const again = error instanceof VgasError && (error.code === "CONFLICT" || error.code === "TIMEOUT");
+        if (!again || left === 1) throw error;
+        found = await this.readRevision(pool, id);
+      }
+    }
+  }
+}
+
+function recordOf({ value, deleted }: KvEntry): AttemptsRecord | undefined {
+  if (deleted) return undefined;
+  try {
+    return attemptsRecord.safeParse(decode(value)).data;
+  } catch (error) {
+    if (error instanceof VgasError) return undefined;
+    throw error;
   }
 }

@@ -90,6 +90,8 @@ const MET = [
   "copy.dropped",
   /** A start was not recorded, because another dispatcher had recorded something meanwhile. */
   "task.outrun",
+  /** An attempt ended when a later one was recorded already: neither its record was written nor its task given back. */
+  "attempt.superseded",
 ] as const;
 
 /** All names, in the order of the counts. */

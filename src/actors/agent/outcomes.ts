@@ -138,11 +138,13 @@ export class Outcomes {
     );
   }
 
-  async #recordAndReturn(run: Run, record: Parameters<AttemptsLog["write"]>[2], delayMs: number): Promise<void> {
+  async #recordAndReturn(run: Run, record: Parameters<AttemptsLog["close"]>[3], delayMs: number): Promise<void> {
     const { attempts, bus, logger } = this.#options;
     try {
-      await attempts.write(run.lane.pool, run.id, record);
-      if (run.ack !== "") nakTask(bus, run.ack, delayMs);
+      const current = await attempts.close(run.lane.pool, run.id, run.attempt, record);
+      // A later attempt has begun elsewhere, or is about to: giving the task back would take it from there.
+      if (!current) failpoint("attempt.superseded");
+      else if (run.ack !== "") nakTask(bus, run.ack, delayMs);
     } catch (error) {
       logger.warn(
         { id: run.id, error: String(error) },

@@ -1,10 +1,12 @@
-/** When an attempt is repeated, by an agent that runs on a real bus. */
+/** When an attempt is repeated, and when it is not, by an agent that runs on a real bus. */
 import { expect, test } from "vitest";
 import { decode } from "../../../src/bus/codec/codec.ts";
+import { consumerInfo } from "../../../src/bus/topology.ts";
 import { systemClock } from "../../../src/protocols/clock.ts";
 import { TaskError } from "../../../src/protocols/errors.ts";
 import { Dealing } from "../../support/dealing.ts";
 import { useNats } from "../../support/nats.ts";
+import { eventually } from "../../support/wait.ts";
 
 const nats = useNats();
 
@@ -40,4 +42,34 @@ test("the clock of a host that is an hour ahead does not hold up what it gives b
   await swarm.dispatcher();
   await swarm.submit("brief", { id: "b2" });
   expect(await swarm.result("b2")).toMatchObject({ status: "ok", output: 3, attempt: 3 });
+});
+
+test("P1: an attempt that fails when a later one has begun elsewhere neither counts it away nor takes the task from it", async () => {
+  const swarm = await Dealing.start(nats);
+  const { bus, names, attempts } = swarm;
+  let fail: () => void = () => undefined;
+  const began: string[] = [];
+  await swarm.host("h", {
+    kind: "paused",
+    backoff: { initialMs: 1 },
+    run: async ({ id }) => {
+      began.push(id);
+      await new Promise<void>((_, reject) => {
+        fail = () => reject(new TaskError("LATE", "as ordered"));
+      });
+    },
+  });
+  await swarm.dispatcher();
+  await swarm.submit("paused", { id: "p1", maxAttempts: 2 });
+  await eventually(async () => (began.length > 0 ? true : undefined), "its first attempt");
+  // The host was taken for dead, and another dispatcher began the task again.
+  await attempts.write("default", "p1", { attempts: 2 });
+  fail();
+  // The slot is free again; what was given back would come before it.
+  await swarm.submit("paused", { id: "p2" });
+  await eventually(async () => (began.length > 1 ? true : undefined), "the next task");
+  expect(began).toEqual(["p1", "p2"]);
+  expect(await attempts.read("default", "p1")).toEqual({ v: 1, attempts: 2 });
+  const lane = names.consumer({ pool: "default", kind: "paused" });
+  expect(await consumerInfo(bus, names.streams.tasks, lane)).toMatchObject({ redelivered: 0, ackPending: 2 });
 });
