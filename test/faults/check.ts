@@ -5,8 +5,10 @@
  *    overlap) is left out, never guessed.
  * 2. Only what is in the history as a fault excuses anything.
  */
+import { Deaths } from "./check/deaths.ts";
 import { Disturbances } from "./check/disturbances.ts";
 import { checkEnded } from "./check/ended.ts";
+import { checkEvictions } from "./check/evictions.ts";
 import { checkKept } from "./check/kept.ts";
 import { checkProcesses } from "./check/processes.ts";
 import { Record } from "./check/record.ts";
@@ -24,6 +26,8 @@ export function check(history: History, streams: Streams, index: Index): Violati
   checkKept(record, report);
   checkTickets(record, index, report);
   checkSlots(record, index, report);
+  checkEvictions(record, disturbances, report);
+  new Deaths(record, disturbances, index, report).check();
   checkStops(record, disturbances, report);
   checkProcesses(record, streams, report);
   return report.violations;

@@ -35,7 +35,7 @@ function sums(weights: readonly number[]): Float64Array {
 }
 
 /** How many of the sorted `values` are below `limit`. */
-function below(values: ArrayLike<number>, limit: number): number {
+export function below(values: ArrayLike<number>, limit: number): number {
   let low = 0;
   let high = values.length;
   while (low < high) {
@@ -47,7 +47,7 @@ function below(values: ArrayLike<number>, limit: number): number {
 }
 
 /** How many of the sorted `values` are at most `limit`. */
-function above(values: ArrayLike<number>, limit: number): number {
+export function above(values: ArrayLike<number>, limit: number): number {
   let low = 0;
   let high = values.length;
   while (low < high) {

@@ -78,8 +78,12 @@ export class Record {
   readonly tasks = new Map<string, Map<string, Task>>();
   readonly submissions = new Map<string, Submission>();
   readonly executions: Execution[] = [];
+  /** Executions of one process, by its pid. */
+  readonly byPid = new Map<number, Execution[]>();
   /** Of every process, in their order. */
   readonly lives = new Map<string, Life[]>();
+  /** Processes of the hosts that are known. */
+  readonly processes = new Map<string, string>();
   readonly exits: Exited[] = [];
   readonly strikes: (Struck | Healed)[] = [];
   readonly evictions: Evicted[] = [];
@@ -195,6 +199,7 @@ export class Record {
     for (const execution of this.executions) {
       const { began } = execution;
       this.task(began.pool, began.id).executions.push(execution);
+      push(this.byPid, began.pid, execution);
       const key = keyOf(began);
       const same = open.get(key);
       if (same) same.push(execution);
@@ -219,6 +224,11 @@ export class Record {
       life.exited = exited;
       life.to = exited.at;
     }
+    // The first life of a process can have begun before its host had an id.
+    for (const { process, pid, host } of [...this.lives.values()].flat()) {
+      const id = host ?? this.byPid.get(pid)?.[0]?.began.host;
+      if (id !== undefined) this.processes.set(id, process);
+    }
   }
 }
 
@@ -226,7 +236,7 @@ function keyOf({ pid, agent, id, attempt }: Ended | Began): string {
   return `${pid} ${agent} ${attempt} ${id}`;
 }
 
-export function push<Value>(map: Map<string, Value[]>, key: string, value: Value): void {
+export function push<Key, Value>(map: Map<Key, Value[]>, key: Key, value: Value): void {
   const all = map.get(key);
   if (all) all.push(value);
   else map.set(key, [value]);

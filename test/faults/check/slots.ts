@@ -4,7 +4,7 @@ import { type Execution, push, type Record } from "./record.ts";
 import type { Report } from "./report.ts";
 
 /** Slots of each agent: the most that any roster names. A lane with a limit of tasks at once names fewer. */
-function slotsOf(index: Index): ReadonlyMap<string, number> {
+export function slotsOf(index: Index): ReadonlyMap<string, number> {
   const slots = new Map<string, number>();
   for (const { rosters } of index) {
     for (const { ranges } of rosters) {

@@ -1,20 +1,17 @@
 /** P8: a graceful stop loses nothing, and runs nothing twice that ended within its grace. */
 import type { Disturbances } from "./disturbances.ts";
 import { nameOf } from "./ended.ts";
-import { type Execution, push, type Record } from "./record.ts";
+import type { Record } from "./record.ts";
 import type { Report } from "./report.ts";
 
 export function checkStops(record: Record, disturbances: Disturbances, report: Report): void {
-  const stops = record.exits.filter(({ stoppedAt }) => stoppedAt !== undefined);
-  if (stops.length === 0) return;
-  const byPid = new Map<string, Execution[]>();
-  for (const execution of record.executions) push(byPid, String(execution.began.pid), execution);
-  for (const { process, pid, code, stoppedAt = 0, at } of stops) {
+  for (const { process, pid, code, stoppedAt, at } of record.exits) {
+    if (stoppedAt === undefined) continue;
     if (code !== 0) {
       report.add("P8", "a stop ends with 0", `${process} (${pid}) ended with ${code}`);
       continue;
     }
-    for (const execution of byPid.get(String(pid)) ?? []) {
+    for (const execution of record.byPid.get(pid) ?? []) {
       const { began, ended } = execution;
       // What threw may be tried again, and what did not end is given back.
       if (ended === undefined || ended.threw || ended.at < stoppedAt || ended.at > at) continue;
