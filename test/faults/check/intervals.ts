@@ -35,7 +35,7 @@ function sums(weights: readonly number[]): Float64Array {
 }
 
 /** How many of the sorted `values` are below `limit`. */
-export function below(values: ArrayLike<number>, limit: number): number {
+function below(values: ArrayLike<number>, limit: number): number {
   let low = 0;
   let high = values.length;
   while (low < high) {
