@@ -2,24 +2,17 @@
 import type { TaskResult } from "../../src/protocols/result.ts";
 import type { Began, Ended, Entry, Submit } from "./history.ts";
 import { type MadeUp, type MadeUpOptions, madeUp } from "./made-up.ts";
+import { randomOf } from "./random.ts";
 
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+/** With it every strike meets something that runs. */
+const SEED = "4";
 
 /** What a swarm did, and the means to forge it. */
 export class Forged {
   readonly made: MadeUp;
 
   constructor(options: MadeUpOptions) {
-    this.made = madeUp(seeded(6), { messages: 400, ...options });
+    this.made = madeUp(randomOf(SEED), { messages: 400, slots: 8, pauseMs: 8_000, ...options });
   }
 
   all<Type extends Entry["type"]>(type: Type): Extract<Entry, { readonly type: Type }>[] {

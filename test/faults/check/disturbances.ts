@@ -93,7 +93,7 @@ function strikesOf(record: Record): readonly Disturbance[] {
   const add = (process: string | undefined, from: number, to: number, busyUntil: number | undefined): void => {
     const lives = process === undefined ? [] : (record.lives.get(process) ?? []);
     const ends = lives.filter(({ exited }) => exited !== undefined && exited.at >= from && exited.at <= to);
-    const gentle = ends.length > 0 && ends.every(({ exited }) => isGraceful(exited));
+    const gentle = ends.length > 0 && ends.every(isGraceful);
     found.push({ process, from, to, gentle, busyUntil });
   };
   for (const strike of record.strikes) {
@@ -118,22 +118,17 @@ function strikesOf(record: Record): readonly Disturbance[] {
 
 function deathsOf(record: Record): readonly Disturbance[] {
   return [...record.lives.values()].flatMap((lives) =>
-    lives.flatMap(({ process, exited }, i) =>
-      exited === undefined
+    lives.flatMap((life, i) => {
+      const to = lives[i + 1]?.from ?? Number.POSITIVE_INFINITY;
+      const { process, exited } = life;
+      return exited === undefined
         ? []
-        : [
-            {
-              process,
-              from: exited.at,
-              to: lives[i + 1]?.from ?? Number.POSITIVE_INFINITY,
-              gentle: isGraceful(exited),
-              busyUntil: undefined,
-            },
-          ],
-    ),
+        : [{ process, from: exited.at, to, gentle: isGraceful(life), busyUntil: undefined }];
+    }),
   );
 }
 
-function isGraceful(exited: Life["exited"]): boolean {
-  return exited?.stoppedAt !== undefined && exited.code === 0;
+/** Of a host or a dispatcher. Whoever stops a broker, or a node that has one, strikes everybody. */
+function isGraceful({ exited, role }: Life): boolean {
+  return exited?.stoppedAt !== undefined && exited.code === 0 && (role === "host" || role === "dispatcher");
 }

@@ -5,8 +5,9 @@ import type { Record } from "./record.ts";
 import type { Report } from "./report.ts";
 
 export function checkStops(record: Record, disturbances: Disturbances, report: Report): void {
-  for (const { process, pid, code, stoppedAt, at } of record.exits) {
-    if (stoppedAt === undefined) continue;
+  for (const { process, pid, exited } of record.livesOf("dispatcher", "host", "node")) {
+    if (exited?.stoppedAt === undefined) continue;
+    const { code, stoppedAt, at } = exited;
     if (code !== 0) {
       report.add("P8", "a stop ends with 0", `${process} (${pid}) ended with ${code}`);
       continue;
