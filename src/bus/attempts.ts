@@ -8,6 +8,7 @@ import { VgasError } from "../protocols/errors.ts";
 import { type AttemptsRecord, attemptsRecord } from "../protocols/host-messages.ts";
 import type { Names } from "../protocols/subjects.ts";
 import { decode, encode } from "./codec/codec.ts";
+import { ElementOwners } from "./element-owners.ts";
 import type { KvBucket, KvEntry } from "./kv.ts";
 
 /** Lost races and lost answers in a row, before a write gives up: few ever write to one key. */
@@ -19,15 +20,16 @@ export interface RecordedAttempts {
   readonly record: AttemptsRecord | undefined;
 }
 
-const NOTHING: RecordedAttempts = { revision: 0, record: undefined };
-
 export class AttemptsLog {
+  /** Of elements of arrays: which message they run from. */
+  readonly elements: ElementOwners;
   readonly #bucket: KvBucket;
   readonly #names: Names;
 
   constructor(bucket: KvBucket, names: Names) {
     this.#bucket = bucket;
     this.#names = names;
+    this.elements = new ElementOwners(bucket, names);
   }
 
   /** What is recorded of a task's executions, or undefined if nothing is. A damaged record counts as nothing. */
@@ -67,6 +69,25 @@ export class AttemptsLog {
       }
     }
   }
+
+  /**
+   * Writes if nothing was written since `revision`, whatever becomes of the answers; `by` is in no other record. Resolves with the new
+   * revision, or with undefined if somebody else has written.
+   */
+  async follow(
+    pool: string,
+    id: string,
+    record: Omit<AttemptsRecord, "v"> & { readonly by: string },
+    revision: number,
+  ): Promise<number | undefined> {
+    try {
+      return await this.#bucket.casAgain(this.#names.taskKey(pool, id), encode({ v: 1, ...record }), revision);
+    } catch (error) {
+      if (!(error instanceof VgasError && error.code === "CONFLICT")) throw error;
+      const found = await this.readRevision(pool, id);
+      return found.record?.by === record.by ? found.revision : undefined;
+    }
+  }
 }
 
 function recordOf({ value, deleted }: KvEntry): AttemptsRecord | undefined {
@@ -78,3 +99,5 @@ function recordOf({ value, deleted }: KvEntry): AttemptsRecord | undefined {
     throw error;
   }
 }
+
+const NOTHING: RecordedAttempts = { revision: 0, record: undefined };

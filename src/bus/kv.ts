@@ -89,6 +89,15 @@ export class KvBucket {
     return (await this.#publisher.publish(kvSubject(this.name, key), value, options)).sequence;
   }
 
+  /**
+   * As `cas`, but sent again for as long as no answer comes. So CONFLICT may also mean that an earlier sending was stored: the value
+   * must tell.
+   */
+  async casAgain(key: string, value: Uint8Array, expectedRevision: number): Promise<number> {
+    const options = { expectLastSubjectSequence: expectedRevision, retry: true };
+    return (await this.#publisher.publish(kvSubject(this.name, key), value, options)).sequence;
+  }
+
   /** Writes whatever is there; resolves with the new revision. Writes again if the answer is lost. */
   async put(key: string, value: Uint8Array): Promise<number> {
     return (await this.#publisher.publish(kvSubject(this.name, key), value)).sequence;

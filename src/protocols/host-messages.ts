@@ -196,6 +196,20 @@ export const attemptsRecord = z.object({
   notBefore: z.number().optional(),
   delayMs: z.number().optional(),
   ended: z.boolean().optional(),
+  /** In no other record: who wrote it knows it again. */
+  by: z.string().optional(),
   error: z.object({ code: z.string(), message: z.string(), retryable: z.boolean() }).optional(),
 });
 export type AttemptsRecord = z.infer<typeof attemptsRecord>;
+
+/**
+ * Which message an element of an array runs from, once it is not the array's first delivery (bus/element-owners.ts): a later
+ * delivery of the array (`by`), or the message at sequence `as`, as which it was published again after `moved` executions.
+ */
+export const elementOwner = z.object({
+  v: z.literal(1),
+  by: z.string().optional(),
+  moved: count.optional(),
+  as: count.optional(),
+});
+export type ElementOwner = z.infer<typeof elementOwner>;

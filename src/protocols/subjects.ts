@@ -32,6 +32,8 @@ export const HEADERS = {
   submittedAt: "Vgas-Submitted-At",
   /** Executions of a re-queued element that count already. Only dispatchers set it. */
   attempts: "Vgas-Attempts",
+  /** Automatic id of a re-queued element within its array: names the record of its owner. Only dispatchers set it. */
+  element: "Vgas-Element",
   /** On a rotation record: the highest task stream sequences handed out when it was written: `normal`, or `normal,high,low`. */
   dealt: "Vgas-Dealt",
   /** Inbox that is told the agent of a task that came by `now`, or that none was free. Only dispatchers set it. */
@@ -198,6 +200,11 @@ export class Names {
   /** Key of a task in the buckets that keep something of single tasks. */
   taskKey(pool: string, id: string): string {
     return `${pool}.${id}`;
+  }
+
+  /** Key of the record that says which message an element of an array runs from; `element` is its automatic id. */
+  elementKey(pool: string, element: string): string {
+    return `${pool}.${element}.owner`;
   }
 
   /** Key of what is kept of a batch; a large one has further parts, from 1 on. */

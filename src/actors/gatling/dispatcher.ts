@@ -211,7 +211,7 @@ export class Dispatcher {
     if (host?.run !== notice.run) return;
     host.report(notice.free);
     host.reportedAt = this.#options.clock.monotonic();
-    this.#ledger.settle(host, notice, (assigned) => void this.#again(assigned));
+    this.#ledger.settle(host, notice, (assigned) => this.#giveBack([assigned]));
   }
 
   status(): DispatcherStatus {
@@ -298,25 +298,22 @@ export class Dispatcher {
     else setImmediate(() => this.onSettled(notice));
   }
 
-  async #again(assigned: Assigned): Promise<void> {
-    await this.#giveBack(assigned);
-  }
-
   #onEvicted(host: HostView): void {
     this.#evicted.add(`${host.id} ${host.run}`);
-    for (const assigned of this.#ledger.takeAll(host)) {
-      failpoint("task.reassigned");
-      void this.#giveBack(assigned);
-    }
+    const assigned = this.#ledger.takeAll(host);
+    for (const _ of assigned) failpoint("task.reassigned");
+    this.#giveBack(assigned);
   }
 
-  async #giveBack(assigned: Assigned): Promise<void> {
-    try {
-      await this.#requeue.uncertain(this.#lanes.of(assigned).name, assigned.task);
-    } catch (error) {
-      // An element's array stays un-acknowledged and comes back by ack_wait.
-      this.#options.logger.warn({ task: assigned.task.id, error: String(error) }, "a task could not be given back");
+  #giveBack(assigned: readonly Assigned[]): void {
+    const byLane = new Map<Lane, TaskInHand[]>();
+    for (const each of assigned) {
+      const lane = this.#lanes.of(each);
+      const tasks = byLane.get(lane);
+      if (tasks) tasks.push(each.task);
+      else byLane.set(lane, [each.task]);
     }
+    for (const [lane, tasks] of byLane) this.#requeue.uncertain(lane.name, tasks);
   }
 
   #onBeat(host: HostView): void {
@@ -335,7 +332,7 @@ export class Dispatcher {
       for (const n of await this.#inquiries.notOwned(host, ns)) {
         const assigned = this.#ledger.take(host, n);
         // A single task was acknowledged or comes back; an element is published again and found done if it is.
-        if (assigned?.task.array) await this.#giveBack(assigned);
+        if (assigned?.task.array) this.#giveBack([assigned]);
       }
     }
   }

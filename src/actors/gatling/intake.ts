@@ -20,7 +20,7 @@ import { traceparentOf } from "../../protocols/traceparent.ts";
 import { type DelaysOptions, delayOf, postpone } from "./delays.ts";
 import { Now } from "./now.ts";
 import type { Doubtful, Past } from "./past.ts";
-import { requeued } from "./requeued.ts";
+import { elementOfRequeued, requeued } from "./requeued.ts";
 import { ArrayInHand, type TaskInHand } from "./task-in-hand.ts";
 import type { Condemned, Verdicts } from "./verdicts.ts";
 
@@ -34,6 +34,7 @@ export interface IntakeOptions extends DelaysOptions {
   readonly forgottenBelow: (priority: Priority) => number;
   /** Counts the restarts of the broker: what was pulled before one is not ours any more. */
   readonly generation: () => number;
+  readonly nonce: () => string;
   /** Publishes elements again that are not to run now. */
   readonly giveBack: (lane: LaneName, tasks: readonly TaskInHand[]) => void;
   /** Takes tasks that may run now. */
@@ -42,6 +43,15 @@ export interface IntakeOptions extends DelaysOptions {
   readonly onArraySettled: (array: ArrayInHand) => void;
   /** Its message comes back. */
   readonly onArrayAbandoned: (array: ArrayInHand) => void;
+}
+
+/** Where a task was found. */
+interface At {
+  readonly priority: Priority;
+  readonly redelivered: boolean;
+  readonly array: ArrayInHand | undefined;
+  /** Its place in `array`. */
+  readonly element: number | undefined;
 }
 
 /** What is to become of the tasks of one message. */
@@ -78,12 +88,14 @@ export class Intake {
       this.#refuse(message, undefined, undefined, error);
       return 0;
     }
-    const array = read.array ? this.#openArray(message, read.tasks.length) : undefined;
-    const ready: TaskInHand[] = [];
-    const doubtful: Doubtful[] = [];
-    const later: TaskInHand[] = [];
+    const redelivered = message.deliveries > 1 || message.sequence <= this.#options.forgottenBelow(priority);
+    if (redelivered) this.#options.meter.redeliveries++;
+    const array = read.array ? this.#openArray(message, redelivered, read.tasks.length) : undefined;
+    const sorted: Sorted = { ready: [], doubtful: [], later: [] };
+    const { ready, doubtful, later } = sorted;
     for (const [element, parsed] of read.tasks.entries()) {
-      this.#sort(message, priority, parsed, array, array ? element : undefined, { ready, doubtful, later });
+      const at = { priority, redelivered, array, element: array ? element : undefined };
+      this.#sort(message, at, parsed, sorted);
     }
     if (ready.length > 0) this.#options.accept(ready);
     if (doubtful.length > 0) this.#lookUp(message, array, doubtful, later);
@@ -91,9 +103,10 @@ export class Intake {
     return read.tasks.length;
   }
 
-  #openArray(message: PulledMessage, elements: number): ArrayInHand {
+  #openArray(message: PulledMessage, redelivered: boolean, elements: number): ArrayInHand {
     const array = new ArrayInHand(
       message.ack,
+      redelivered ? this.#options.nonce() : undefined,
       elements,
       this.#options.clock,
       this.#options.onArraySettled,
@@ -105,10 +118,8 @@ export class Intake {
 
   #sort(
     message: PulledMessage,
-    priority: Priority,
+    { priority, redelivered, array, element }: At,
     parsed: ParsedTask,
-    array: ArrayInHand | undefined,
-    element: number | undefined,
     { ready, doubtful, later }: Sorted,
   ): void {
     let envelope: TaskEnvelope;
@@ -122,11 +133,10 @@ export class Intake {
     const requeuedId = array ? undefined : requeued(message);
     const submittedAt = requeuedId === undefined ? message.timestampMs : Number(message.header(HEADERS.submittedAt));
     const presumed = requeuedId === undefined ? 0 : Number(message.header(HEADERS.attempts));
-    const redelivered = message.deliveries > 1 || message.sequence <= this.#options.forgottenBelow(priority);
     if (redelivered) failpoint("task.redelivered");
-    if (redelivered && (element ?? 0) === 0) this.#options.meter.redeliveries++;
+    const inArray = array && automaticId(message.sequence, element);
     const task: TaskInHand = {
-      id: requeuedId ?? envelope.id ?? automaticId(message.sequence, element),
+      id: requeuedId ?? envelope.id ?? inArray ?? automaticId(message.sequence),
       lane: this.#laneKey,
       priority,
       generation: this.#options.generation(),
@@ -138,9 +148,12 @@ export class Intake {
       replyTo: envelope.replyTo,
       traceparent: traceparentOf(message.header(HEADERS.traceparent)),
       attempt: 1,
+      // Under an id of a client's own another task may have been recorded.
+      revision: envelope.id === undefined ? 0 : undefined,
       ack: array ? "" : message.ack,
       body: parsed.body,
       array,
+      element: requeuedId === undefined ? inArray : elementOfRequeued(message),
       now: priority === "high" && !redelivered && !array ? Now.askOf(message) : undefined,
     };
     const { notBefore } = envelope;

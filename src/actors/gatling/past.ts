@@ -5,9 +5,11 @@
  * 2. A task that a living host still runs is left to it. A host that does not answer is waited for: it answers, or is
  *    evicted. Nobody is asked about an attempt that is recorded as ended.
  * 3. An earlier delivery of which nothing is recorded counts as one execution: it cannot be known that it was none.
- * 4. The start of the next execution is recorded before the task may run.
+ * 4. The start of the next execution is recorded before the task may run, and only if nothing was recorded since it was looked up:
+ *    a dispatcher that stood still may have lost the task to another.
+ * 5. An element of an array runs from the message that owns it, and from no other (bus/element-owners.ts).
  */
-import type { AttemptsLog } from "../../bus/attempts.ts";
+import type { AttemptsLog, RecordedAttempts } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
 import { decodeMirrored, type TaskEncoding } from "../../bus/codec/task.ts";
 import { nakTask } from "../../bus/pull.ts";
@@ -16,6 +18,7 @@ import { failpoint } from "../../failpoints/failpoints.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import type { AttemptsRecord } from "../../protocols/host-messages.ts";
+import type { Logger } from "../../protocols/logger.ts";
 import type { TaskResult } from "../../protocols/result.ts";
 import type { LaneName } from "../../protocols/subjects.ts";
 import type { Cancels } from "./cancels.ts";
@@ -48,6 +51,10 @@ export interface PastOptions {
   readonly clock: Clock;
   readonly cancels: Pick<Cancels, "has" | "reached">;
   readonly now: Pick<Now, "accepted">;
+  readonly nonce: () => string;
+  readonly logger: Logger;
+  /** Publishes elements again, and takes them out of their array where that is done. */
+  readonly giveBack: (lane: LaneName, tasks: readonly TaskInHand[]) => void;
   /** Those of `ids` that some host still runs; undefined if a host did not answer. */
   readonly stillRunning: (lane: LaneName, ids: readonly string[]) => Promise<ReadonlySet<string> | undefined>;
 }
@@ -57,6 +64,11 @@ export const MAX_DELAY_MS = 3_600_000;
 
 const WAIT: Resolution = { runnable: [], wait: true };
 
+/** Results that are stored, by task. */
+type Done = ReadonlyMap<string, Uint8Array>;
+
+const NONE_DONE: Done = new Map();
+
 export class Past {
   readonly #options: PastOptions;
 
@@ -65,12 +77,14 @@ export class Past {
   }
 
   /** Decides about the doubtful tasks of one message. */
-  async resolve(doubtful: readonly Doubtful[]): Promise<Resolution> {
+  async resolve(all: readonly Doubtful[]): Promise<Resolution> {
     const { lane, results, attempts, stillRunning } = this.#options;
+    const { doubtful, done } = await this.#unfold(all);
+    const isOpen = ({ task, seenBefore }: Doubtful): boolean => seenBefore && !done.has(task.id);
     const records = await Promise.all(
-      doubtful.map(({ task, seenBefore }) => (seenBefore ? attempts.read(lane.pool, task.id) : undefined)),
+      doubtful.map((each) => (isOpen(each) ? attempts.readRevision(lane.pool, each.task.id) : undefined)),
     );
-    const unsure = doubtful.filter(({ seenBefore }, i) => seenBefore && !records[i]?.ended).map(({ task }) => task.id);
+    const unsure = doubtful.filter((each, i) => isOpen(each) && !records[i]?.record?.ended).map(({ task }) => task.id);
     // In this order: what ends between the two questions is found stored.
     const running = unsure.length > 0 ? await stillRunning(lane, unsure) : new Set<string>();
     const ids = doubtful.map(({ task }) => task.id);
@@ -86,6 +100,32 @@ export class Past {
     return { runnable: tasks.filter((task) => task !== undefined), wait: false };
   }
 
+  /**
+   * Of an array that was delivered before, the elements that were moved out of it are left to their own messages, and what is done is
+   * not asked about one by one.
+   */
+  async #unfold(all: readonly Doubtful[]): Promise<{ readonly doubtful: readonly Doubtful[]; readonly done: Done }> {
+    const { lane, results, attempts, giveBack } = this.#options;
+    const array = all[0]?.task.array;
+    if (array?.delivery === undefined) return { doubtful: all, done: NONE_DONE };
+    const done = await results.findMany(
+      lane.pool,
+      all.map(({ task }) => task.id),
+    );
+    const isMoved = await Promise.all(
+      all.map(async ({ task: { id, element = "" } }) =>
+        done.has(id) ? false : (await attempts.elements.moved(lane.pool, element)) !== undefined,
+      ),
+    );
+    const moved = all.filter((_, i) => isMoved[i]);
+    if (moved.length === 0) return { doubtful: all, done };
+    giveBack(
+      lane,
+      moved.map(({ task }) => task),
+    );
+    return { doubtful: all.filter((_, i) => !isMoved[i]), done };
+  }
+
   #alreadyDone(task: TaskInHand, result: Uint8Array): undefined {
     if (task.replyTo !== undefined) this.#options.results.reply(task.replyTo, result);
     this.#options.verdicts.settle(task);
@@ -94,16 +134,21 @@ export class Past {
     if (cancels.has(lane.pool, task.id)) cancels.reached(lane.pool, task.id);
   }
 
-  async #recordStart(doubtful: Doubtful, record: AttemptsRecord | undefined): Promise<TaskInHand | undefined> {
-    const { attempts, lane, clock, bus } = this.#options;
+  async #recordStart(doubtful: Doubtful, recorded: RecordedAttempts | undefined): Promise<TaskInHand | undefined> {
+    const { attempts, lane, clock, bus, nonce, logger } = this.#options;
     const { task, presumed, seenBefore } = doubtful;
     if (!seenBefore) return task;
+    if (!(await this.#owns(task))) return undefined;
+    const record = recorded?.record;
     const leftMs = (record?.notBefore ?? 0) - clock.now();
     const delayMs = Math.min(MAX_DELAY_MS, leftMs, record?.delayMs ?? Number.POSITIVE_INFINITY);
     if (record && delayMs > 0 && task.ack !== "") {
       // The clock of whoever wrote it is ahead: the pause is made once, by the broker, and not again at the next delivery.
-      if (record.delayMs !== undefined && leftMs > record.delayMs)
-        await attempts.write(lane.pool, task.id, { ...record, notBefore: undefined });
+      if (record.delayMs !== undefined && leftMs > record.delayMs) {
+        const paused = { ...record, notBefore: undefined, by: nonce() };
+        if ((await attempts.follow(lane.pool, task.id, paused, recorded?.revision ?? 0)) === undefined)
+          return undefined;
+      }
       nakTask(bus, task.ack, delayMs);
       return undefined;
     }
@@ -112,8 +157,33 @@ export class Past {
       this.#exhausted(doubtful, record);
       return undefined;
     }
-    await attempts.write(lane.pool, task.id, { attempts: attempt, ...(record?.error ? { error: record.error } : {}) });
-    return { ...task, attempt };
+    const start = { attempts: attempt, by: nonce(), ...(record?.error ? { error: record.error } : {}) };
+    const revision = await attempts.follow(lane.pool, task.id, start, recorded?.revision ?? 0);
+    if (revision !== undefined) return { ...task, attempt, revision };
+    failpoint("task.outrun");
+    // Un-acknowledged by us: whoever has recorded more has it, or it comes back by ack_wait.
+    logger.info(
+      { task: task.id },
+      "a task was recorded by another dispatcher while it was looked up; it is left to it",
+    );
+    task.array?.abandon();
+    return undefined;
+  }
+
+  /** Whether this message may run the task. If not, it is let go: another message has it. */
+  async #owns(task: TaskInHand): Promise<boolean> {
+    const { attempts, lane, giveBack, verdicts } = this.#options;
+    const { element, array, sequence } = task;
+    if (element === undefined) return true;
+    if (array !== undefined) {
+      if (await attempts.elements.keep(lane.pool, element, array.delivery ?? "")) return true;
+      giveBack(lane, [task]);
+      return false;
+    }
+    if (await attempts.elements.claim(lane.pool, element, sequence)) return true;
+    failpoint("copy.dropped");
+    verdicts.settle(task);
+    return false;
   }
 
   #exhausted({ task, encoding }: Doubtful, record: AttemptsRecord | undefined): void {

@@ -4,15 +4,20 @@
  * A single task is NAKed, after what is known of its executions is recorded: without the record its next delivery would
  * have to count this one as an execution. An array element is published again as a message of its own that keeps its id,
  * its submission time and its count; then the array no longer waits for it.
+ *
+ * 1. Before an element is published it is recorded that it leaves its array, and before it leaves it, which message it runs from
+ *    now (bus/element-owners.ts). Wherever this dispatcher dies, whoever gets the array then goes on from there.
+ * 2. What another dispatcher has recorded since is not written over: the task is that one's.
  */
 import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
+import type { Moved } from "../../bus/element-owners.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import { nakTask } from "../../bus/pull.ts";
 import { failpoint } from "../../failpoints/failpoints.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
-import type { TaskInHand } from "./task-in-hand.ts";
+import type { ArrayInHand, TaskInHand } from "./task-in-hand.ts";
 
 export interface RequeueOptions {
   readonly bus: Bus;
@@ -21,6 +26,12 @@ export interface RequeueOptions {
   readonly names: Names;
   readonly nonce: () => string;
   readonly logger: Logger;
+}
+
+/** An element that leaves its array. */
+interface Leaving extends TaskInHand {
+  readonly array: ArrayInHand;
+  readonly element: string;
 }
 
 export class Requeue {
@@ -38,69 +49,106 @@ export class Requeue {
 
   /** Gives back tasks of which this dispatcher knows that their execution number `attempt` did not begin. */
   unstarted(lane: LaneName, tasks: readonly TaskInHand[]): void {
-    for (const task of tasks) void this.#return(task, this.#giveBackUnstarted(lane, task));
-    if (tasks.length > 0)
-      this.#options.logger.info({ tasks: tasks.length }, "gave back tasks that were not handed over");
+    if (tasks.length === 0) return;
+    void this.#returnAll(tasks, (task) =>
+      isElement(task) ? this.#move(lane, task, task.attempt - 1) : this.#giveBackUnstarted(lane, task),
+    );
+    this.#options.logger.info({ tasks: tasks.length }, "gave back tasks that were not handed over");
   }
 
   /** Leaves tasks whose messages come back by themselves, and of which execution number `attempt` did not begin. */
   forgotten(lane: LaneName, tasks: readonly TaskInHand[]): void {
-    for (const task of tasks) {
+    void this.#returnAll(tasks, async (task) => {
       failpoint("task.disowned");
-      void this.#return(task, this.#record(lane, task));
-    }
+      await this.#record(lane, task);
+    });
   }
 
-  async #return(task: TaskInHand, returning: Promise<void>): Promise<void> {
-    this.#returning++;
-    try {
-      await returning;
-    } catch (error) {
-      // Un-acknowledged, it comes back by ack_wait, and counts as an execution then.
-      this.#options.logger.warn({ task: task.id, error: String(error) }, "a task could not be given back");
-    } finally {
-      this.#returning--;
-    }
+  /** Gives back tasks whose execution number `attempt` may have begun. */
+  uncertain(lane: LaneName, tasks: readonly TaskInHand[]): void {
+    void this.#returnAll(tasks, async (task) => {
+      if (isElement(task)) await this.#move(lane, task, task.attempt);
+      // Its next delivery finds no later record than the one of this attempt's start, and counts this one.
+      else nakTask(this.#options.bus, task.ack);
+    });
+  }
+
+  /** What fails is left: un-acknowledged, it comes back by ack_wait, and counts as an execution then. One line in the log for an array. */
+  async #returnAll(tasks: readonly TaskInHand[], giveBack: (task: TaskInHand) => Promise<void>): Promise<void> {
+    const failed = new Map<ArrayInHand | undefined, { readonly task: string; readonly error: string; tasks: number }>();
+    this.#returning += tasks.length;
+    await Promise.all(
+      tasks.map(async (task) => {
+        try {
+          await giveBack(task);
+        } catch (error) {
+          const known = failed.get(task.array);
+          if (known) known.tasks++;
+          else failed.set(task.array, { task: task.id, error: String(error), tasks: 1 });
+        } finally {
+          this.#returning--;
+        }
+      }),
+    );
+    for (const what of failed.values()) this.#options.logger.warn(what, "tasks could not be given back");
   }
 
   async #giveBackUnstarted(lane: LaneName, task: TaskInHand): Promise<void> {
-    if (task.array) {
-      await this.#move(lane, task, task.attempt - 1);
-      return;
-    }
-    await this.#record(lane, task);
-    nakTask(this.#options.bus, task.ack);
+    if (await this.#record(lane, task)) nakTask(this.#options.bus, task.ack);
   }
 
-  async #record(lane: LaneName, task: TaskInHand): Promise<void> {
-    await this.#options.attempts.write(lane.pool, task.id, { attempts: task.attempt - 1, ended: true });
+  /** Records that execution number `attempt` did not begin. False if another dispatcher has recorded something meanwhile. */
+  async #record(lane: LaneName, { id, attempt, revision }: TaskInHand): Promise<boolean> {
+    const { attempts, nonce } = this.#options;
+    const record = { attempts: attempt - 1, ended: true, by: nonce() };
+    if (revision !== undefined) return (await attempts.follow(lane.pool, id, record, revision)) !== undefined;
+    await attempts.write(lane.pool, id, record);
+    return true;
   }
 
-  /** Gives back a task whose execution number `attempt` may have begun. */
-  async uncertain(lane: LaneName, task: TaskInHand): Promise<void> {
-    if (task.array) await this.#move(lane, task, task.attempt);
-    // Its next delivery finds no later record than the one of this attempt's start, and counts this one.
-    else nakTask(this.#options.bus, task.ack);
-  }
-
-  async #move(lane: LaneName, task: TaskInHand, attempts: number): Promise<void> {
-    const { publisher, names, nonce } = this.#options;
+  /** Publishes an element as a message of its own, unless that was done, and takes it out of the array that is in hand. */
+  async #move(lane: LaneName, task: Leaving, attempts: number): Promise<void> {
+    const { elements } = this.#options.attempts;
+    const { array, element } = task;
     try {
-      await publisher.publish(names.task(lane.pool, lane.kind, task.priority), task.body, {
+      const moved = await elements.move(lane.pool, element, attempts, array.delivery);
+      if (moved !== undefined && (moved.as !== undefined || (await this.#publish(lane, task, moved))))
+        array.settleOne();
+      // A later delivery of the array has the element: that one acknowledges the message.
+      else array.abandon();
+    } catch (error) {
+      array.abandon();
+      throw error;
+    }
+  }
+
+  /** False if a later delivery of the array has the element. */
+  async #publish(lane: LaneName, task: Leaving, moved: Moved): Promise<boolean> {
+    const { publisher, names, nonce, attempts } = this.#options;
+    const { array, element } = task;
+    failpoint("move.recorded");
+    let sequence: number;
+    try {
+      ({ sequence } = await publisher.publish(names.task(lane.pool, lane.kind, task.priority), task.body, {
         msgId: nonce(),
         headers: {
           [HEADERS.taskId]: task.id,
           [HEADERS.submittedAt]: String(task.submittedAt),
-          [HEADERS.attempts]: String(attempts),
+          [HEADERS.attempts]: String(moved.attempts),
+          [HEADERS.element]: element,
           ...(task.traceparent !== undefined && { [HEADERS.traceparent]: task.traceparent }),
         },
-      });
+      }));
     } catch (error) {
-      // An element as large as a message may be has no room for the headers.
-      task.array?.abandon();
+      // An element as large as a message may be has no room for the headers; and its lane or the stream may be full for long.
+      await attempts.elements.unmove(lane.pool, element, array.delivery ?? nonce());
       throw error;
     }
     failpoint("task.moved");
-    task.array?.settleOne();
+    return await attempts.elements.settle(lane.pool, element, moved, sequence);
   }
+}
+
+function isElement(task: TaskInHand): task is Leaving {
+  return task.array !== undefined && task.element !== undefined;
 }

@@ -23,11 +23,15 @@ export interface TaskInHand {
   readonly traceparent: string | undefined;
   /** Number of the execution that comes next, from 1. */
   readonly attempt: number;
+  /** Revision of the record of that execution's start; 0 if nothing was ever recorded, undefined if that is not known. */
+  readonly revision: number | undefined;
   /** Ack subject of its message, or "" for an element of `array`. */
   readonly ack: string;
   /** The task as it came. Emptied once a host has taken it: the message itself stays in the stream. */
   body: Uint8Array;
   readonly array: ArrayInHand | undefined;
+  /** Automatic id within an array: of `array`, or of the one that it was published again out of. */
+  readonly element: string | undefined;
   /** It came by `now`, and this is its first delivery. */
   readonly now: NowAsk | undefined;
 }
@@ -38,6 +42,8 @@ export interface TaskInHand {
  */
 export class ArrayInHand {
   readonly ack: string;
+  /** Names this delivery of the array among all; undefined for the first. */
+  readonly delivery: string | undefined;
   readonly pulledAt: number;
   #open: number;
   readonly #settled: (array: ArrayInHand) => void;
@@ -45,6 +51,7 @@ export class ArrayInHand {
 
   constructor(
     ack: string,
+    delivery: string | undefined,
     elements: number,
     clock: Clock,
     settled: (array: ArrayInHand) => void,
@@ -52,6 +59,7 @@ export class ArrayInHand {
   ) {
     this.#abandoned = abandoned;
     this.ack = ack;
+    this.delivery = delivery;
     this.#open = elements;
     this.pulledAt = clock.monotonic();
     this.#settled = settled;

@@ -39,6 +39,8 @@ function task(id: string, attempt = 1, body: Uint8Array = new Uint8Array([0x80])
     submittedAt: 0,
     ack: "ack",
     array: undefined,
+    element: undefined,
+    revision: 0,
     now: undefined,
   };
   return { id, attempt, body, ...limits, ...origin };
