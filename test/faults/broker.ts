@@ -46,6 +46,8 @@ export class NatsBroker extends ChildMember implements BrokerMember {
 function configuration({ dir, store = join(dir, "store"), port, config = "" }: BrokerOptions, address: string): string {
   return [
     `listen: "${address}:${port}"`,
+    // In lame duck it lets its clients go one by one, a second between them.
+    "lame_duck_grace_period: 500ms, lame_duck_duration: 30s",
     `jetstream { store_dir: ${JSON.stringify(store)}, max_file_store: 16TB, max_memory_store: 64MB, strict: true }`,
     config,
   ].join("\n");
