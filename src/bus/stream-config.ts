@@ -84,9 +84,10 @@ export function bucketConfig(spec: BucketSpec): WantedConfig {
     duplicate_window:
       (spec.maxAgeMs > 0 ? Math.min(spec.maxAgeMs, KV_DUPLICATE_WINDOW_MS) : KV_DUPLICATE_WINDOW_MS) * NANOS_PER_MS,
     allow_direct: spec.allowDirect,
-    allow_rollup_hdrs: true,
-    deny_delete: false,
-    deny_purge: false,
+    // What KV clients purge with.
+    allow_rollup_hdrs: spec.appendOnly !== true,
+    deny_delete: spec.appendOnly === true,
+    deny_purge: spec.appendOnly === true,
     num_replicas: spec.replicas,
   };
 }
@@ -127,8 +128,13 @@ export function compareConfig(wanted: WantedConfig, found: StreamConfig): Compar
   // A stream of an earlier version takes fewer.
   else if (found.subjects.length < wanted.subjects.length) update.subjects = [...wanted.subjects];
   const queue = wanted.retention === RetentionPolicy.Workqueue;
+  const bucket = [kvStream(""), objectStream("")].some((prefix) => wanted.name.startsWith(prefix));
   for (const field of EXACT) {
     if (queue && field === "discard_new_per_subject") continue;
+    if (bucket && field === "allow_rollup_hdrs" && !wanted[field]) {
+      if (found[field]) update[field] = false;
+      continue;
+    }
     // The server leaves out what is false.
     if (wanted[field] !== (found[field] ?? false))
       drift.push({ field, wanted: wanted[field], found: found[field] ?? false });
@@ -144,9 +150,8 @@ export function compareConfig(wanted: WantedConfig, found: StreamConfig): Compar
       perSubject.wanted !== perSubject.found ||
       wanted.discard_new_per_subject !== (found.discard_new_per_subject ?? false);
     if (changed) for (const field of OF_THE_QUEUE) Object.assign(update, { [field]: wanted[field] });
-  } else if (wanted.allow_rollup_hdrs && perSubject.wanted > perSubject.found)
-    update.max_msgs_per_subject = wanted.max_msgs_per_subject;
-  else if (!wanted.allow_rollup_hdrs && perSubject.wanted !== perSubject.found) {
+  } else if (bucket && perSubject.wanted > perSubject.found) update.max_msgs_per_subject = wanted.max_msgs_per_subject;
+  else if (!bucket && perSubject.wanted !== perSubject.found) {
     drift.push({
       field: "max_msgs_per_subject",
       wanted: wanted.max_msgs_per_subject,

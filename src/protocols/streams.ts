@@ -53,6 +53,8 @@ export interface BucketSpec {
   readonly replicas: number;
   /** Direct reads can be stale; false sends every read to the leader. */
   readonly allowDirect: boolean;
+  /** A key's history can be neither purged nor deleted; the server never takes that back. */
+  readonly appendOnly?: boolean;
 }
 
 /** An object store: a stream by the convention of NATS that object-store clients keep. */
@@ -146,7 +148,8 @@ export function streamSpecs(names: Names, options: TopologyOptions): readonly St
 export function bucketSpecs(names: Names, options: TopologyOptions): readonly BucketSpec[] {
   const { replicas } = options;
   return [
-    { name: names.buckets.rotation, history: 16, maxAgeMs: 0, replicas, allowDirect: false },
+    // A lane whose record is gone, with no dispatcher alive that remembers, would draw its tickets a second time (P3).
+    { name: names.buckets.rotation, history: 16, maxAgeMs: 0, replicas, allowDirect: false, appendOnly: true },
     // A record outlives its task only if the task was never delivered again; a result's lifetime is long enough.
     { name: names.buckets.attempts, history: 1, maxAgeMs: 7 * DAY_MS, replicas, allowDirect: false },
     { name: names.buckets.owners, history: 1, maxAgeMs: 0, replicas, allowDirect: false },

@@ -11,7 +11,7 @@ import {
 } from "../../src/bus/topology.ts";
 import { MAX_TASK_BYTES } from "../../src/protocols/limits.ts";
 import { TOPOLOGY_DEFAULTS } from "../../src/protocols/streams.ts";
-import { Names, type Priority } from "../../src/protocols/subjects.ts";
+import { kvStream, kvSubject, Names, type Priority } from "../../src/protocols/subjects.ts";
 import { useNats } from "../support/nats.ts";
 import { rejection } from "../support/wait.ts";
 
@@ -47,7 +47,6 @@ describe("ensureTopology", () => {
     });
     expect((await manager.streams.info("KV_made_rotation")).config).toMatchObject({
       subjects: ["$KV.made_rotation.>"],
-      allow_rollup_hdrs: true,
       max_msgs_per_subject: 16,
     });
     expect((await manager.streams.info("KV_made_rotation")).config.allow_direct ?? false).toBe(false);
@@ -72,6 +71,28 @@ describe("ensureTopology", () => {
     ])
       expect(await rejection(attack)).toBeInstanceOf(Error);
     expect(await streamInfo(bus, names.streams.audit)).toMatchObject({ messages: 1, lastSequence: sequence });
+  });
+
+  test("P3: makes the rotation so that nobody can purge or delete a record: what remembers its tickets stays", async () => {
+    const { bus, names, manager } = await open("kept");
+    const stream = kvStream(names.buckets.rotation);
+    // Made before by a version that did not ask for it.
+    await manager.streams.add({
+      ...{ name: stream, subjects: [kvSubject(names.buckets.rotation, ">")], discard: DiscardPolicy.New },
+      ...{ allow_rollup_hdrs: true, max_msgs_per_subject: 16 },
+    });
+    await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
+    const bucket = await new Kvm(bus.native).open(names.buckets.rotation);
+    const revision = await bucket.put("default.echo", "record");
+    for (const attack of [
+      bucket.purge("default.echo"),
+      manager.streams.deleteMessage(stream, revision),
+      manager.streams.purge(stream),
+      manager.streams.update(stream, { deny_purge: false }),
+    ])
+      expect(await rejection(attack)).toBeInstanceOf(Error);
+    await bucket.delete("default.echo");
+    expect(await streamInfo(bus, stream)).toMatchObject({ messages: 2, firstSequence: revision });
   });
 
   test("makes the vault's bucket with a history, read from the leader only", async () => {

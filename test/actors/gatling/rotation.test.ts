@@ -4,13 +4,12 @@ import { type Dealt, NOTHING_DEALT } from "../../../src/actors/gatling/dealt.ts"
 import { Rotation } from "../../../src/actors/gatling/rotation.ts";
 import { KvBucket } from "../../../src/bus/kv.ts";
 import { Publisher } from "../../../src/bus/publisher.ts";
-import { ensureTopology } from "../../../src/bus/topology.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";
 import { silentLogger } from "../../../src/protocols/logger.ts";
 import type { RosterRange } from "../../../src/protocols/rotation.ts";
-import { TOPOLOGY_DEFAULTS } from "../../../src/protocols/streams.ts";
-import { kvSubject, Names } from "../../../src/protocols/subjects.ts";
+import { kvStream, kvSubject, Names } from "../../../src/protocols/subjects.ts";
 import { useNats } from "../../support/nats.ts";
+import { makeStream } from "../../support/streams.ts";
 
 const nats = useNats();
 const names = new Names();
@@ -58,7 +57,11 @@ describe("Rotation", () => {
 
   beforeEach(async () => {
     const bus = await nats.bus();
-    await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
+    // As somebody else made it: in ours nothing can be purged.
+    await makeStream(bus, kvStream(names.buckets.rotation), {
+      ...{ subjects: [kvSubject(names.buckets.rotation, ">")], max_msgs_per_subject: 16 },
+      ...{ allow_rollup_hdrs: true, allow_direct: false },
+    });
     publisher = new Publisher(bus);
     bucket = new LossyBucket(bus, publisher, names.buckets.rotation);
     lane = { pool: "default", kind: `k${kind++}` };
