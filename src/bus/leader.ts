@@ -5,6 +5,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { VgasError } from "../protocols/errors.ts";
 import type { Bus } from "./bus.ts";
+import type { BusStatus } from "./status.ts";
 
 /** Time for an election: the servers wait up to 9 s before they vote, and vote again where the votes were split. */
 export const ELECTION_MS = 20_000;
@@ -41,19 +42,62 @@ export async function onceLed<T>(bus: Bus, work: () => Promise<T>): Promise<T> {
 
 /**
  * Asks a leader for what can be asked for twice. In a cluster it asks again until somebody leads, for `timeoutMs` in all; a single
- * server is asked once.
+ * server is asked again only as `askUncut` says.
  */
 export async function askLeader<T>(bus: Bus, timeoutMs: number, ask: (tryMs: number) => Promise<T>): Promise<T> {
-  if (!isClustered(bus)) return await ask(timeoutMs);
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     try {
-      return await ask(Math.max(1, Math.min(TRY_MS, deadline - performance.now())));
+      return await askUncut(bus, deadline - performance.now(), (leftMs) =>
+        ask(isClustered(bus) ? Math.min(TRY_MS, leftMs) : leftMs),
+      );
     } catch (error) {
-      if (!isLeaderless(error) || performance.now() + TRY_PAUSE_MS >= deadline) throw error;
+      const again = isLeaderless(error) && isClustered(bus) && performance.now() + TRY_PAUSE_MS < deadline;
+      if (!again) throw error;
     }
     await pause(TRY_PAUSE_MS);
   }
+}
+
+/**
+ * Asks for what can be asked for twice; again when the connection was lost meanwhile, since the answer was lost with it. Waits for the
+ * connection first. `ask` is told what is left of `timeoutMs`.
+ */
+export async function askUncut<T>(bus: Bus, timeoutMs: number, ask: (leftMs: number) => Promise<T>): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    if (bus.state === "disconnected") await statusOf(bus, ["reconnected", "closed"], deadline).reached;
+    const cut = statusOf(bus, ["disconnected"], Number.POSITIVE_INFINITY);
+    try {
+      const answer = await Promise.race([ask(Math.max(1, deadline - performance.now())), cut.reached]);
+      if (answer !== REACHED) return answer;
+    } finally {
+      cut.stop();
+    }
+  }
+}
+
+const REACHED = Symbol("reached");
+
+/** Resolves at the next status of one of these types, or at the deadline. */
+function statusOf(bus: Bus, types: readonly BusStatus["type"][], deadline: number) {
+  let timer: NodeJS.Timeout | undefined;
+  let stopListening: (() => void) | undefined;
+  const stop = (): void => {
+    clearTimeout(timer);
+    stopListening?.();
+  };
+  const reached = new Promise<typeof REACHED>((resolve) => {
+    const done = (): void => {
+      stop();
+      resolve(REACHED);
+    };
+    stopListening = bus.onStatus(({ type }) => {
+      if (types.includes(type)) done();
+    });
+    if (Number.isFinite(deadline)) timer = setTimeout(done, Math.max(0, deadline - performance.now()));
+  });
+  return { reached, stop };
 }
 
 /** The server that this connection is to, or was last to, is one of a cluster. */

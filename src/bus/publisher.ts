@@ -70,6 +70,8 @@ export class Publisher {
   readonly #idleWaiters: (() => void)[] = [];
   #sweeper: NodeJS.Timeout | undefined;
   #closed = false;
+  /** The server has said that it is about to stop: its streams are gone before its connections are. */
+  #lame = false;
 
   constructor(bus: Bus, options: PublisherOptions = {}) {
     this.#bus = bus;
@@ -208,8 +210,8 @@ export class Publisher {
   #tryLater(pending: PendingPublish): boolean {
     const now = performance.now();
     if (pending.refusedAt === 0) pending.refusedAt = now;
-    // A cluster answers so until it has elected another leader of the stream.
-    const graceMs = isClustered(this.#bus) ? ELECTION_MS : NO_STREAM_GRACE_MS;
+    // A cluster answers so until it has elected another leader of the stream, and a server that is about to stop until it does.
+    const graceMs = isClustered(this.#bus) || this.#lame ? ELECTION_MS : NO_STREAM_GRACE_MS;
     if (now - pending.refusedAt > graceMs) return false;
     pending.again = true;
     return true;
@@ -249,6 +251,7 @@ export class Publisher {
         }
         return;
       case "reconnected":
+        this.#lame = false;
         for (const pending of this.#queue.pick((entry) => entry.sends > 0)) this.#transmit(pending);
         this.#pump();
         return;
@@ -259,10 +262,12 @@ export class Publisher {
       case "closed":
         this.close();
         return;
+      case "lame-duck":
+        this.#lame = true;
+        return;
       case "reconnecting":
       case "error":
       case "stale":
-      case "lame-duck":
       case "slow-consumer":
       case "servers":
         return;

@@ -6,7 +6,7 @@ import { MsgHdrsImpl } from "@nats-io/transport-node";
 import { VgasError } from "../protocols/errors.ts";
 import { jsApi } from "../protocols/subjects.ts";
 import type { Bus, BusMessage } from "./bus.ts";
-import { askLeader } from "./leader.ts";
+import { askLeader, askUncut } from "./leader.ts";
 import { API, apiErrorCode } from "./nats-errors.ts";
 
 /** A message as it is kept in a stream; `subject` is the one it was stored under. */
@@ -46,8 +46,10 @@ export async function lastBySubject(
   subject: string,
   timeoutMs = TIMEOUT_MS,
 ): Promise<StoredMessage | undefined> {
-  const asked = bus.request(`reading ${subject}`, jsApi.directGetOf(stream, subject), NOTHING, { timeoutMs });
-  return storedOf(stream, await asked);
+  const answer = await askUncut(bus, timeoutMs, (leftMs) =>
+    bus.request(`reading ${subject}`, jsApi.directGetOf(stream, subject), NOTHING, { timeoutMs: leftMs }),
+  );
+  return storedOf(stream, answer);
 }
 
 /**
@@ -142,10 +144,9 @@ export async function nextBySubject(
 ): Promise<{ readonly messages: readonly StoredMessage[]; readonly behind: number }> {
   const fields = { seq: from, next_by_subj: filter, batch: maxMessages, max_bytes: maxBytes };
   const request = encoder.encode(JSON.stringify(fields));
-  const messages = await bus.requestMany(`reading ${stream}`, jsApi.directGet(stream), request, {
-    timeoutMs,
-    end: "sentinel",
-  });
+  const messages = await askUncut(bus, timeoutMs, (leftMs) =>
+    bus.requestMany(`reading ${stream}`, jsApi.directGet(stream), request, { timeoutMs: leftMs, end: "sentinel" }),
+  );
   const behind = pendingOf(stream, messages.pop());
   return { messages: messages.map((message) => new DirectMessage(message)), behind };
 }
@@ -159,10 +160,9 @@ async function lastOf(
   found: Map<string, StoredMessage>,
 ): Promise<number> {
   const request = encoder.encode(JSON.stringify({ multi_last: subjects }));
-  const messages = await bus.requestMany(`reading ${stream}`, jsApi.directGet(stream), request, {
-    timeoutMs,
-    end: "sentinel",
-  });
+  const messages = await askUncut(bus, timeoutMs, (leftMs) =>
+    bus.requestMany(`reading ${stream}`, jsApi.directGet(stream), request, { timeoutMs: leftMs, end: "sentinel" }),
+  );
   const end = messages.pop();
   for (const message of messages) {
     const stored = new DirectMessage(message);

@@ -41,6 +41,12 @@ const MAX_BATCH = 4_096;
 
 /** Longest pause after a lost swap, ms: about what one swap takes, so that contenders do not collide in step. */
 const LOST_SWAP_JITTER_MS = 1;
+/**
+ * More swaps than this are lost in a row only where nobody wins: a leader that its cluster has left refuses every one until it notices.
+ * The pause doubles with each then, up to a quarter of a second.
+ */
+const LOST_TO_OTHERS = 6;
+const MAX_DOUBLINGS = 8;
 
 /** Pause after the bus or the record failed, ms. */
 const TROUBLE_PAUSE_MS = 500;
@@ -86,6 +92,8 @@ export class Lane {
   readonly #pace: Pace;
   readonly #arrays = new Set<ArrayInHand>();
   #hand: TaskInHand[] = [];
+  /** Taken from the hand for the swap that is under way: while nobody leads the record that takes longer than `ack_wait`. */
+  #swapping: readonly TaskInHand[] = [];
   /** Tasks besides those of normal priority are in hand, so that it has to be put in order. */
   #mixed = false;
   #seats: RosterSeats;
@@ -107,7 +115,8 @@ export class Lane {
     this.#options = options;
     this.name = options.lane;
     const { bucket, names, lane, dispatcherId, nonce, logger } = options;
-    this.rotation = new Rotation({ bucket, names, lane, by: dispatcherId, nonce, logger });
+    const pause = (): Promise<void> => this.#pauseAfterLostSwap();
+    this.rotation = new Rotation({ bucket, names, lane, by: dispatcherId, nonce, logger, pause });
     this.#pace = new Pace(options.clock, () => this.#wake());
     this.#seats = new RosterSeats([], options.findHost, () => this.#wake());
     this.#intake = new Intake({
@@ -258,7 +267,8 @@ export class Lane {
   /** Tells the broker that what is in hand is still wanted. Called more often than `ack_wait`. */
   keepAlive(): void {
     const { bus } = this.#options;
-    for (const task of this.#hand) if (task.ack !== "") workingOnTask(bus, task.ack);
+    for (const tasks of [this.#hand, this.#swapping])
+      for (const task of tasks) if (task.ack !== "") workingOnTask(bus, task.ack);
     for (const array of this.#arrays) workingOnTask(bus, array.ack);
   }
 
@@ -342,12 +352,14 @@ export class Lane {
     const rate = this.#pace.after(rotation.rate, drawn.places.length);
     if (this.#mixed) this.#sortHand();
     const tasks = this.#hand.splice(0, drawn.places.length);
+    this.#swapping = tasks;
     const agents = drawn.places.map((place) => seats.agent(place));
     const generation = this.#generation;
     let won = false;
     try {
       won = (await rotation.advance(drawn.drawn, dealtBy(tasks), rate)) === "won";
     } finally {
+      this.#swapping = [];
       if (!won) {
         for (const agent of agents) agent.unassign();
         this.takeBack(tasks);
@@ -397,7 +409,9 @@ export class Lane {
   async #pauseAfterLostSwap(): Promise<void> {
     const { clock, random } = this.#options;
     this.#pumpAgain = true;
-    await new Promise<void>((resolve) => clock.setTimeout(resolve, random() * LOST_SWAP_JITTER_MS));
+    const doublings = Math.min(Math.max(0, this.rotation.lostInRow - LOST_TO_OTHERS), MAX_DOUBLINGS);
+    const mostMs = LOST_SWAP_JITTER_MS * 2 ** doublings;
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, random() * mostMs));
   }
 
   /** What was to be taken at once, and cannot be, is refused. */

@@ -35,6 +35,8 @@ export interface RotationOptions {
   /** A nonce that no other write ever has. */
   readonly nonce: () => string;
   readonly logger: Logger;
+  /** Waits a little after a lost swap that is made again here. */
+  readonly pause?: () => Promise<void>;
 }
 
 /** Whether a swap was stored. After `lost` the newest record has been read, and everything is to be drawn anew. */
@@ -53,6 +55,8 @@ export class Rotation {
   /** Swaps lost to another dispatcher, for display. */
   conflicts = 0;
   swaps = 0;
+  /** Swaps lost since the last one that was won. */
+  lostInRow = 0;
 
   constructor(options: RotationOptions) {
     this.#options = options;
@@ -132,10 +136,18 @@ export class Rotation {
         if (this.#record?.roster === revision) this.#ranges = ranges;
         return;
       }
+      await this.#options.pause?.();
     }
   }
 
   async #swap(next: RotationRecord, dealt: Dealt): Promise<SwapOutcome> {
+    this.lostInRow++;
+    const outcome = await this.#offer(next, dealt);
+    if (outcome === "won") this.lostInRow = 0;
+    return outcome;
+  }
+
+  async #offer(next: RotationRecord, dealt: Dealt): Promise<SwapOutcome> {
     const { bucket, by, nonce } = this.#options;
     const record: RotationRecord = { ...next, by, nonce: nonce() };
     this.swaps++;
