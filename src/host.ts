@@ -44,6 +44,8 @@ import { joinNetwork } from "./host/network.ts";
 import { nodePages } from "./host/pages.ts";
 import { Reloading } from "./host/reloading.ts";
 import { type Stop, stopAll } from "./host/stopping.ts";
+import { TopologyKeeper } from "./host/topology-keeper.ts";
+import { Troubles } from "./host/troubles.ts";
 import { hostVault } from "./host/vault.ts";
 import { startHttp } from "./http/server.ts";
 import { LaneMeters } from "./metrics/lane-meters.ts";
@@ -144,8 +146,15 @@ async function compose(
   let stopping: Promise<void> | undefined;
   const state = (): BusState | "starting" | "stopping" =>
     stopping === undefined ? (started?.state ?? "starting") : "stopping";
+  let blocking: () => string | undefined = () => undefined;
   const http = config.roles.includes("http")
-    ? await startHttp({ port: config.httpPort, state, logger, lan: lan?.http(() => state() === "connected") })
+    ? await startHttp({
+        port: config.httpPort,
+        state,
+        trouble: () => blocking(),
+        logger,
+        lan: lan?.http(() => state() === "connected"),
+      })
     : undefined;
   if (http) stops.push(() => http.stop());
 
@@ -157,13 +166,15 @@ async function compose(
   await checkCredential(bus, names, link, logger);
   const runsAgents = config.roles.includes("agents") && agents.length > 0;
   stops.push(await watchForCopies({ bus, names, link, run, beats: runsAgents, clock, logger, fail }));
-  if (link.ownsTopology)
-    await ensureTopology(bus, names, {
-      ...TOPOLOGY_DEFAULTS,
-      replicas: config.replicas,
-      resultsTtlMs: config.resultsTtlMs,
-      maxWaiting: config.maxWaiting,
-    });
+  let keeper: TopologyKeeper | undefined;
+  if (link.ownsTopology) {
+    const { replicas, resultsTtlMs, maxWaiting } = config;
+    const topology = { ...TOPOLOGY_DEFAULTS, replicas, resultsTtlMs, maxWaiting };
+    await ensureTopology(bus, names, topology);
+    keeper = new TopologyKeeper({ bus, names, topology, clock, logger });
+    keeper.start();
+    stops.push(() => keeper?.stop());
+  }
 
   const publisher = new Publisher(bus);
   stops.push(() => publisher.close());
@@ -282,6 +293,10 @@ async function compose(
   const network = { config, home, link, lan, membership, http, publisher, system, fail, moveTo };
   await joinNetwork({ ...network, bus, names, clock, random, logger }, stops);
 
+  const status = (): ReturnType<Host["status"]> => ({ dispatcher: dealer?.status(), agents: host?.stats() });
+  const parts = { bus, publisher, results, server: link.server, keeper };
+  const troubles = new Troubles({ ...parts, dispatcher: () => dealer?.status() });
+  blocking = () => troubles.blocking;
   const service = await serveDiscovery(
     bus,
     {
@@ -291,14 +306,16 @@ async function compose(
       started: new Date(clock.now()).toISOString(),
       statsSubject: names.host(hostId, "stats"),
     },
-    () => heartbeat?.board.totals() ?? { started: 0, failed: 0 },
+    () => ({
+      ...(heartbeat?.board.totals() ?? { started: 0, failed: 0 }),
+      report: { v: 1, at: clock.now(), troubles: [...troubles.list()] },
+    }),
   );
   stops.push(() => service.stop());
 
-  const status = (): ReturnType<Host["status"]> => ({ dispatcher: dealer?.status(), agents: host?.stats() });
   http?.show(
     nodePages({
-      ...{ bus, names, link, roles: config.roles, version: packageVersion(), meters, results, clock, status },
+      ...{ bus, names, link, roles: config.roles, version: packageVersion(), meters, results, troubles, clock, status },
       groups: runsAgents ? ActorHost.groups(agents) : [],
     }),
   );

@@ -92,6 +92,14 @@ export class Publisher {
     return this.#queue.waiting;
   }
 
+  /** The one that was sent and has waited longest for its answer, and for how long; undefined if none waits. */
+  get oldest(): { readonly subject: string; readonly ms: number } | undefined {
+    let oldest: PendingPublish | undefined;
+    for (const each of this.#queue.pick(({ sends }) => sends > 0))
+      if (each.since < (oldest?.since ?? Infinity)) oldest = each;
+    return oldest && { subject: oldest.subject, ms: performance.now() - oldest.since };
+  }
+
   /**
    * Resolves when the message is stored.
    *

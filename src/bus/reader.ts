@@ -67,6 +67,7 @@ export class StreamReader {
   #ticker: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
   #stopListening: (() => void) | undefined;
+  #failing = false;
   #stopped = false;
 
   constructor(bus: Bus, options: ReaderOptions) {
@@ -138,6 +139,7 @@ export class StreamReader {
       return;
     }
     this.#consumer = info.name;
+    this.#failing = false;
     // Counted when the consumer was made: what waits now was told apart from what comes later.
     if (info.num_pending === 0 && info.delivered.consumer_seq === 0) this.#tellCaughtUp();
   }
@@ -211,7 +213,10 @@ export class StreamReader {
     this.#logger.debug({ stream: this.#options.stream, reason }, "reads a stream anew");
     this.#open().catch((error: unknown) => {
       if (this.#stopped) return;
-      this.#logger.warn({ err: error, stream: this.#options.stream }, "cannot read a stream; tries again");
+      // Told once until it works again.
+      const level = this.#failing ? "debug" : "warn";
+      this.#failing = true;
+      this.#logger[level]({ err: error, stream: this.#options.stream }, "cannot read a stream; tries again");
       clearTimeout(this.#retry);
       this.#retry = setTimeout(() => this.#reopen("again"), RETRY_MS);
     });

@@ -59,13 +59,27 @@ const NANOS_PER_MS = 1_000_000;
  * @throws VgasError DRIFT naming stream, field, wanted and found; CONFIG if the server cannot hold it; PERMISSION_DENIED, TIMEOUT
  */
 export async function ensureTopology(bus: Bus, names: Names, options: TopologyOptions): Promise<void> {
+  for (const config of wantedStreams(names, options)) await onceLed(bus, () => ensureStream(bus, config));
+}
+
+/** Those of the swarm's streams, and of the buckets, that are not there. Fails as the server does. */
+export async function missingStreams(bus: Bus, names: Names, options: TopologyOptions): Promise<readonly string[]> {
+  const found = new Set<string>();
+  await jsApiCall(bus, "listing the streams", async (manager) => {
+    for await (const name of manager.streams.names()) found.add(name);
+  });
+  return wantedStreams(names, options)
+    .map(({ name }) => name)
+    .filter((name) => !found.has(name));
+}
+
+function wantedStreams(names: Names, options: TopologyOptions): readonly WantedConfig[] {
   const nowMs = Date.now();
-  const wanted = [
+  return [
     ...streamSpecs(names, options).map((spec) => streamConfig(spec, nowMs)),
     ...bucketSpecs(names, options).map(bucketConfig),
     ...objectStoreSpecs(names, options).map(objectStoreConfig),
   ];
-  for (const config of wanted) await onceLed(bus, () => ensureStream(bus, config));
 }
 
 /**

@@ -12,6 +12,7 @@ import type { AgentGroup, HostStats } from "../protocols/host-messages.ts";
 import type { Names } from "../protocols/subjects.ts";
 import { readHealth } from "../swarm-view/health.ts";
 import type { Link } from "./link.ts";
+import type { Troubles } from "./troubles.ts";
 
 /** A scrape each few seconds is usual; several who scrape at once get the same. */
 const METRICS_MS = 500;
@@ -21,11 +22,12 @@ const STATUS_MS = 2_000;
 export interface PagesOptions {
   readonly bus: Bus;
   readonly names: Names;
-  readonly link: Pick<Link, "hostId" | "role" | "connection">;
+  readonly link: Pick<Link, "hostId" | "role" | "connection" | "server">;
   readonly roles: readonly string[];
   readonly version: string;
   readonly meters: LaneMeters;
   readonly results: ResultStore;
+  readonly troubles: Troubles;
   readonly groups: readonly AgentGroup[];
   readonly clock: Clock;
   readonly status: () => {
@@ -57,6 +59,8 @@ export function nodePages(options: PagesOptions): Pages {
     resultsRefused: results.refused,
     reconnects,
     connected: bus.state === "connected",
+    troubles: options.troubles.list().length,
+    broker: options.link.server,
   });
   const metrics = nodeMetrics({ version, meters, numbers });
   const monotonic = (): number => clock.monotonic();
@@ -85,12 +89,12 @@ async function readStatus(options: PagesOptions): Promise<object> {
 }
 
 function ownState(options: PagesOptions, why: string): OwnState {
-  const { bus, names, link, roles, status } = options;
+  const { bus, names, link, roles, status, troubles } = options;
   const { dispatcher } = status();
   const agents = ownAgents(options);
   return {
     health: "unknown",
-    reasons: [why],
+    reasons: [why, ...troubles.list().map(({ what }) => what)],
     url: link.connection.url,
     prefix: names.prefix,
     node: {

@@ -4,7 +4,7 @@
  * | path | who | answer |
  * |---|---|---|
  * | GET /healthz | everybody | 200: the process runs |
- * | GET /readyz | this machine, and who shows a token | 200 if the node has started and is connected, else 503 |
+ * | GET /readyz | this machine, and who shows a token | 200 if the node has started, is connected, and its broker stores what it is sent; else 503 |
  * | GET /metrics | this machine, and who shows a token | the node's metrics, text format of Prometheus |
  * | GET /api/status | this machine, and who shows a token | the state of the swarm, or of the node and why no more |
  * | POST /join/… | everybody | what the door of the swarm says (src/admission) |
@@ -39,6 +39,8 @@ export interface Pages {
 export interface RequestsOptions {
   /** State of the node's connection while the node takes tasks; `starting` before, `stopping` after. */
   readonly state: () => BusState | "starting" | "stopping";
+  /** Why nothing can be stored through this node's broker now; undefined if it can, or if the node has none. */
+  readonly trouble?: (() => string | undefined) | undefined;
   readonly logger: Logger;
   /** Undefined as long as there is none. */
   readonly door: () => Door | undefined;
@@ -90,8 +92,10 @@ async function judge(options: RequestsOptions, connection: Connection, request: 
   }
   if (path === "/readyz") {
     const bus = options.state();
-    const ready = bus === "connected";
-    return { status: ready ? 200 : 503, body: { status: ready ? "ready" : "not ready", bus } };
+    const trouble = options.trouble?.();
+    const ready = bus === "connected" && trouble === undefined;
+    const status = ready ? "ready" : "not ready";
+    return { status: ready ? 200 : 503, body: { status, bus, ...(trouble !== undefined && { trouble }) } };
   }
   if (path === "/metrics" || path === "/api/status") return await page(options, path);
   return refusal(404, "NOT_FOUND", "there are /healthz, /readyz, /metrics and /api/status");

@@ -29,7 +29,7 @@ export interface LanAccess extends Partial<Door> {
   readonly certificate: HttpCertificate;
 }
 
-export interface HttpOptions extends Pick<RequestsOptions, "state"> {
+export interface HttpOptions extends Pick<RequestsOptions, "state" | "trouble"> {
   /** 0 picks a free one. */
   readonly port: number;
   readonly logger: Logger;
@@ -78,6 +78,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   let pages: Pages | undefined;
   const judging = {
     state: options.state,
+    trouble: options.trouble,
     logger,
     door: () => door,
     pages: () => pages,

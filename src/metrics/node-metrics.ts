@@ -33,6 +33,10 @@ export interface NodeNumbers {
   /** Connections to NATS after the first. */
   readonly reconnects: number;
   readonly connected: boolean;
+  /** What keeps it from its work, or is about to. */
+  readonly troubles: number;
+  /** Its own nats-server. */
+  readonly broker: { readonly restarts: number; readonly freeBytes: number | undefined } | undefined;
 }
 
 export interface NodeMetricsOptions {
@@ -170,6 +174,27 @@ const NUMBERS: Readonly<Record<string, Described>> = {
     type: "gauge",
     help: "1 while the node is connected to NATS",
     read: (tell, { numbers }) => tell(numbers().connected ? 1 : 0),
+  },
+  vgas_troubles: {
+    type: "gauge",
+    help: "What keeps this node from its work, or is about to; vgas status says what",
+    read: (tell, { numbers }) => tell(numbers().troubles),
+  },
+  vgas_broker_restarts_total: {
+    type: "counter",
+    help: "How often the node's own nats-server was started again",
+    read: (tell, { numbers }) => {
+      const { broker } = numbers();
+      if (broker) tell(broker.restarts);
+    },
+  },
+  vgas_broker_free_bytes: {
+    type: "gauge",
+    help: "Bytes that the disk of the node's own nats-server has left",
+    read: (tell, { numbers }) => {
+      const { broker } = numbers();
+      if (broker?.freeBytes !== undefined) tell(broker.freeBytes);
+    },
   },
   vgas_build_info: {
     type: "gauge",

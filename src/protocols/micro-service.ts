@@ -3,8 +3,21 @@
  * shows the swarm. All answers are JSON.
  */
 
+import { z } from "zod";
+import { type NodeReport, nodeReport } from "./trouble.ts";
+
 /** The name under which every node of a swarm appears. */
 const SERVICE_NAME = "vgas";
+
+/** Asks every vgas node of the NATS system for its statistics: those of other swarms too, whose endpoints begin otherwise. */
+export const ALL_STATS = `$SRV.STATS.${SERVICE_NAME}`;
+
+/** As far as a node's statistics are read; of one without a report the version is another. */
+export const serviceStats = z.object({
+  id: z.string(),
+  metadata: z.object({ roles: z.string() }),
+  endpoints: z.array(z.object({ subject: z.string(), data: nodeReport.optional().catch(undefined) })).min(1),
+});
 
 export interface ServiceIdentity {
   /** Host id. */
@@ -18,10 +31,11 @@ export interface ServiceIdentity {
   readonly statsSubject: string;
 }
 
-/** Tasks of a node since its start. */
+/** Tasks of a node since its start, and what it says of itself. */
 export interface ServiceTotals {
   readonly started: number;
   readonly failed: number;
+  readonly report: NodeReport;
 }
 
 export const SERVICE_VERBS = ["PING", "INFO", "STATS"] as const;
@@ -57,6 +71,7 @@ export function serviceAnswer(verb: ServiceVerb, service: ServiceIdentity, total
         last_error: "",
         processing_time: 0,
         average_processing_time: 0,
+        data: totals.report,
       },
     ],
   };

@@ -12,6 +12,7 @@ import { VgasError } from "../protocols/errors.ts";
 import type { Heartbeat } from "../protocols/host-messages.ts";
 import type { Names } from "../protocols/subjects.ts";
 import type { VaultState } from "../protocols/vault/messages.ts";
+import { type NodeSays, nodeReports } from "./node-reports.ts";
 import { type NodeView, nodeViews, rosterHosts } from "./nodes.ts";
 import { Questions } from "./questions.ts";
 import { rollCall } from "./roll-call.ts";
@@ -49,6 +50,8 @@ export interface Observations {
   readonly paused: readonly PausedLane[];
   /** When the oldest message that waits was submitted, ms since the epoch, by the normal task subject of its lane. */
   readonly oldest: ReadonlyMap<string, number>;
+  /** What the nodes say of themselves; none of those of another version. */
+  readonly said: readonly NodeSays[];
   /** What of this is missing because it was not told, one sentence each. */
   readonly unanswered: readonly string[];
 }
@@ -84,17 +87,18 @@ export async function observe(
       oldest: await questions.ask("the oldest that waits", oldest, new Map<string, number>()),
     };
   };
-  const [tasks, nodes, vault, paused, ...streams] = await Promise.all([
+  const [tasks, nodes, vault, paused, said, ...streams] = await Promise.all([
     readTasks(),
     observeNodes({ bus, names }, questions, listen),
     readVault(bus, names),
     questions.ask("the paused kinds", readPaused(bus, names), []),
+    questions.ask("what the nodes say of themselves", nodeReports(bus, names), []),
     ...Object.values(names.streams).map((stream) =>
       questions.ask(`stream ${stream}`, streamInfo(bus, stream), undefined),
     ),
   ]);
   return {
-    ...{ url, prefix: names.prefix, names, ...tasks, ...nodes, vault, paused },
+    ...{ url, prefix: names.prefix, names, ...tasks, ...nodes, vault, paused, said },
     streams: streams.filter((stream) => stream !== undefined),
     unanswered: questions.unanswered.sort(),
   };

@@ -82,7 +82,7 @@ interface Diagnosis {
 }
 
 describe("vgas doctor", () => {
-  test("finds nothing wrong with a swarm that runs, and says a line of each thing it looked at", async () => {
+  test("finds nothing wrong with what a swarm needs, says a line of each thing it looked at, and why the swarm is degraded", async () => {
     const home = await temporaryHome();
     const broker = await startBroker(home);
     const { seed } = await home.credentials.read("system");
@@ -90,7 +90,12 @@ describe("vgas doctor", () => {
     onTestFinished(() => bus.close());
     await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
     const { code, checks } = await doctor(["--home", home.dir]);
-    expect(checks.filter(({ verdict }) => verdict !== "ok")).toEqual([]);
+    expect(checks.filter(({ verdict }) => verdict !== "ok")).toEqual([
+      {
+        ...{ check: "health", verdict: "warning", message: "no node with agents is heard, so no task runs" },
+        remedy: expect.stringContaining("vgas join"),
+      },
+    ]);
     expect(checks.map(({ check }) => check)).toEqual(
       expect.arrayContaining(["node", "home", "disk", "nats-server", "swarm", "server version", "max_payload"]),
     );

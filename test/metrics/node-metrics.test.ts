@@ -9,6 +9,8 @@ const quiet: NodeNumbers = {
   resultsRefused: 0,
   reconnects: 0,
   connected: true,
+  troubles: 0,
+  broker: undefined,
 };
 
 function scrape(meters: LaneMeters, numbers: NodeNumbers = quiet): Promise<string> {

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
-import { Names } from "../../src/protocols/subjects.ts";
+import { Names, PRIORITIES } from "../../src/protocols/subjects.ts";
 import { judge } from "../../src/swarm-view/health.ts";
+import type { NodeSays } from "../../src/swarm-view/node-reports.ts";
 import { type NodeView, nodeViews } from "../../src/swarm-view/nodes.ts";
 import type { Observations } from "../../src/swarm-view/observations.ts";
 import { heartbeatOf } from "../support/heartbeat.ts";
@@ -18,6 +19,13 @@ const consumer = {
   delivered: 0,
   ackFloor: 0,
 };
+const consumers = PRIORITIES.map((priority) => ({
+  ...consumer,
+  name: names.consumer({ pool: "default", kind: "echo" }, priority),
+}));
+const idle = consumers.map((each) => ({ ...each, pulls: 0 }));
+const said: NodeSays = { host: "a", roles: ["dispatcher", "agents", "vault"], troubles: [], clockMs: 0 };
+const vault = { state: "unsealed" as const, host: "a" };
 const stream = { bytes: 10, maxBytes: 100, firstSequence: 1, lastSequence: 9, consumers: 0, replicas: 1 };
 const quiet: Observations = {
   url: "nats://127.0.0.1:1",
@@ -30,8 +38,9 @@ const quiet: Observations = {
     { ...stream, name: names.streams.dead, messages: 2 },
   ],
   stored: new Map(),
-  consumers: [consumer],
+  consumers,
   paused: [],
+  said: [],
   unanswered: [],
   oldest: new Map(),
 };
@@ -57,7 +66,11 @@ test("tells what is in hand from what waits, and what nobody offers", () => {
     [names.task("default", "nope"), 3],
     [names.task("gpu", "echo"), 1],
   ]);
-  const state = judge({ ...quiet, stored, consumers: [{ ...consumer, ackPending: 4 }] });
+  const state = judge({
+    ...quiet,
+    stored,
+    consumers: consumers.map((each, i) => ({ ...each, ackPending: i === 0 ? 4 : 0 })),
+  });
   expect(state.lanes).toEqual([{ pool: "default", kind: "echo", agents: 2, waiting: 6, inHand: 4 }]);
   expect(state.unoffered).toEqual([
     { pool: "default", kind: "nope", agents: 0, waiting: 3, inHand: 0 },
@@ -82,8 +95,33 @@ test.each([
   },
   {
     what: "no dispatcher",
-    seen: { stored: new Map([[names.task("default", "echo"), 1]]), consumers: [{ ...consumer, pulls: 0 }] },
+    seen: { stored: new Map([[names.task("default", "echo"), 1]]), consumers: idle },
     reason: "no dispatcher takes the tasks of default.echo",
+  },
+  {
+    what: "a consumer that was deleted",
+    seen: { consumers: consumers.slice(1) },
+    reason: "a consumer of default.echo is missing",
+  },
+  {
+    what: "a swarm without dispatcher",
+    seen: { said: [{ ...said, roles: ["agents"] }] },
+    reason: "no node with role dispatcher answers",
+  },
+  {
+    what: "clocks that differ",
+    seen: { vault, said: [said, { ...said, host: "b", roles: ["agents"], clockMs: 3_000 }] },
+    reason: "the clock of node b is 3.0 s ahead of that of node a",
+  },
+  {
+    what: "what a node says of itself",
+    seen: { vault, said: [{ ...said, troubles: [{ what: "the disk is full", remedy: "make room" }] }] },
+    reason: "node a: the disk is full",
+  },
+  {
+    what: "a vault that has lost its name",
+    seen: { said: [said] },
+    reason: "the vault of node a has no name",
   },
   {
     what: "a question that nobody answered",
@@ -105,6 +143,7 @@ test.each([
   expect(state.health).toBe("degraded");
   expect(state.reasons).toHaveLength(1);
   expect(state.reasons[0]).toContain(reason);
+  expect(state.remedies).toEqual([expect.stringMatching(/./)]);
 });
 
 test("a vault that is sealed, or not made yet, is no trouble, and is told", () => {
@@ -133,7 +172,7 @@ test("a lane that is paused says so and since when its oldest task waits, and no
   const state = judge({
     ...quiet,
     stored: new Map([[names.task("default", "echo"), 3]]),
-    consumers: [{ ...consumer, pulls: 0 }],
+    consumers: idle,
     paused: [{ pool: "default", kind: "echo", by: "ann", at: 5 }],
     oldest: new Map([[names.task("default", "echo"), 1_000]]),
   });

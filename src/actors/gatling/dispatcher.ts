@@ -74,6 +74,8 @@ export interface DispatcherOptions {
 /** What a dispatcher is doing, for display. */
 export interface DispatcherStatus {
   readonly state: string;
+  /** Why it pulls nothing; left out unless it is degraded. */
+  readonly trouble?: string;
   readonly inHand: number;
   readonly assigned: number;
   readonly openBursts: number;
@@ -215,8 +217,10 @@ export class Dispatcher {
   }
 
   status(): DispatcherStatus {
+    const snapshot = this.#actor?.snapshot();
     return {
-      state: String(JSON.stringify(this.#actor?.snapshot()?.value ?? "stopped")).replaceAll('"', ""),
+      state: String(JSON.stringify(snapshot?.value ?? "stopped")).replaceAll('"', ""),
+      ...(snapshot?.matches("degraded") && { trouble: snapshot.context.why }),
       inHand: this.#lanes.inHand,
       assigned: this.#ledger.size,
       openBursts: this.#bursts.open,

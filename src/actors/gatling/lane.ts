@@ -103,6 +103,8 @@ export class Lane {
   #generation = 0;
   #pumping = false;
   #pumpAgain = false;
+  /** Why the last round failed. */
+  #failing: string | undefined;
   #rosterStale = true;
   #loaded = false;
   #inTrouble = false;
@@ -293,8 +295,13 @@ export class Lane {
       this.#pumpAgain = false;
       try {
         if (this.#open || this.#hand.length > 0) await this.#step();
+        this.#failing = undefined;
       } catch (error) {
-        logger.warn({ ...this.name, error: String(error) }, "the rotation could not be advanced, trying again");
+        // Told when it begins and where it changes, not at each try.
+        const why = String(error);
+        if (why !== this.#failing)
+          logger.warn({ ...this.name, error: why }, "the rotation could not be advanced, trying again");
+        this.#failing = why;
         this.#pumpAgain = true;
         await new Promise<void>((resolve) => clock.setTimeout(resolve, TROUBLE_PAUSE_MS));
       }
@@ -440,8 +447,10 @@ export class Lane {
   }
 
   #onTrouble(reason: PullTrouble, detail: string): void {
-    const { logger } = this.#options;
-    logger.warn({ ...this.name, reason, detail }, "the lane's consumer is in trouble, it is looked at again");
+    const { bus, logger } = this.#options;
+    // Each priority has one, and a lost connection is told by the bus.
+    const level = this.#inTrouble || bus.state !== "connected" ? "debug" : "warn";
+    logger[level]({ ...this.name, reason, detail }, "the lane's consumer is in trouble, it is looked at again");
     if (reason === "consumer-gone") this.#consumersMade = false;
     this.#loaded = false;
     this.#inTrouble = true;

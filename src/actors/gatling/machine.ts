@@ -8,7 +8,7 @@
  * - `draining`: entered by DRAIN; lanes are closed, what is in hand is handed over or given back.
  * - `stopped`: final.
  */
-import { setup } from "xstate";
+import { assign, setup } from "xstate";
 
 /** What the chart makes the dispatcher do. */
 export interface DispatcherEffects {
@@ -32,6 +32,7 @@ export const dispatcherMachine = setup({
   actions: {
     openLanes: ({ context }) => context.effects.openLanes(),
     closeLanes: ({ context }) => context.effects.closeLanes(),
+    noteWhy: assign({ why: ({ event }) => (event.type === "TROUBLE" ? event.why : "") }),
   },
   guards: {
     isReady: ({ context }) => context.effects.isReady(),
@@ -44,12 +45,15 @@ export const dispatcherMachine = setup({
   initial: "starting",
   on: { DRAIN: ".draining", STOPPED: ".stopped" },
   states: {
-    starting: { always: { guard: "isReady", target: "dealing" }, on: { READY: "dealing", TROUBLE: "degraded" } },
+    starting: {
+      always: { guard: "isReady", target: "dealing" },
+      on: { READY: "dealing", TROUBLE: { target: "degraded", actions: "noteWhy" } },
+    },
     dealing: {
       entry: "openLanes",
       initial: "idle",
       on: {
-        TROUBLE: "degraded",
+        TROUBLE: { target: "degraded", actions: "noteWhy" },
         ACTIVITY: [
           { guard: { type: "isSaturated", params: ({ event }) => event }, target: ".saturated" },
           { guard: { type: "isBusy", params: ({ event }) => event }, target: ".firing" },

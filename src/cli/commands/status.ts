@@ -28,7 +28,10 @@ function statusText(state: SwarmState, { terminal }: Cli): string {
   const room = results === undefined ? "" : ` (${bytes(results.bytes)} of ${bytes(results.maxBytes)})`;
   const lines = [
     `swarm    ${health}`,
-    ...state.reasons.map((reason) => `         ${style.red("!")} ${printable(reason)}`),
+    ...state.reasons.flatMap((reason, i) => [
+      `         ${style.red("!")} ${printable(reason)}`,
+      `           ${style.dim(printable(state.remedies[i] ?? ""))}`,
+    ]),
     `broker   ${state.url}, prefix ${state.prefix}`,
     `nodes    ${count(state.nodes)} with ${plural(state.agents, "agent")}, ${count(state.running)} of ${plural(state.slots, "slot")} in use`,
     `results  ${count(state.results)} stored${room}`,

@@ -10,6 +10,7 @@ import { MAX_PAYLOAD_BYTES } from "../../protocols/limits.ts";
 import { mayInspect, type UserRole } from "../../protocols/roles.ts";
 import type { TopologyOptions } from "../../protocols/streams.ts";
 import { Names } from "../../protocols/subjects.ts";
+import { readHealth } from "../../swarm-view/health.ts";
 import { type Check, failed, isAtLeast, ok, warning } from "./check.ts";
 import type { Target } from "./target.ts";
 
@@ -43,6 +44,7 @@ export async function checkSwarm(target: Target, topology: TopologyOptions): Pro
       ...checkCluster(bus, topology),
       await checkPermissions(bus, target),
       ...(target.role === "guest" ? [] : await checkStorage(bus, target, topology)),
+      ...(await checkHealth(bus, target)),
     ];
   } finally {
     await bus.close();
@@ -138,6 +140,21 @@ async function checkStorage(
         ? "enable JetStream in the server and in this user's account (`jetstream: enabled`)"
         : "see what is wrong with permissions and the server above";
     return [failed("jetstream", messageOf(error), remedy)];
+  }
+}
+
+const WATCHERS: ReadonlySet<UserRole> = new Set<UserRole>(["admin", "observer", "system"]);
+
+/** What `vgas status` would say, for those who may look; nothing where no swarm is yet. */
+async function checkHealth(bus: Bus, { role, prefix, connect }: Target): Promise<readonly Check[]> {
+  if (!WATCHERS.has(role)) return [];
+  try {
+    const { reasons, remedies } = await readHealth({ bus, names: new Names(prefix), url: connect.url });
+    if (reasons.length === 0) return [ok("health", "nothing degrades the swarm")];
+    return reasons.map((reason, i) => warning("health", reason, remedies[i] ?? "see `vgas status`"));
+  } catch {
+    // Why is told by the checks above.
+    return [];
   }
 }
 

@@ -11,7 +11,7 @@ function view(lanes = 2): TopView {
   return {
     at: AT,
     state: {
-      ...{ health: "degraded", reasons: ["node b is not heard, though it has not left"], warnings: [] },
+      ...{ health: "degraded", remedies: [], reasons: ["node b is not heard, though it has not left"], warnings: [] },
       ...{ url: "nats://127.0.0.1:4222", prefix: "vgas", nodes: 2, agents: 8, running: 3, slots: 128 },
       ...{ streams: [], results: 9, dead: 1, unoffered: [] },
       lanes: names.map((kind, i) => ({
