@@ -1,0 +1,170 @@
+/**
+ * Faults at named places (src/failpoints): a member is killed or stopped exactly where a step of a task's way begins or has ended, or
+ * what it asked for is done and it never learns so.
+ *
+ * A member is armed at a start. Two strike at once, before and after the same step, so that a course is not only waiting for starts.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import type { Failpoint } from "../../../src/failpoints/failpoints.ts";
+import type { Fault } from "../fault.ts";
+import { moment } from "../history.ts";
+import { between, oneOf } from "../random.ts";
+import type { NodeMember, World } from "../world.ts";
+import { downTime, evicted, struck } from "./strikes.ts";
+
+const WORLDS = ["server", "node", "cluster"] as const;
+
+/** Passages before it strikes, at most: the load brings so many of each step within a second. */
+const MOST_PASSAGES = 20;
+/** Elements that leave their array are rarer. */
+const MOST_MOVES = 3;
+/** Longer than `ack_wait`, so that what a dispatcher had in hand is with another when it goes on. */
+const LOST_MS = 11_000;
+
+type Who = "dispatchers" | "hosts";
+
+/** The member's next life strikes at the `passage`-th time that it comes to `place`. Resolves when it runs, or has struck already. */
+async function arm(member: NodeMember, place: Failpoint, action: "kill" | "stop", passage: number): Promise<number> {
+  await member.kill();
+  // It may strike before it is ready: then it ends, or stands still.
+  const starting = member.start({ VGAS_FAILPOINTS: `${place}=${action}@${passage}` }).catch(() => undefined);
+  const { pid } = member;
+  const stood = (async () => {
+    while (member.pid === pid && member.alive && !isStopped(pid)) await pause(25);
+  })();
+  await Promise.race([starting, stood]);
+  return pid;
+}
+
+/** Linux says T of a process that a signal stopped. */
+function isStopped(pid: number): boolean {
+  const file = `/proc/${pid}/stat`;
+  try {
+    return existsSync(file) && /\) T /.test(readFileSync(file, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+/** Kills one of `who` at `place`; the world, or we, start it again. */
+async function killAt(world: World, who: Who, place: Failpoint, fault: string, random: () => number): Promise<void> {
+  await world.take(world[who], random, async (member) => {
+    const before = world.passed(place, member);
+    const passage = between(random, 1, isMove(place) ? MOST_MOVES : MOST_PASSAGES);
+    await struck(world, fault, member, async () => {
+      const pid = await arm(member, place, "kill", passage);
+      await world.until(`${member.name} to die at ${place}`, () => member.pid !== pid || !member.alive);
+      const passed = world.passed(place, member) - before;
+      if (passed < passage)
+        throw new Error(`${member.name} ended after ${passed} passages of ${place}, not ${passage}`);
+      // Under way already unless it died before it was ready.
+      await member.start().catch(() => member.start());
+    });
+  });
+}
+
+function killFault(
+  name: string,
+  who: Who,
+  places: readonly [Failpoint, Failpoint],
+  reaches: readonly Failpoint[],
+): Fault {
+  const fault = `kill-at-${name}`;
+  return {
+    name: fault,
+    worlds: WORLDS,
+    reaches: [...places, ...reaches],
+    strike: async (world, random) => {
+      // One random row each, so that neither hangs on how fast the other is.
+      const rows = places.map(() => {
+        const row = Array.from({ length: 8 }, random);
+        return () => row.shift() ?? random();
+      });
+      await Promise.all(places.map((place, i) => killAt(world, who, place, fault, rows[i] ?? random)));
+    },
+  };
+}
+
+/** A dispatcher stands still at a step of its own, and a host at one of its own: what they have is done elsewhere meanwhile. */
+const DISPATCHER_STEPS = ["pull.after", "swap.before", "swap.after", "burst.before", "burst.after"] as const;
+const HOST_STEPS = [
+  "receipt.before",
+  "receipt.after",
+  "run.before",
+  "result.before",
+  "result.after",
+  "ack.before",
+] as const;
+
+const stopAt: Fault = {
+  name: "stop-at-step",
+  worlds: WORLDS,
+  reaches: ["task.redelivered", "host.evicted", "task.reassigned"],
+  strike: async (world, random) => {
+    const [place, hostPlace] = [oneOf(random, DISPATCHER_STEPS), oneOf(random, HOST_STEPS)];
+    const forMs = random() < 0.4 ? LOST_MS : downTime(random);
+    await Promise.all([
+      standStill(world, "dispatchers", place, random, async () => void (await pause(forMs))),
+      standStill(world, "hosts", hostPlace, random, (host, since) => evicted(world, host, since)),
+    ]);
+  },
+};
+
+async function standStill(
+  world: World,
+  who: Who,
+  place: Failpoint,
+  random: () => number,
+  meanwhile: (member: NodeMember, since: number) => Promise<void>,
+): Promise<void> {
+  await world.take(world[who], random, async (member) => {
+    await struck(world, "stop-at-step", member, async () => {
+      const pid = await arm(member, place, "stop", between(random, 1, MOST_PASSAGES));
+      await world.until(`${member.name} to stand still at ${place}`, () => isStopped(pid));
+      const since = moment();
+      try {
+        await meanwhile(member, since);
+      } finally {
+        member.signal("SIGCONT");
+      }
+      await world.until(`${member.name} to go on`, () => !isStopped(pid));
+    });
+  });
+}
+
+/** An answer is lost now and then, all the time; `shows` is passed when one was, and was dealt with. */
+function lossFault(name: string, order: string, shows: Failpoint, reaches: readonly Failpoint[]): Fault {
+  return {
+    name,
+    worlds: WORLDS,
+    reaches: [...reaches, shows],
+    environment: { VGAS_FAILPOINTS: order },
+    strike: async (world) => {
+      const before = world.passed(shows);
+      world.record({ type: "struck", at: moment(), fault: name });
+      await world.until(`${shows} to be passed`, () => world.passed(shows) > before);
+      world.record({ type: "healed", at: moment(), fault: name });
+    },
+  };
+}
+
+function isMove(place: Failpoint): boolean {
+  return place === "move.recorded" || place === "task.moved";
+}
+
+export const FAILPOINT_FAULTS: readonly Fault[] = [
+  killFault("pull", "dispatchers", ["pull.before", "pull.after"], ["task.redelivered"]),
+  killFault("swap", "dispatchers", ["swap.before", "swap.after"], ["task.redelivered"]),
+  killFault("burst", "dispatchers", ["burst.before", "burst.after"], ["task.redelivered"]),
+  killFault("move", "dispatchers", ["move.recorded", "task.moved"], ["task.redelivered"]),
+  killFault("receipt", "hosts", ["receipt.before", "receipt.after"], ["host.evicted", "burst.recalled"]),
+  killFault("run", "hosts", ["run.before", "run.after"], ["host.evicted", "task.reassigned", "task.exhausted"]),
+  killFault("result", "hosts", ["result.before", "result.after"], ["host.evicted", "task.reassigned"]),
+  killFault("ack", "hosts", ["ack.before", "ack.after"], ["host.evicted", "task.reassigned"]),
+  stopAt,
+  lossFault("lose-swap", "swap.answer=lose@3+7", "swap.recovered", ["swap.answer"]),
+  // Each costs its sender the time that an answer may take.
+  lossFault("lose-publish", "publish.answer=lose@50+149", "result.second", ["publish.answer", "swap.recovered"]),
+  lossFault("lose-receipt", "receipt.answer=lose@2+5", "burst.recalled", ["receipt.answer"]),
+];
