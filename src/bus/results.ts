@@ -19,8 +19,12 @@ import { lastBySubject, lastBySubjects, type StoredMessage } from "./stored.ts";
 /** `stored`: this one; `already`: another was there, and stays. */
 export type StoreOutcome = "stored" | "already";
 
-/** Called once. An error means that these bytes can never be stored (TOO_LARGE), or that the store was closed. */
-export type StoreCallback = (error: VgasError | undefined, outcome: StoreOutcome | undefined) => void;
+/** Called once; `already` comes with the stored one. An error means that these bytes can never be stored (TOO_LARGE), or that the store was closed. */
+export type StoreCallback = (
+  error: VgasError | undefined,
+  outcome: StoreOutcome | undefined,
+  stored?: Uint8Array | undefined,
+) => void;
 
 /** Where a result goes besides the stream, and the W3C trace context that goes with it. */
 export interface ResultAddress {
@@ -139,7 +143,7 @@ export class ResultStore {
         }
         const { replyTo } = address;
         if (replyTo !== undefined) this.#reply(replyTo, found.data, found.header(HEADERS.traceparent));
-        done(undefined, "already");
+        done(undefined, "already", found.data);
       },
       () => retry(),
     );

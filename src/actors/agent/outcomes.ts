@@ -11,6 +11,7 @@ import { encode } from "../../bus/codec/codec.ts";
 import { encodeObject } from "../../bus/codec/object.ts";
 import { EncodingTooLarge } from "../../bus/codec/plain.ts";
 import { encodeMirrored } from "../../bus/codec/task.ts";
+import { makeUpLetter } from "../../bus/missing-letters.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import { ackTask, nakTask } from "../../bus/pull.ts";
 import type { ResultStore } from "../../bus/results.ts";
@@ -160,7 +161,7 @@ export class Outcomes {
 
   /** `unneeded` is called if another result is there, or this one is refused. */
   #store(run: Run, bytes: Uint8Array, error: WireError | undefined, unneeded?: () => void): void {
-    this.#options.results.store(run.lane.pool, run.id, bytes, run, (refusal, outcome) => {
+    this.#options.results.store(run.lane.pool, run.id, bytes, run, (refusal, outcome, stored) => {
       if (outcome !== "stored") unneeded?.();
       // A failed task keeps its inputs, so that it can be submitted again.
       else if (run.large && error === undefined) this.#options.objects.removeOf(run.body);
@@ -173,6 +174,7 @@ export class Outcomes {
       if (outcome === "stored") run.meter.results[run.cancelled ? "cancelled" : error ? "failed" : "ok"]++;
       void this.#forget(run);
       if (error && outcome === "stored") this.#bury(run, error);
+      else if (stored) makeUpLetter(this.#options, run.lane, run, stored, (why) => this.#buried(run, why));
       else this.#acknowledge(run);
     });
   }
@@ -187,7 +189,7 @@ export class Outcomes {
   }
 
   #bury(run: Run, error: WireError): void {
-    const { publisher, names, clock, logger } = this.#options;
+    const { publisher, names, clock } = this.#options;
     const letter: DeadLetter = {
       id: run.id,
       pool: run.lane.pool,
@@ -199,10 +201,14 @@ export class Outcomes {
       task: run.body,
     };
     publisher.send(names.dead(run.lane.pool, run.id), encode(letter), undefined, (refusal) => {
-      if (refusal) logger.warn({ task: run.id }, `a dead letter was not stored: ${refusal.message}`);
-      else run.meter.deadLetters++;
-      this.#acknowledge(run);
+      if (refusal === undefined) run.meter.deadLetters++;
+      this.#buried(run, refusal);
     });
+  }
+
+  #buried(run: Run, refusal: VgasError | undefined): void {
+    if (refusal) this.#options.logger.warn({ task: run.id }, `a dead letter was not stored: ${refusal.message}`);
+    this.#acknowledge(run);
   }
 
   #acknowledge(run: Run): void {

@@ -128,7 +128,7 @@ export class Past {
 
   #alreadyDone(task: TaskInHand, result: Uint8Array): undefined {
     if (task.replyTo !== undefined) this.#options.results.reply(task.replyTo, result);
-    this.#options.verdicts.settle(task);
+    this.#options.verdicts.settleDone(this.#options.lane, task, result);
     const { cancels, lane, now } = this.#options;
     if (task.now !== undefined) now.accepted(task, (decodeMirrored(result).value as TaskResult).agent ?? "");
     if (cancels.has(lane.pool, task.id)) cancels.reached(lane.pool, task.id);

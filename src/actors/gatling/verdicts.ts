@@ -6,6 +6,7 @@
 import type { Bus } from "../../bus/bus.ts";
 import { encode } from "../../bus/codec/codec.ts";
 import { encodeMirrored, readReplayOf, type TaskEncoding } from "../../bus/codec/task.ts";
+import { makeUpLetter } from "../../bus/missing-letters.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import { ackTask } from "../../bus/pull.ts";
 import type { ResultStore } from "../../bus/results.ts";
@@ -51,7 +52,11 @@ export class Verdicts {
 
   /** Stores a failed result and a dead letter. */
   fail(lane: LaneName, task: Condemned, reason: DeadReason, error: VgasError): void {
-    this.#store(lane, task, "failed", error, () => this.#bury(lane, task, reason, error));
+    const bury = (): void => this.#bury(lane, task, reason, error);
+    this.#store(lane, task, "failed", error, bury, (stored) =>
+      // What was read is told by its result.
+      this.#makeUp(lane, task, stored, reason === "crashed-repeatedly" ? undefined : reason),
+    );
   }
 
   /** Stores an `expired` result. */
@@ -70,6 +75,11 @@ export class Verdicts {
     this.#store(lane, task, "cancelled", new VgasError("CANCELLED", "the task was cancelled"), end, end);
   }
 
+  /** Settles a task whose result is stored. Whoever stored it may have died before anything else. */
+  settleDone(lane: LaneName, task: Pick<Condemned, "id" | "body" | "ack" | "array">, stored: Uint8Array): void {
+    this.#makeUp(lane, task, stored);
+  }
+
   /** Acknowledges the message, or counts the element as settled. */
   settle(task: Pick<Condemned, "ack" | "array">): void {
     if (task.array) task.array.settleOne();
@@ -82,7 +92,7 @@ export class Verdicts {
     status: ResultStatus,
     error: VgasError,
     next: () => void,
-    already = (): void => this.settle(task),
+    already: (stored: Uint8Array) => void = () => this.settle(task),
   ): void {
     const { clock, results, logger } = this.#options;
     const replayOf = readReplayOf(task.body);
@@ -99,12 +109,12 @@ export class Verdicts {
     };
     const { replyTo, traceparent } = task;
     const bytes = encodeMirrored(result, task.encoding);
-    results.store(lane.pool, task.id, bytes, { replyTo, traceparent }, (refusal, outcome) => {
+    results.store(lane.pool, task.id, bytes, { replyTo, traceparent }, (refusal, outcome, stored) => {
       if (outcome === "stored") {
         this.#options.meters.of(lane).results[status]++;
         if (status === "expired") this.#options.objects.removeOf(task.body);
         next();
-      } else if (outcome === "already") already();
+      } else if (stored !== undefined) already(stored);
       else {
         // Un-acknowledged, the message comes back.
         task.array?.abandon();
@@ -114,7 +124,7 @@ export class Verdicts {
   }
 
   #bury(lane: LaneName, task: Condemned, reason: DeadReason, error: VgasError): void {
-    const { clock, names, publisher, logger } = this.#options;
+    const { clock, names, publisher } = this.#options;
     const letter: DeadLetter = {
       id: task.id,
       pool: lane.pool,
@@ -129,10 +139,26 @@ export class Verdicts {
       if (refusal === undefined) {
         this.#options.meters.of(lane).deadLetters++;
         this.settle(task);
-      } else {
-        task.array?.abandon();
-        logger.warn({ task: task.id, pool: lane.pool }, `a dead letter was not stored: ${refusal.message}`);
-      }
+      } else this.#notBuried(lane, task, refusal);
     });
+  }
+
+  #makeUp(
+    lane: LaneName,
+    task: Pick<Condemned, "id" | "body" | "ack" | "array">,
+    stored: Uint8Array,
+    reason?: DeadReason,
+  ): void {
+    const done = (refusal: VgasError | undefined): void => {
+      if (refusal === undefined) this.settle(task);
+      else this.#notBuried(lane, task, refusal);
+    };
+    makeUpLetter(this.#options, lane, task, stored, done, reason);
+  }
+
+  /** Un-acknowledged, the message comes back. */
+  #notBuried({ pool }: LaneName, task: Pick<Condemned, "id" | "array">, refusal: VgasError): void {
+    task.array?.abandon();
+    this.#options.logger.warn({ task: task.id, pool }, `a dead letter was not stored: ${refusal.message}`);
   }
 }
