@@ -7,12 +7,18 @@ import { randomOf } from "./random.ts";
 /** With it every strike meets something that runs. */
 const SEED = "4";
 
+const KNOWN = new Map<string, MadeUp>();
+
 /** What a swarm did, and the means to forge it. */
 export class Forged {
   readonly made: MadeUp;
 
   constructor(options: MadeUpOptions) {
-    this.made = madeUp(randomOf(SEED), { messages: 400, slots: 8, pauseMs: 8_000, ...options });
+    const key = JSON.stringify(options);
+    const made = KNOWN.get(key) ?? madeUp(randomOf(SEED), { messages: 400, slots: 8, pauseMs: 8_000, ...options });
+    KNOWN.set(key, made);
+    // What is in it is never changed, only put into another place.
+    this.made = { history: made.history, streams: { ...made.streams }, index: made.index };
   }
 
   all<Type extends Entry["type"]>(type: Type): Extract<Entry, { readonly type: Type }>[] {
@@ -29,7 +35,7 @@ export class Forged {
   }
 
   add(...entries: readonly Entry[]): void {
-    this.made.history.push(...entries);
+    this.made.history = [...this.made.history, ...entries];
   }
 
   remove(...entries: readonly Entry[]): void {

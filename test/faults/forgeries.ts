@@ -6,7 +6,7 @@ import type { MadeUpOptions } from "./made-up.ts";
 
 const ok = ({ status }: TaskResult): boolean => status === "ok";
 
-function eviction(at: number): Evicted {
+export function eviction(at: number): Evicted {
   return { type: "evicted", at, process: "dispatcher-1", host: "host-0", why: "it fell silent" };
 }
 
@@ -17,6 +17,12 @@ function lastIndex({ made }: Forged): number {
 /** Something between everybody is struck. */
 function strikeLink(history: Forged, from: number, to: number): void {
   history.add({ type: "struck", at: from, fault: "link" }, { type: "healed", at: to, fault: "link" });
+}
+
+/** Nobody hears these hosts for a while. */
+export function silence(history: Forged, hosts: readonly string[]): void {
+  const beats = history.all("beat").filter(({ host, at }) => hosts.includes(host) && at > 46_000 && at < 51_000);
+  history.remove(...beats);
 }
 
 /** A dispatcher is struck together with the host. */
@@ -332,6 +338,15 @@ export const FORGERIES: readonly Forgery[] = [
     forge: (history) => {
       const { process } = history.first("struck");
       history.add({ ...eviction(60_000), host: process as string });
+    },
+  },
+  {
+    promise: "P6",
+    rule: "a living host is not evicted",
+    how: "nobody hears it, but all others",
+    forge: (history) => {
+      silence(history, ["host-0"]);
+      history.add(eviction(50_000));
     },
   },
   {

@@ -8,7 +8,7 @@
 import type { Index, LaneIndex } from "../history.ts";
 import type { Disturbances } from "./disturbances.ts";
 import { nameOf } from "./ended.ts";
-import { beatAfter, beatBefore, FORGOTTEN_BEATS } from "./evictions.ts";
+import { beatAfter, beatBefore, FORGOTTEN_BEATS, REGULAR_MS } from "./evictions.ts";
 import { above, type Interval, Intervals } from "./intervals.ts";
 import type { Execution, Life, Record } from "./record.ts";
 import type { Report } from "./report.ts";
@@ -20,8 +20,6 @@ const NOTICED_BEATS = 4;
 const RESUMED_BEATS = NOTICED_BEATS + 3;
 /** `ack_wait`, 10 s. */
 const REDELIVERED_BEATS = RESUMED_BEATS + 10;
-/** Between two heartbeats of a host that is well, ms. */
-const REGULAR_MS = 1_500;
 /** From a task's swap to its start, ms, at most. */
 const HANDED_OVER_MS = 2_000;
 

@@ -1,6 +1,9 @@
 /**
  * P6: a living host that nothing disturbs is not put out of the rotation; one that a task keeps busy not before that task's deadline.
  * P7: least of all by a monitor that was itself stalled or cut off.
+ *
+ * On a machine that is too busy a host can be silent because it gets no time. That is so where the observer did not hear it either, nor
+ * another host regularly.
  */
 import type { Disturbance, Disturbances } from "./disturbances.ts";
 import { above } from "./intervals.ts";
@@ -9,6 +12,10 @@ import type { Report } from "./report.ts";
 
 /** Heartbeats of a host after which what disturbed it before is no reason any more: the three that it may miss, and one for phase. */
 export const FORGOTTEN_BEATS = 4;
+/** Between two heartbeats of a host that is well, ms. */
+export const REGULAR_MS = 1_500;
+/** Silence that a monitor may take for death, ms; less what a heartbeat may take to the observer. */
+const SILENT_MS = 2_500;
 
 export function checkEvictions(record: Record, disturbances: Disturbances, report: Report): void {
   for (const { process: monitor, host, why, at } of record.evictions) {
@@ -25,6 +32,7 @@ export function checkEvictions(record: Record, disturbances: Disturbances, repor
     );
     const reasons = disturbances.of(process, from, at).filter((each) => !isBusy(each, at));
     if (reasons.length > 0 || disturbances.between(from, at)) continue;
+    if (disturbances.of(process, from, at).length === 0 && isStarved(record, host, at)) continue;
     const what = `${monitor} put out ${host} at ${at}: ${why}`;
     if (own.length > 0) report.add("P7", "a monitor that was disturbed evicts nobody", what);
     else report.add("P6", "a living host is not evicted", what);
@@ -33,6 +41,19 @@ export function checkEvictions(record: Record, disturbances: Disturbances, repor
 
 function isBusy({ busyUntil }: Disturbance, at: number): boolean {
   return busyUntil !== undefined && at < busyUntil;
+}
+
+function isStarved({ beats }: Record, host: string, at: number): boolean {
+  const last = beatBefore(beats.get(host) ?? [], at, 1) ?? at;
+  if (at - last < SILENT_MS) return false;
+  for (const [other, all] of beats) {
+    if (other === host) continue;
+    const first = Math.max(0, above(all, last) - 1);
+    for (let i = first; i < all.length && (all[i] as number) <= at; i++) {
+      if (Math.min(all[i + 1] ?? at, at) - (all[i] as number) > REGULAR_MS) return true;
+    }
+  }
+  return false;
 }
 
 /** The `n`-th last of `beats` up to `at`. */
