@@ -7,10 +7,10 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { layoutOf } from "../../src/bus/home/layout.ts";
 import { Lan, type Station, tokenLine } from "../support/lan.ts";
-import { TestNetwork } from "../support/network.ts";
 import type { Node } from "../support/node.ts";
 import { describeWith } from "../support/require.ts";
 import { type Admin, FIXTURES } from "../support/swarm.ts";
+import { TestNetwork } from "../support/test-network.ts";
 import { eventually } from "../support/wait.ts";
 
 const COUNT = { pool: "default", kind: "count" };

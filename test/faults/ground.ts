@@ -3,10 +3,12 @@ import type { ConnectOptions } from "../../src/bus/connection.ts";
 import type { ClientOptions } from "../../src/client/connect-to-swarm.ts";
 import { BIN } from "../support/node.ts";
 import { cluster } from "./grounds/cluster.ts";
+import { network } from "./grounds/network.ts";
 import { node } from "./grounds/node.ts";
 import { server } from "./grounds/server.ts";
+import { smallDisk } from "./grounds/small-disk.ts";
 import type { Watcher } from "./member.ts";
-import type { BrokerMember, NodeMember, WorldKind } from "./world.ts";
+import type { BrokerMember, NodeMember, World, WorldKind } from "./world.ts";
 
 /** How a dispatcher or a host is started. */
 export interface NodeStart {
@@ -20,6 +22,9 @@ export interface Ground {
   readonly brokers: readonly BrokerMember[];
   /** The node that started the broker, where there is one. */
   readonly master: NodeMember | undefined;
+  readonly proxies?: World["proxies"];
+  readonly machines?: World["machines"];
+  readonly disk?: World["disk"];
   node(name: string, role: "dispatcher" | "host"): Promise<NodeStart>;
   /** For the observer's own connection. */
   observer(): Promise<Omit<ConnectOptions, "name">>;
@@ -41,7 +46,13 @@ export interface Site {
 }
 
 /** Those that this harness has; further ones add themselves here. */
-export const GROUNDS: { [Kind in WorldKind]?: (site: Site) => Promise<Ground> } = { server, node, cluster };
+export const GROUNDS: { [Kind in WorldKind]?: (site: Site) => Promise<Ground> } = {
+  server,
+  node,
+  cluster,
+  network,
+  "small-disk": smallDisk,
+};
 
 /** The command line of a node. */
 export function nodeArgv({ args, enter = (argv) => argv }: NodeStart, home: string): readonly string[] {

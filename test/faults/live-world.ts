@@ -94,6 +94,18 @@ export class LiveWorld implements World {
     return this.#ground?.master;
   }
 
+  get proxies(): World["proxies"] {
+    return this.#ground?.proxies ?? new Map();
+  }
+
+  get machines(): World["machines"] {
+    return this.#ground?.machines ?? new Map();
+  }
+
+  get disk(): World["disk"] {
+    return this.#ground?.disk;
+  }
+
   get bus(): Bus {
     if (this.#bus === undefined) throw new Error("the world has no observer yet");
     return this.#bus;

@@ -1,6 +1,9 @@
 /** A world of faults as those who strike it see it: real processes on this machine, an observer, and what they wrote down. */
 import type { Bus } from "../../src/bus/bus.ts";
 import type { Failpoint } from "../../src/failpoints/failpoints.ts";
+import type { Machine } from "../support/network.ts";
+import type { TcpProxy } from "../support/proxy.ts";
+import type { PrivateDisk } from "../support/private-disk.ts";
 import type { Entry, Evicted } from "./history.ts";
 
 /**
@@ -44,6 +47,12 @@ export interface World {
   readonly master: NodeMember | undefined;
   readonly dispatchers: readonly NodeMember[];
   readonly hosts: readonly NodeMember[];
+  /** Between a member and the brokers, by its name; `client` is that of the load. None where nothing stands between. */
+  readonly proxies: ReadonlyMap<string, TcpProxy>;
+  /** The machine of each member, by its name, in a world of kind `network`. */
+  readonly machines: ReadonlyMap<string, Machine>;
+  /** What the store is on, in a world of kind `small-disk`. */
+  readonly disk: PrivateDisk | undefined;
   /** The observer's own connection, which rides out what strikes the brokers. */
   readonly bus: Bus;
   record(entry: Entry): void;

@@ -9,9 +9,10 @@ import { afterAll, afterEach } from "vitest";
 import { connectBus } from "../../src/bus/connection.ts";
 import { parseConnection, resolveConnection } from "../../src/bus/credentials/connection-file.ts";
 import { Names } from "../../src/protocols/subjects.ts";
-import { type Machine, type Ran, TestNetwork } from "./network.ts";
+import type { Machine, Ran } from "./network.ts";
 import { BIN, type Launched, launchNode, type Node } from "./node.ts";
 import { Admin } from "./swarm.ts";
+import { TestNetwork } from "./test-network.ts";
 
 const NATS_PORT = 4222;
 

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { createInterface } from "node:readline";
 import { expect, it } from "vitest";
-import { TestNetwork } from "./network.ts";
 import { describeWith } from "./require.ts";
+import { TestNetwork } from "./test-network.ts";
 
 describeWith("network", TestNetwork.missing())("machines on a network of their own", () => {
   const network = new TestNetwork();

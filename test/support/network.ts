@@ -14,7 +14,6 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { afterAll } from "vitest";
 
 /** What a command that ran in a namespace did. */
 export interface Ran {
@@ -73,9 +72,9 @@ interface Segment {
 /** Runs in a machine: whoever connects to the socket of the file system talks to the port there. */
 const RELAY = `
 const { connect, createServer } = require("node:net");
-const [path, port] = process.argv.slice(1);
+const [path, port, address] = process.argv.slice(1);
 createServer((client) => {
-  const server = connect(Number(port), "127.0.0.1");
+  const server = connect(Number(port), address);
   for (const [one, other] of [[client, server], [server, client]]) {
     one.on("error", () => one.destroy()).on("close", () => other.destroy());
     one.pipe(other);
@@ -83,17 +82,12 @@ createServer((client) => {
 }).listen(path, () => console.log("on"));
 `;
 
-/** A network for a test file. */
-export class TestNetwork {
+/** A network without machines; `close` ends it and them. */
+export class Network {
   #hub: Promise<Holder> | undefined;
   readonly #machines: Machine[] = [];
   readonly #segments = new Map<string, Segment>();
   #ports = 0;
-
-  /** A network without machines, for the enclosing `describe`: it ends with that, or by `close`. */
-  constructor() {
-    afterAll(() => this.close());
-  }
 
   /** Why there can be no network here; undefined if there can. */
   static missing(): string | undefined {
@@ -178,13 +172,13 @@ export class TestNetwork {
 
 /** One machine of the network. */
 export class Machine {
-  readonly #network: TestNetwork;
+  readonly #network: Network;
   readonly #holder: Holder;
   /** Interface to where it is plugged in. */
   readonly #plugs = new Map<string, Plugged>();
   readonly #closers: (() => void)[] = [];
 
-  constructor(network: TestNetwork, holder: Holder) {
+  constructor(network: Network, holder: Holder) {
     this.#network = network;
     this.#holder = holder;
   }
@@ -265,13 +259,13 @@ export class Machine {
   }
 
   /**
-   * A port of the test's own loopback that leads to `port` of the machine's: TCP to a relay in the machine through a socket in
+   * A port of the test's own loopback that leads to `port` of the machine's, or of an address of its own: TCP to a relay in the machine through a socket in
    * the file system, which all namespaces share.
    */
-  async forward(port: number): Promise<number> {
+  async forward(port: number, address = "127.0.0.1"): Promise<number> {
     const dir = mkdtempSync(join(tmpdir(), "vgas-relay-"));
     const path = join(dir, "socket");
-    const relay = this.spawn([process.execPath, "-e", RELAY, path, String(port)], {
+    const relay = this.spawn([process.execPath, "-e", RELAY, path, String(port), address], {
       stdio: ["ignore", "pipe", "ignore"],
     });
     if (relay.stdout === null) throw new Error("the relay has no output");

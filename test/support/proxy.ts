@@ -15,7 +15,13 @@ export class TcpProxy {
   /** What the server sends meets this. */
   readonly toClient: Trouble = noTrouble();
   /** What was done so far in both directions. */
-  readonly struck: Struck & { resets: number } = { dropped: 0, delayed: 0, pieces: 0, resets: 0 };
+  readonly struck: Struck & { resets: number; noticed: number } = {
+    ...{ dropped: 0, delayed: 0, pieces: 0 },
+    /** Connections that were reset. */
+    resets: 0,
+    /** Connections that had lost something when one of the ends gave them up. */
+    noticed: 0,
+  };
   readonly #target: number;
   readonly #server: Server;
   readonly #joints = new Set<Joint>();
@@ -85,8 +91,11 @@ export class TcpProxy {
   heal(): void {
     Object.assign(this.toServer, noTrouble());
     Object.assign(this.toClient, noTrouble());
-    for (const { sockets, flows } of this.#joints)
-      if (flows.some(({ lossy }) => lossy)) for (const socket of sockets) socket.destroy();
+    for (const joint of this.#joints) {
+      if (!joint.flows.some(({ lossy }) => lossy)) continue;
+      this.#joints.delete(joint);
+      for (const socket of joint.sockets) socket.destroy();
+    }
   }
 
   async close(): Promise<void> {
@@ -106,7 +115,7 @@ export class TcpProxy {
       // The other side's end is all that an error here means.
       socket.on("error", () => socket.destroy());
       socket.on("close", () => {
-        this.#joints.delete(joint);
+        if (this.#joints.delete(joint) && joint.flows.some(({ lossy }) => lossy)) this.struck.noticed++;
         client.destroy();
         server.destroy();
       });

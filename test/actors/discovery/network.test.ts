@@ -9,9 +9,10 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect, test } from "vitest";
 import type { DiscoveryReport, Peer, SelfDescription } from "../../../src/protocols/discovery.ts";
-import { type Machine, TestNetwork } from "../../support/network.ts";
+import type { Machine } from "../../support/network.ts";
 import { programCommand } from "../../support/programs.ts";
 import { describeWith } from "../../support/require.ts";
+import { TestNetwork } from "../../support/test-network.ts";
 
 /** Holds port 5353 without letting anybody share it. */
 const GREEDY = `const s = require("dgram").createSocket("udp4"); s.bind(5353, "0.0.0.0", () => console.log("bound"));`;

@@ -62,3 +62,11 @@ export async function evicted(world: World, { hostId, name }: NodeMember, since:
 export function downTime(random: () => number): number {
   return random() < 0.5 ? between(random, 0, 300) : between(random, 1_000, 4_500);
 }
+
+/** Waits until what struck `member` is over: results are stored again, and a host is in the rotation. */
+export async function goesOn(world: World, member: NodeMember): Promise<void> {
+  const stored = world.results;
+  await world.until("results to be stored", () => world.results > stored + 5);
+  if (world.hosts.includes(member))
+    await world.until(`${member.name} to be in the rotation`, () => world.inRotation(member.hostId));
+}
