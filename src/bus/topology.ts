@@ -38,6 +38,8 @@ export interface StreamState {
 
 export interface ConsumerState {
   readonly name: string;
+  /** The subject that it delivers. */
+  readonly filter: string;
   /** Messages not yet delivered. */
   readonly waiting: number;
   /** Messages delivered and not yet acknowledged. */
@@ -222,6 +224,7 @@ function show(value: unknown): string {
 function consumerState(info: ConsumerInfo): ConsumerState {
   return {
     name: info.name,
+    filter: info.config.filter_subject ?? ">",
     waiting: info.num_pending,
     ackPending: info.num_ack_pending,
     redelivered: info.num_redelivered,

@@ -2,8 +2,8 @@
 import type { Bus } from "../../src/bus/bus.ts";
 import type { Failpoint } from "../../src/failpoints/failpoints.ts";
 import type { Machine } from "../support/network.ts";
-import type { TcpProxy } from "../support/proxy.ts";
 import type { PrivateDisk } from "../support/private-disk.ts";
+import type { TcpProxy } from "../support/proxy.ts";
 import type { Entry, Evicted } from "./history.ts";
 
 /**

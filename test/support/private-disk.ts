@@ -40,11 +40,11 @@ export class PrivateDisk {
       stdio: ["pipe", "pipe", "inherit"],
       detached: true,
     });
-    if (holder.stdout === null) throw new Error("the holder of a small disk has no output");
+    if (holder.stdout === null) throw new Error("the holder of a private disk has no output");
     const [pid] = await Promise.race([
       once(createInterface(holder.stdout), "line"),
       once(holder, "exit").then(() => {
-        throw new Error("a small disk could not be mounted");
+        throw new Error("the disk could not be mounted");
       }),
     ]);
     holder.unref();

@@ -12,6 +12,7 @@ const ranges = [{ host: "a", run: "r", first: 0, count: 2, slots: 2 }];
 const echo = { pool: "default", kind: "echo", index: 0, base: 0, roster: 1, ranges };
 const consumer = {
   name: "default=echo",
+  filter: names.task("default", "echo"),
   waiting: 0,
   ackPending: 0,
   redelivered: 0,

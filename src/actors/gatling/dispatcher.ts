@@ -34,6 +34,7 @@ import { Inquiries } from "./inquiries.ts";
 import type { Lane } from "./lane.ts";
 import { type LaneStatus, Lanes } from "./lanes.ts";
 import { type Assigned, Ledger } from "./ledger.ts";
+import { Leftovers } from "./leftovers.ts";
 import type { DispatcherEffects, dispatcherMachine } from "./machine.ts";
 import { Monitor } from "./monitor.ts";
 import { Now } from "./now.ts";
@@ -95,6 +96,7 @@ export class Dispatcher {
   readonly #requeue: Requeue;
   readonly #inquiries: Inquiries;
   readonly #room: ResultsRoom;
+  readonly #leftovers: Leftovers;
   readonly #cancels: Cancels;
   readonly #desk: Desk;
   readonly #now: Now;
@@ -113,6 +115,7 @@ export class Dispatcher {
     const { clock, signer, meters = new LaneMeters() } = options;
     const nonce = (): string => this.#nonce();
     this.#room = new ResultsRoom({ ...options, actor: () => this.#actor });
+    this.#leftovers = new Leftovers(options);
     this.#inquiries = new Inquiries(options);
     this.#requeue = new Requeue({ ...options, nonce });
     this.#bursts = new Bursts({
@@ -175,6 +178,7 @@ export class Dispatcher {
       if (status.type === "disconnected") this.#actor?.send({ type: "TROUBLE", why: "the bus is down" });
       if (status.type !== "reconnected") return;
       if (status.restarted) this.#lanes.brokerRestarted();
+      if (status.restarted) this.#leftovers.look();
       this.#actor?.send({ type: "HEALTHY" });
     });
     // Before the first lane is opened: what is paused must not be pulled for a moment either.
@@ -191,6 +195,7 @@ export class Dispatcher {
       clock.setInterval(() => void this.#reconcile(), SILENT_MS),
     );
     this.#room.start();
+    this.#leftovers.look();
     ready = true;
     this.#actor.send({ type: "READY" });
   }
@@ -253,6 +258,7 @@ export class Dispatcher {
     }
     for (const timer of this.#timers) clock.clear(timer);
     this.#room.stop();
+    this.#leftovers.stop();
     this.#cancels.stop();
     this.#monitor.stop();
     this.#subscription?.unsubscribe();

@@ -27,6 +27,7 @@ export interface ResultsRoomOptions {
 export class ResultsRoom {
   readonly #options: ResultsRoomOptions;
   #timer: Timer | undefined;
+  #full = false;
 
   constructor(options: ResultsRoomOptions) {
     this.#options = options;
@@ -48,6 +49,11 @@ export class ResultsRoom {
     try {
       const full = results.refused > 0 || (await this.#nearlyFull());
       const degraded = actor.snapshot()?.matches("degraded") === true;
+      if (full !== this.#full) {
+        this.#full = full;
+        if (full) logger.warn({}, "the results stream is full: nothing more is begun until it has room");
+        else logger.info({}, "the results stream has room again");
+      }
       if (full && !degraded) actor.send({ type: "TROUBLE", why: "the results stream is full" });
       if (!full && degraded) actor.send({ type: "HEALTHY" });
     } catch (error) {

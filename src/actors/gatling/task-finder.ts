@@ -154,6 +154,24 @@ export class TaskFinder {
   }
 }
 
+/** The ids of the tasks of a message of the task stream, as a dispatcher that takes it would name them. */
+export function idsOf(
+  message: StoredMessage,
+  { pool, kind, priority }: LaneName & { readonly priority: Priority },
+): readonly string[] {
+  const kept = requeued(message);
+  if (kept !== undefined) return [kept];
+  try {
+    const { tasks, array } = readTasks(message.data);
+    return tasks.map(
+      (parsed, i) =>
+        envelopeOf(parsed, { pool, kind }, priority)?.id ?? automaticId(message.sequence, array ? i : undefined),
+    );
+  } catch {
+    return [automaticId(message.sequence)];
+  }
+}
+
 function envelopeOf(parsed: ParsedTask, lane: LaneName, priority: Priority): TaskEnvelope | undefined {
   try {
     return parsed.ok ? parseEnvelope(parsed.fields, lane, priority) : undefined;

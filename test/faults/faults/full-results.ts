@@ -6,7 +6,7 @@ import { Names } from "../../../src/protocols/subjects.ts";
 import type { Fault } from "../fault.ts";
 import { moment } from "../history.ts";
 import { between } from "../random.ts";
-import type { World } from "../world.ts";
+import type { NodeMember, World } from "../world.ts";
 
 const STREAM = new Names().streams.results;
 /** Room for a few more results, bytes. */
@@ -25,20 +25,23 @@ export const FULL_RESULTS: Fault = {
       await streams.streams.update(STREAM, { max_bytes: state.bytes + between(random, 0, ROOM_BYTES) });
       try {
         await world.until("a result to be refused", () => world.passed("result.refused") > refused);
-        await world.until("dispatchers to stop", () => world.dispatchers.every((each) => saysFull(each.log())));
+        await world.until("dispatchers to stop", () => world.dispatchers.every(isFull));
         await pause(between(random, 0, 3_000));
       } finally {
         await streams.streams.update(STREAM, { max_bytes: config.max_bytes });
       }
       const stored = world.results;
       await world.until("results to be stored again", () => world.results > stored + 20);
+      await world.until("dispatchers to go on", () => !world.dispatchers.some(isFull));
     });
     world.record({ type: "healed", at: moment(), fault: "full-results" });
   },
 };
 
-function saysFull(log: string): boolean {
-  return log.includes("the results stream is full");
+/** Whether it has stopped, as it said last. */
+function isFull(dispatcher: NodeMember): boolean {
+  const log = dispatcher.log();
+  return log.lastIndexOf("the results stream is full") > log.lastIndexOf("the results stream has room again");
 }
 
 /** Streams belong to whoever may do anything: as an operator, past the nodes. */
