@@ -14,6 +14,8 @@
  *    as delivered, and a second delivery is one of which nobody knows whether the first ran.
  * 3. Pulls older than their expiry are over on the server, so outstanding is never more than the younger ones asked for.
  * 4. After `consumer-gone` and `permission` nothing is asked for until `resume`.
+ * 5. Where messages come, pulls are given up by letting them end, not by closing the inbox: what the server sends to an inbox that
+ *    has just closed counts as delivered, and comes to somebody else as a second delivery.
  */
 import { failpoint } from "../failpoints/failpoints.ts";
 import { jsApi } from "../protocols/subjects.ts";
@@ -48,6 +50,10 @@ export interface PullTiming {
 const DEFAULT_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000 };
 /** A leader that is killed takes the pulls with it and says nothing; the others begin to elect another after 4 to 9 s. */
 const CLUSTER_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 2_000 };
+/** A consumer is busy until nothing has come for so long; one that is new to us may be. */
+const BUSY_MS = 5_000;
+/** Of a busy consumer: its pulls end by themselves before anybody minds (invariant 5). */
+const BUSY_EXPIRES_MS = 250;
 const TICK_MS = 1_000;
 /** A tick later than this means that this process stood still: silence was ours, not the server's. */
 const STALL_MS = 2_500;
@@ -74,12 +80,18 @@ export class PullSubscription {
   readonly #stopListening: () => void;
   #wanted = 0;
   #draining: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
   #inbox: Subscription | undefined;
   #halted = false;
   #stopped = false;
   #ticker: NodeJS.Timeout | undefined;
   #lastTickAt = 0;
   #heardAt = 0;
+  #deliveredAt = performance.now();
+  /** When the last pull of those that wait for long ends. */
+  #longUntil = 0;
+  /** Resolves `stop` when nothing is outstanding any more. */
+  #onNothing: (() => void) | undefined;
   /** Since when nobody answers for the consumer, or 0. */
   #leaderlessSince = 0;
 
@@ -113,9 +125,12 @@ export class PullSubscription {
     this.#ask();
   }
 
-  /** Gives up what is outstanding and sets how many messages are wanted; what is on its way is handed over all the same. */
+  /**
+   * Gives up what is outstanding and sets how many messages are wanted; what is on its way is handed over all the same. Of a busy
+   * consumer it ends a moment later, and so long counts as outstanding.
+   */
   restart(total: number): void {
-    this.#endGeneration();
+    if (!this.#endsSoon()) this.#endGeneration();
     this.want(total);
   }
 
@@ -128,13 +143,33 @@ export class PullSubscription {
 
   /** Asks for nothing more. Once it resolves no message comes any more; those on the way still do. Idempotent. */
   async stop(): Promise<void> {
-    if (!this.#stopped) {
-      this.#stopped = true;
-      this.#wanted = 0;
-      this.#stopListening();
-      this.#endGeneration();
-    }
+    this.#stopping ??= this.#stop();
+    await this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.#stopped = true;
+    this.#wanted = 0;
+    if (this.#bus.state === "connected" && this.#endsSoon()) await this.#nothing();
+    this.#stopListening();
+    this.#endGeneration();
     await this.#draining;
+  }
+
+  /** Whether everything outstanding ends by itself in a moment. */
+  #endsSoon(): boolean {
+    return this.#ledger.outstanding > 0 && performance.now() >= this.#longUntil;
+  }
+
+  /** Resolves when nothing is outstanding, or should be. */
+  async #nothing(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#onNothing = resolve;
+      timer = setTimeout(resolve, BUSY_EXPIRES_MS + GRACE_MS);
+    });
+    clearTimeout(timer);
+    this.#onNothing = undefined;
   }
 
   #ask(): void {
@@ -154,7 +189,9 @@ export class PullSubscription {
     this.#startTicking(now);
     this.#inbox ??= this.#openInbox();
     const reply = this.#inbox.subject.slice(0, -1) + this.#ledger.issue(batch, now);
-    this.#bus.publish(this.#subject, this.#request(batch), { reply });
+    const busy = now - this.#deliveredAt < BUSY_MS;
+    if (!busy) this.#longUntil = now + this.#timing.expiresMs;
+    this.#bus.publish(this.#subject, this.#request(batch, busy), { reply });
   }
 
   #openInbox(): Subscription {
@@ -176,10 +213,11 @@ export class PullSubscription {
       return;
     }
     this.#heardAt = performance.now();
+    this.#deliveredAt = this.#heardAt;
     this.#leaderlessSince = 0;
     this.#ledger.deliver();
     if (this.#wanted > 0) this.#wanted--;
-    if (this.#ledger.outstanding === 0) this.#stopTicking();
+    if (this.#ledger.outstanding === 0) this.#emptied();
     this.#handlers.onMessage(new PulledMessage(message, ack));
   }
 
@@ -200,6 +238,7 @@ export class PullSubscription {
     const left = message.header(PENDING_MESSAGES);
     if (left !== undefined) {
       this.#ledger.end(token, Number(left), this.#heardAt);
+      if (this.#ledger.outstanding === 0) this.#emptied();
       // Ended in the usual way (expired, batch completed): what is still wanted is asked for anew.
       this.#ask();
     } else if (status === STATUS.badRequest || /exceeded/i.test(statusText)) {
@@ -274,12 +313,19 @@ export class PullSubscription {
   #endGeneration(): void {
     const inbox = this.#inbox;
     this.#inbox = undefined;
+    this.#longUntil = 0;
     this.#ledger.clear();
-    this.#stopTicking();
+    this.#emptied();
     // Until the server has processed the end of the subscription, messages may still arrive.
     if (inbox === undefined) return;
     if (this.#bus.state === "connected") this.#draining = inbox.drain();
     else inbox.unsubscribe();
+  }
+
+  #emptied(): void {
+    this.#longUntil = 0;
+    this.#stopTicking();
+    this.#onNothing?.();
   }
 
   #startTicking(now: number): void {
@@ -294,13 +340,16 @@ export class PullSubscription {
   }
 
   /** Requests of the same size are the same bytes. */
-  #request(batch: number): Uint8Array {
-    let request = this.#requests.get(batch);
+  #request(batch: number, busy: boolean): Uint8Array {
+    const key = busy ? -batch : batch;
+    let request = this.#requests.get(key);
     if (request === undefined) {
       const { expiresMs, heartbeatMs } = this.#timing;
-      const fields = { batch, expires: expiresMs * NANOS_PER_MS, idle_heartbeat: heartbeatMs * NANOS_PER_MS };
+      const waits = { expires: expiresMs * NANOS_PER_MS, idle_heartbeat: heartbeatMs * NANOS_PER_MS };
+      // It is over before a heartbeat would say that it waits.
+      const fields = { batch, ...(busy ? { expires: BUSY_EXPIRES_MS * NANOS_PER_MS } : waits) };
       request = encoder.encode(JSON.stringify(fields));
-      if (this.#requests.size < MAX_CACHED_REQUESTS) this.#requests.set(batch, request);
+      if (this.#requests.size < MAX_CACHED_REQUESTS) this.#requests.set(key, request);
     }
     return request;
   }

@@ -313,6 +313,41 @@ describe("the end", () => {
     expect([...seen].sort((a, b) => a - b)).toEqual(Array.from({ length: 1_000 }, (_, i) => i + 1));
   });
 
+  test("nothing that was given up comes as a second delivery, while messages come and at the stop", async () => {
+    const { bus, publisher } = await open("given-up");
+    let id = 0;
+    const fill = (messages: number): Promise<unknown> =>
+      Promise.all(Array.from({ length: messages }, () => publisher.publish("given-up.x", EMPTY, { msgId: `${id++}` })));
+    const subscriptions = [pull(bus, "given-up"), pull(bus, "given-up")];
+    const count = (): number => subscriptions.reduce((sum, { messages }) => sum + messages.length, 0);
+    const rounds = 60;
+    const acked = new Set<number>();
+    const ack = (): void => {
+      for (const { messages } of subscriptions)
+        for (const { sequence, ack } of messages) if (!acked.has(sequence)) ackTask(bus, ack) && acked.add(sequence);
+    };
+    for (let round = 1; round <= rounds; round++) {
+      const filling = fill(100);
+      while (count() < 100 * round) {
+        for (const { subscription } of subscriptions) subscription.restart(20);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      await filling;
+      ack();
+    }
+    const last = fill(100);
+    for (const { subscription } of subscriptions) subscription.want(20);
+    await Promise.all(subscriptions.map(({ subscription }) => subscription.stop()));
+    await last;
+    const left = 100 * (rounds + 1) - count();
+    const rest = pull(bus, "given-up");
+    rest.subscription.want(left);
+    await rest.reach(left);
+    const all = [...subscriptions, rest].flatMap(({ messages }) => messages);
+    expect(all.filter(({ deliveries }) => deliveries > 1)).toEqual([]);
+    expect(new Set(all.map(({ sequence }) => sequence)).size).toBe(all.length);
+  });
+
   test("a stopped subscription asks for nothing", async () => {
     const { bus } = await open("stopped");
     const { subscription } = pull(bus, "stopped");
