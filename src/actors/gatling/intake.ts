@@ -8,7 +8,7 @@
  *    broker forgot: first deliveries of a priority come in order. It is treated as a later one.
  */
 import { type ParsedTask, readEncoding, readTasks } from "../../bus/codec/task.ts";
-import { nakTask, type PulledMessage } from "../../bus/pull.ts";
+import { nakTask, type PulledMessage, workingOnTask } from "../../bus/pull.ts";
 import { failpoint } from "../../failpoints/failpoints.ts";
 import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import { VgasError } from "../../protocols/errors.ts";
@@ -68,6 +68,8 @@ export class Intake {
   readonly #options: IntakeOptions;
   readonly #laneKey: string;
   #lookups = 0;
+  /** Ack subjects of what is looked up. */
+  readonly #lookedUp = new Set<string>();
 
   constructor(options: IntakeOptions) {
     this.#options = options;
@@ -77,6 +79,11 @@ export class Intake {
   /** Tasks that are being looked up and are not yet in hand. */
   get lookups(): number {
     return this.#lookups;
+  }
+
+  /** Tells the broker that what is looked up is still wanted: a look that takes longer than `ack_wait` must not bring it to another. */
+  keepAlive(): void {
+    for (const ack of this.#lookedUp) workingOnTask(this.#options.bus, ack);
   }
 
   /** Takes one pulled message. Returns the number of tasks in it. */
@@ -221,14 +228,17 @@ export class Intake {
   ): void {
     const { past, accept, giveBack, lane, logger } = this.#options;
     this.#lookups += doubtful.length;
+    if (array === undefined) this.#lookedUp.add(message.ack);
     past.resolve(doubtful).then(
       ({ runnable, wait }) => {
+        this.#lookedUp.delete(message.ack);
         this.#lookups -= doubtful.length;
         if (wait) this.#comeBack(message, array);
         else if (later.length > 0) giveBack(lane, later);
         accept(runnable);
       },
       (error: unknown) => {
+        this.#lookedUp.delete(message.ack);
         this.#lookups -= doubtful.length;
         // Nothing was decided: un-acknowledged, the message comes back by ack_wait.
         logger.warn({ sequence: message.sequence, error: String(error) }, "a task could not be looked up");

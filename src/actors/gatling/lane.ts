@@ -269,6 +269,7 @@ export class Lane {
   /** Tells the broker that what is in hand is still wanted. Called more often than `ack_wait`. */
   keepAlive(): void {
     const { bus } = this.#options;
+    this.#intake.keepAlive();
     for (const tasks of [this.#hand, this.#swapping])
       for (const task of tasks) if (task.ack !== "") workingOnTask(bus, task.ack);
     for (const array of this.#arrays) workingOnTask(bus, array.ack);
