@@ -112,7 +112,7 @@ export class Replies {
     if (pending === undefined) return;
     const { operation, options, messages } = pending;
     if (options.end === "timeout" && options.maxMessages > 1) pending.resolve(messages);
-    else pending.reject(new VgasError("TIMEOUT", `${operation} timed out after ${options.timeoutMs} ms`));
+    else pending.reject(new VgasError("TIMEOUT", `${operation} timed out after ${Math.round(options.timeoutMs)} ms`));
   }
 
   #fail(token: string, error: VgasError): void {

@@ -176,7 +176,11 @@ export class Submitter {
     } catch (error) {
       if (this.#guest !== undefined && error instanceof VgasError) throw this.#guest.meaningOf(error);
       if (!(error instanceof VgasError) || error.code !== "UNDELIVERABLE") throw error;
-      throw new VgasError("NO_SWARM", `no stream takes ${subject}: no swarm runs with this prefix`, { cause: error });
+      throw new VgasError(
+        "NO_SWARM",
+        `no stream takes ${subject}: no swarm runs with this prefix, or its JetStream is off`,
+        { cause: error },
+      );
     }
   }
 

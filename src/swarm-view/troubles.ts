@@ -24,7 +24,7 @@ export function swarmTroubles(seen: Observations, offered: readonly LaneState[])
     ...seen.said.flatMap(({ host, troubles }) =>
       troubles.map(({ what, remedy }) => ({ what: `node ${host}: ${what}`, remedy })),
     ),
-    ...seen.unanswered.map((what) => ({ what, remedy: "look at the nats-server's log, and run `vgas doctor`" })),
+    ...ofUnanswered(seen),
     ...ofNodes(seen.nodes),
     ...ofDispatchers(seen.said),
     ...ofClocks(seen.said),
@@ -32,6 +32,14 @@ export function swarmTroubles(seen: Observations, offered: readonly LaneState[])
     ...ofLanes(offered, seen),
     ...ofVault(seen),
   ];
+}
+
+/** One for all, where no stream can be asked for. */
+function ofUnanswered({ unanswered, streams, names }: Observations): readonly Trouble[] {
+  const remedy = "look at the nats-server's log, and run `vgas doctor`";
+  if (streams.length > 0 || unanswered.length < Object.keys(names.streams).length)
+    return unanswered.map((what) => ({ what, remedy }));
+  return [{ what: "JetStream does not answer: nothing is stored, and what is stored cannot be read", remedy }];
 }
 
 function ofNodes(nodes: readonly NodeView[]): readonly Trouble[] {

@@ -109,6 +109,16 @@ function raw(port: number, bytes: string | Buffer, host = LOCAL): Promise<string
   });
 }
 
+test("is not ready while its broker stores nothing, and says why", async () => {
+  let trouble: string | undefined = "the disk is full";
+  const { server } = await start({ trouble: () => trouble });
+  const full = await fetch(`${server.url}/readyz`);
+  expect(full.status).toBe(503);
+  expect(await full.json()).toEqual({ status: "not ready", bus: "connected", trouble: "the disk is full" });
+  trouble = undefined;
+  expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
+});
+
 test("says on loopback that it runs, and whether it is ready", async () => {
   let state: "connected" | "starting" = "starting";
   const { server } = await start({ state: () => state });

@@ -130,6 +130,15 @@ test.each([
     reason: "stream VGAS_RESULTS: no answer within 5000 ms",
   },
   {
+    what: "a broker whose JetStream is off",
+    seen: {
+      streams: [],
+      unanswered: ["a", "b", "c", "d", "e"].map((each) => `${each}: no answer`),
+      consumers: undefined,
+    },
+    reason: "JetStream does not answer",
+  },
+  {
     what: "a vault that has failed",
     seen: { vault: { state: "failed" as const, why: "the trail cannot be written", host: "a" } },
     reason: "the vault gives no key out: the trail cannot be written",

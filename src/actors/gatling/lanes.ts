@@ -43,6 +43,7 @@ export class Lanes {
   readonly #paused = new Set<string>();
   #pulling = false;
   #adopted = false;
+  #adoptionFailed = false;
 
   constructor(options: LanesOptions) {
     this.#options = options;
@@ -188,7 +189,12 @@ export class Lanes {
       for (const { pool, kind, ranges } of lanes) if (ranges.length > 0) this.#ensure({ pool, kind });
     } catch (error) {
       this.#adopted = false;
-      logger.warn({ error: String(error) }, "the rosters could not be read, trying again");
+      // Told once: tried again at each keep-alive.
+      logger[this.#adoptionFailed ? "debug" : "warn"](
+        { error: String(error) },
+        "the rosters could not be read, trying again",
+      );
+      this.#adoptionFailed = true;
     }
   }
 }

@@ -34,7 +34,7 @@ export function addSubmit(program: Command, cli: Cli): void {
     .argument("<kind>", "what the task needs, such as echo")
     .argument("[input-json]", "its input (default: null); - reads it from stdin")
     .option("--wait", "wait for the result; exit 3 if it is not ok");
-  addTimeoutOption(command, "wait no longer than this for the result; exit 5")
+  addTimeoutOption(command, "wait no longer than this until it is stored, and then for the result; exit 5")
     .option("--id <id>", "id of the task (default: automatic)")
     .option("--context <json>", "context snapshot bound to the task")
     .option("--timeout-ms <n>", "longest run of one attempt (default: 60000)", duration)
@@ -54,6 +54,7 @@ export function addSubmit(program: Command, cli: Cli): void {
           ...options,
           signal: cli.interrupt.signal,
           track: flags.wait ?? false,
+          ...(flags.timeout !== undefined && !flags.now && { submitTimeoutMs: flags.timeout }),
           ...(flags.events && { onEvent: (event: object) => void cli.terminal.data(jsonLine(event)) }),
         };
         const task = flags.now ? await client.now(kind, value, how) : await client.submit(kind, value, how);
