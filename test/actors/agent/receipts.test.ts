@@ -1,0 +1,99 @@
+/** What a host takes of a burst and what it refuses: it is the authority on its slots, and takes no burst that was given up. */
+import { expect, onTestFinished, test } from "vitest";
+import type { ActorHost } from "../../../src/actors/agent/actor-host.ts";
+import { encode } from "../../../src/bus/codec/codec.ts";
+import type { Assignment, Burst } from "../../../src/protocols/host-messages.ts";
+import { Dealing } from "../../support/dealing.ts";
+import { useNats } from "../../support/nats.ts";
+import { eventually } from "../../support/wait.ts";
+
+const nats = useNats();
+const body = encode({});
+
+function assignment(n: number, agent = 0): Assignment {
+  return [n, agent, n, 1, `t${n}`, 0, 60_000, 3, "", body];
+}
+
+function burstOf(burst: number, items: readonly Assignment[], fields: Partial<Burst> = {}): Burst {
+  return { v: 1, from: "d", burst, run: "r", pool: "default", kind: "hold", base: 0, items: [...items], ...fields };
+}
+
+/** A host whose only agent has two slots and holds what it runs. */
+async function holding() {
+  const swarm = await Dealing.start(nats);
+  const releases: (() => void)[] = [];
+  const began: string[] = [];
+  const host = await swarm.host("h", {
+    kind: "hold",
+    slots: 2,
+    run: async ({ id }) => {
+      began.push(id);
+      await new Promise<void>((resolve) => releases.push(resolve));
+    },
+  });
+  onTestFinished(() => {
+    for (const release of releases) release();
+  });
+  return { swarm, host: host as ActorHost, began, releases };
+}
+
+test("P5: what is over an agent's slots is refused, in one burst or in several, and taken when there is room again", async () => {
+  const { host, began, releases } = await holding();
+  expect(
+    host.burst(
+      burstOf(
+        1,
+        [1, 2, 3].map((n) => assignment(n)),
+      ),
+    ),
+  ).toMatchObject({ refused: [3], free: [0, 0] });
+  expect(host.burst(burstOf(2, [assignment(4)], { from: "other" }))).toMatchObject({ refused: [4], free: [0, 0] });
+  await eventually(async () => (began.length === 2 ? true : undefined), "both to begin");
+  releases[0]?.();
+  await eventually(async () => (host.stats().running[0] === 1 ? true : undefined), "a free slot");
+  expect(
+    host.burst(
+      burstOf(
+        3,
+        [5, 6].map((n) => assignment(n)),
+      ),
+    ),
+  ).toMatchObject({ refused: [6], free: [0, 0] });
+  await eventually(async () => (began.length === 3 ? true : undefined), "the next to begin");
+  expect(began).toEqual(["t1", "t2", "t5"]);
+});
+
+test("what is for an agent, a kind or a pool that is not here is refused", async () => {
+  const { host } = await holding();
+  expect(host.burst(burstOf(1, [assignment(1, 7)]))).toMatchObject({ refused: [1], free: [] });
+  expect(host.burst(burstOf(2, [assignment(2)], { kind: "other" }))).toMatchObject({ refused: [2], free: [0, 2] });
+  expect(host.burst(burstOf(3, [assignment(3)], { pool: "other" }))).toMatchObject({ refused: [3], free: [0, 2] });
+  // Of an earlier start of the host: its numbers and tickets are not this one's.
+  expect(host.burst(burstOf(4, [assignment(4)], { run: "earlier" }))).toMatchObject({ refused: [4], gone: true });
+  expect(host.stats().running).toEqual([0]);
+});
+
+test("P1: a burst that was recalled before it came is never taken, and one that had come is answered for again", async () => {
+  const { swarm, host, began } = await holding();
+  const recall = (burst: number, from = "d") => swarm.ask(swarm.names.host("h", "recall"), { v: 1, from, burst });
+  expect(await recall(1)).toEqual({ v: 1, unknown: true });
+  expect(host.burst(burstOf(1, [assignment(1)]))).toMatchObject({ refused: [1], free: [] });
+  const receipt = host.burst(burstOf(2, [assignment(2)]));
+  expect(receipt).toMatchObject({ refused: [], free: [0, 1] });
+  expect(await recall(2)).toEqual(receipt);
+  // Another dispatcher's burst of that number is another one.
+  expect(host.burst(burstOf(1, [assignment(3)], { from: "other" }))).toMatchObject({ refused: [] });
+  await eventually(async () => (began.length === 2 ? true : undefined), "the others to begin");
+  expect(began).toEqual(["t2", "t3"]);
+});
+
+test("P8: a host that drains takes nothing", async () => {
+  const { host, releases, began } = await holding();
+  host.burst(burstOf(1, [assignment(1)]));
+  await eventually(async () => (began.length === 1 ? true : undefined), "one to begin");
+  const drained = host.drain(60_000);
+  expect(host.burst(burstOf(2, [assignment(2)]))).toMatchObject({ refused: [2], draining: true });
+  releases[0]?.();
+  await drained;
+  expect(began).toEqual(["t1"]);
+});
