@@ -1,8 +1,10 @@
 /** `npm run bench`: every benchmark, or the one that is named. Figures go to stdout, progress to stderr. */
 import { cpus, totalmem } from "node:os";
+import { printRecovery, recovery } from "./recovery.ts";
 import { printThroughput, throughput } from "./throughput.ts";
 
 const BENCHMARKS: Readonly<Record<string, (log: (line: string) => void) => Promise<string>>> = {
+  recovery: async (log) => printRecovery(await recovery(log)),
   throughput: async (log) => printThroughput(await throughput(log)),
 };
 

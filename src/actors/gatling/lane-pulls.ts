@@ -26,7 +26,8 @@ export class LanePulls {
   readonly #pulls: readonly PullSubscription[];
   readonly #outstanding: number[] = PRIORITIES.map(() => 0);
   #timer: Timer | undefined;
-  #expected = 0;
+  /** One for each that is expected. */
+  readonly #expiring = new Set<Timer>();
   #urgent: PullSubscription | undefined;
   #stopped = false;
 
@@ -59,16 +60,17 @@ export class LanePulls {
     // Its own pulls: those of the priorities are shared out by credit.
     this.#urgent ??= this.#subscribe("high");
     const pull = this.#urgent;
-    this.#expected++;
-    if (pull.outstanding < this.#expected) pull.want(this.#expected);
-    this.#options.clock.setTimeout(() => {
-      if (--this.#expected === 0 && !this.#stopped) pull.restart(0);
+    const timer = this.#options.clock.setTimeout(() => {
+      this.#expiring.delete(timer);
+      if (this.#expiring.size === 0) pull.restart(0);
     }, forMs);
+    this.#expiring.add(timer);
+    if (pull.outstanding < this.#expiring.size) pull.want(this.#expiring.size);
   }
 
   /** What was expected lately. */
   get expected(): number {
-    return this.#expected;
+    return this.#expiring.size;
   }
 
   /** Asks for nothing more; what is outstanding may still come. */
@@ -86,6 +88,8 @@ export class LanePulls {
   /** Once it resolves no message comes any more. Idempotent. */
   async stop(): Promise<void> {
     this.#options.clock.clear(this.#timer);
+    for (const timer of this.#expiring) this.#options.clock.clear(timer);
+    this.#expiring.clear();
     this.#stopped = true;
     await Promise.all([...this.#pulls, ...(this.#urgent ? [this.#urgent] : [])].map((pull) => pull.stop()));
   }
