@@ -1,4 +1,5 @@
 /** Makes the streams, buckets and consumers of a swarm, any number of times and from any number of nodes at once. */
+import { setTimeout as pause } from "node:timers/promises";
 import {
   AckPolicy,
   type ConsumerConfig,
@@ -17,7 +18,7 @@ import {
 import { type LaneName, type Names, PRIORITIES, type Priority } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
 import { JsApiError, jsApiCall, jsApiFind } from "./js-api.ts";
-import { onceLed } from "./leader.ts";
+import { ELECTION_MS, onceLed } from "./leader.ts";
 import { API } from "./nats-errors.ts";
 import { type ReplicaState, replicaState } from "./replicas.ts";
 import { bucketConfig, compareConfig, objectStoreConfig, streamConfig, type WantedConfig } from "./stream-config.ts";
@@ -54,6 +55,7 @@ export interface ConsumerState {
 }
 
 const NANOS_PER_MS = 1_000_000;
+const MADE_PAUSE_MS = 100;
 
 /**
  * Makes what is missing and applies compatible changes: larger caps, more replicas, other lifetimes.
@@ -190,9 +192,19 @@ async function create(bus: Bus, operation: string, wanted: WantedConfig): Promis
     return undefined;
   } catch (error) {
     const raced = error instanceof JsApiError && error.apiCode === API.streamNameInUse;
-    const found = raced ? await findConfig(bus, wanted.name) : undefined;
+    const found = raced ? await findMade(bus, wanted.name) : undefined;
     if (found !== undefined) return found;
     throw configError(error);
+  }
+}
+
+/** What another node is making: a cluster refuses the name from when it has given out the copies, and knows the stream only later. */
+async function findMade(bus: Bus, stream: string): Promise<StreamConfig | undefined> {
+  const deadline = performance.now() + ELECTION_MS;
+  for (;;) {
+    const found = await findConfig(bus, stream);
+    if (found !== undefined || performance.now() > deadline) return found;
+    await pause(MADE_PAUSE_MS);
   }
 }
 

@@ -113,6 +113,22 @@ describe("ensureTopology", () => {
     expect(await streamInfo(bus, names.streams.tasks)).toMatchObject({ messages: 1, lastSequence: sequence });
   });
 
+  test("waits for a stream whose name is taken and that is not known yet: in a cluster another node is making it", async () => {
+    const { bus: other, names, manager } = await open("racing");
+    await ensureTopology(other, names, TOPOLOGY_DEFAULTS);
+    const { created } = await manager.streams.info(names.streams.tasks);
+    const bus = await nats.bus();
+    const request = bus.native.request.bind(bus.native);
+    let unknown = 3;
+    bus.native.request = (subject, ...rest) =>
+      subject === `$JS.API.STREAM.INFO.${names.streams.tasks}` && unknown-- > 0
+        ? request("$JS.API.STREAM.INFO.NONE", ...rest)
+        : request(subject, ...rest);
+    await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
+    expect(unknown).toBeLessThan(0);
+    expect((await manager.streams.info(names.streams.tasks)).created).toBe(created);
+  });
+
   test("applies larger caps and another lifetime, and leaves caps that somebody raised", async () => {
     const { bus, names, manager } = await open("grown");
     await ensureTopology(bus, names, { ...TOPOLOGY_DEFAULTS, maxTaskBytes: 1_000_000, maxDeadBytes: 5_000_000 });
