@@ -31,6 +31,8 @@ export const API = {
   notEnabled: 10_076,
   storeFailed: 10_077,
   consumerExists: 10_148,
+  /** A message with the same id is on its way into the copies of a cluster: whether it gets there is not known yet. */
+  duplicateInProcess: 10_158,
   wrongLastSequenceConstant: 10_164,
   tooManyRequests: 10_167,
 } as const;
@@ -54,6 +56,8 @@ export function apiErrorCode(apiCode: number): ErrorCode {
       return "NOT_FOUND";
     case API.clusterNotAvailable:
       return "NO_SWARM";
+    case API.duplicateInProcess:
+      return "TIMEOUT";
     case API.notEnabled:
     case API.notEnabledForAccount:
     case API.replicasUnsupported:

@@ -214,7 +214,10 @@ export class Publisher {
     this.#pump();
   }
 
-  /** Marks a publish whose refusal may be different in a moment for another try by the sweep: it is known not to be stored. */
+  /**
+   * Marks a publish whose refusal may be different in a moment for another try by the sweep: it is known not to be stored, or has a
+   * message id that is in process.
+   */
   #tryLater(pending: PendingPublish): boolean {
     const now = performance.now();
     if (pending.refusedAt === 0) pending.refusedAt = now;
@@ -333,12 +336,11 @@ function storeHeaders(headers: HeaderRecord | undefined, options: StoreOptions):
   return encodeHeaders(record);
 }
 
+const PASSING: readonly number[] = [API.clusterNotAvailable, API.tooManyRequests, API.duplicateInProcess];
+
 /** Refusals that a moment can change. */
 function isPassing(error: VgasError): boolean {
-  return (
-    error instanceof PublishRefused &&
-    (error.apiCode === API.clusterNotAvailable || error.apiCode === API.tooManyRequests)
-  );
+  return error instanceof PublishRefused && PASSING.includes(error.apiCode);
 }
 
 function unknownOutcome(pending: PendingPublish, what: string): VgasError {

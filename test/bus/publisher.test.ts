@@ -297,6 +297,21 @@ describe("a fault", () => {
 });
 
 describe("giving up", () => {
+  test("one that is still being stored in a cluster, under its message id, is asked for again", async () => {
+    const { publisher } = await open();
+    const stream = await nats.bus({ seed: full.getSeed(), user: "stream" });
+    const asked: (string | undefined)[] = [];
+    await stream.subscribe("replicating.a", (message) => {
+      asked.push(message.header("Nats-Msg-Id"));
+      const refusal = { error: { code: 409, err_code: 10158, description: "duplicate message id is in process" } };
+      const answer = asked.length < 3 ? refusal : { stream: "replicating", seq: 7, duplicate: true };
+      stream.respond(message, bytes(JSON.stringify(answer)));
+    });
+    const ack = await publisher.publish("replicating.a", bytes("x"), { msgId: "m1" });
+    expect(ack).toEqual({ stream: "replicating", sequence: 7, duplicate: true });
+    expect(asked).toEqual(["m1", "m1", "m1"]);
+  });
+
   test("a signal ends a publish that waits, and one in flight; the rest goes on", async () => {
     const { proxy, publisher, direct } = await openThroughProxy({ maxMessages: 1 });
     await makeStream(direct, "abort");
