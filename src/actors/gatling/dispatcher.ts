@@ -48,6 +48,8 @@ const KEEP_ALIVE_MS = LANE_CONSUMER.ackWaitMs / 3;
 
 /** How long an assignment may be silent before its host is asked whether it still has it, ms. */
 const SILENT_MS = 5_000;
+/** Lives of hosts that were evicted and may still stand in a roster: those of a moment, and many more are remembered. */
+const MAX_EVICTED = 1_024;
 
 export interface DispatcherOptions {
   /** Differs after each start of the process: hosts tell the dispatcher's lives apart by it, and nonces are unique by it. */
@@ -100,6 +102,7 @@ export class Dispatcher {
   readonly #cancels: Cancels;
   readonly #desk: Desk;
   readonly #now: Now;
+  /** Lives of hosts, by host and run; the oldest come first. */
   readonly #evicted = new Set<string>();
   readonly #timers: Timer[] = [];
   #actor: LocalActor<typeof dispatcherMachine> | undefined;
@@ -310,6 +313,7 @@ export class Dispatcher {
 
   #onEvicted(host: HostView): void {
     this.#evicted.add(`${host.id} ${host.run}`);
+    if (this.#evicted.size > MAX_EVICTED) this.#evicted.delete(this.#evicted.values().next().value as string);
     const assigned = this.#ledger.takeAll(host);
     for (const _ of assigned) failpoint("task.reassigned");
     this.#giveBack(assigned);
