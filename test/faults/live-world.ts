@@ -20,6 +20,7 @@ import type { LoadSettings } from "./load.ts";
 import { ChildMember, type Watcher } from "./member.ts";
 import { Observer } from "./observer.ts";
 import { oneOf } from "./random.ts";
+import { Running } from "./running.ts";
 import type { BrokerMember, Member, NodeMember, World, WorldKind } from "./world.ts";
 
 export interface WorldOptions {
@@ -65,6 +66,8 @@ export class LiveWorld implements World {
   readonly #entries: Entry[] = [];
   readonly #watcher: Watcher;
   readonly #taken = new Set<Member>();
+  /** By pid. */
+  readonly #ran = new Map<number, Running>();
   /** Starts of members that ended unasked. */
   readonly #revivals = new Set<Promise<void>>();
   #ground: Ground | undefined;
@@ -164,12 +167,9 @@ export class LiveWorld implements World {
   }
 
   running({ pid }: NodeMember): readonly string[] {
-    const ids = new Set<string>();
-    for (const entry of this.#written(`ran-${pid}-`)) {
-      if (entry.type === "began") ids.add(entry.id);
-      else if (entry.type === "ended") ids.delete(entry.id);
-    }
-    return [...ids];
+    const ran = this.#ran.get(pid) ?? new Running(join(this.dir, "history"), `ran-${pid}-`);
+    this.#ran.set(pid, ran);
+    return ran.now();
   }
 
   async take<M extends Member>(
@@ -315,15 +315,13 @@ export class LiveWorld implements World {
   }
 
   /** What clients and behaviours wrote. A line that a killed process did not end is left out. */
-  #written(by = ""): Entry[] {
+  #written(): Entry[] {
     const dir = join(this.dir, "history");
     return readdirSync(dir).flatMap((file) =>
-      file.startsWith(by)
-        ? readFileSync(join(dir, file), "utf8")
-            .split("\n")
-            .slice(0, -1)
-            .map((line) => JSON.parse(line) as Entry)
-        : [],
+      readFileSync(join(dir, file), "utf8")
+        .split("\n")
+        .slice(0, -1)
+        .map((line) => JSON.parse(line) as Entry),
     );
   }
 
