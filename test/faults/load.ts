@@ -120,13 +120,20 @@ function planned(choice: number): Plan {
   return { order: { ms }, options: { ...common, maxAttempts: 100 }, ends: ["ok"] };
 }
 
-/** An array. */
+/** An array. Elements that fail for now, and all of one that is delayed, leave it for messages of their own. */
 function many(kind: string): number {
   const count = between(random, 10, 50);
   const maxAttempts = oneOf(random, [1, 3, 100]);
   const ids = random() < 0.5 ? Array.from({ length: count }, () => newId({ maxAttempts })) : null;
-  const orders = Array.from({ length: count }, (): Order => ({ ms: between(random, 0, 200) }));
-  const options = { maxAttempts, submitTimeoutMs: SUBMIT_TIMEOUT_MS };
+  const orders = Array.from(
+    { length: count },
+    (): Order => ({
+      ms: between(random, 0, 200),
+      ...(random() < 0.1 && { failUntil: 2 }),
+    }),
+  );
+  const delayMs = random() < 0.2 ? between(random, 200, 2_000) : undefined;
+  const options = { maxAttempts, submitTimeoutMs: SUBMIT_TIMEOUT_MS, ...(delayMs !== undefined && { delayMs }) };
   const call = begin({ kind, ids, count, plan: { options, ends: maxAttempts === 100 ? ["ok"] : ["ok", "failed"] } });
   const task = (_: Order, i: number) => (ids === null ? {} : { id: ids[i] as string });
   const told = random() < 0.2;
