@@ -165,6 +165,6 @@ export const FAILPOINT_FAULTS: readonly Fault[] = [
   stopAt,
   lossFault("lose-swap", "swap.answer=lose@3+7", "swap.recovered", ["swap.answer"]),
   // Each costs its sender the time that an answer may take.
-  lossFault("lose-publish", "publish.answer=lose@50+149", "result.second", ["publish.answer", "swap.recovered"]),
+  lossFault("lose-publish", "publish.answer=lose@50+149", "result.second", ["publish.answer"]),
   lossFault("lose-receipt", "receipt.answer=lose@2+5", "burst.recalled", ["receipt.answer"]),
 ];
