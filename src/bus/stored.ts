@@ -98,7 +98,10 @@ export async function getBySequence(
   timeoutMs = TIMEOUT_MS,
 ): Promise<StoredMessage | undefined> {
   const request = encoder.encode(JSON.stringify({ seq: sequence }));
-  return storedOf(stream, await bus.request(`reading ${stream}`, jsApi.directGet(stream), request, { timeoutMs }));
+  const answer = await askUncut(bus, timeoutMs, (leftMs) =>
+    bus.request(`reading ${stream}`, jsApi.directGet(stream), request, { timeoutMs: leftMs }),
+  );
+  return storedOf(stream, answer);
 }
 
 /** The newest message of each of `subjects` that has one, by subject, in one request per 256. Fails as `lastBySubject`. */

@@ -1,7 +1,9 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { Publisher } from "../../src/bus/publisher.ts";
-import { getBySequence, lastBySubject, lastBySubjects } from "../../src/bus/stored.ts";
+import { getBySequence, lastAtLeader, lastBySubject, lastBySubjects } from "../../src/bus/stored.ts";
+import { streamInfo } from "../../src/bus/topology.ts";
 import { useNats } from "../support/nats.ts";
+import { TcpProxy } from "../support/proxy.ts";
 import { makeStream } from "../support/streams.ts";
 import { rejection } from "../support/wait.ts";
 
@@ -85,4 +87,29 @@ test("getBySequence returns what is there, and undefined for what is not", async
   expect(text(await getBySequence(bus, "sequence", 1))).toBe("1");
   expect(await getBySequence(bus, "sequence", 2)).toMatchObject({ subject: "sequence.b" });
   expect(await getBySequence(bus, "sequence", 3)).toBeUndefined();
+});
+
+test("what is asked and lost with the connection is asked again at the reconnect, long before its time is over", async () => {
+  const { publisher } = await open("cut");
+  await publisher.publish("cut.a", bytes("1"));
+  const proxy = await TcpProxy.to(nats.port);
+  onTestFinished(() => proxy.close());
+  const bus = await nats.bus({ url: proxy.url });
+  const hour = 3_600_000;
+  for (const ask of [
+    () => lastAtLeader(bus, "cut", "cut.a", hour),
+    () => lastBySubject(bus, "cut", "cut.a", hour),
+    () => getBySequence(bus, "cut", 1, hour),
+    async () => (await lastBySubjects(bus, "cut", ["cut.a"], hour)).get("cut.a"),
+    async () => ({ sequence: (await streamInfo(bus, "cut"))?.lastSequence }),
+  ]) {
+    proxy.deaf = true;
+    const lost = proxy.nextDrop();
+    const asked = ask();
+    await lost;
+    proxy.deaf = false;
+    proxy.cut();
+    expect(await asked).toMatchObject({ sequence: 1 });
+  }
+  await bus.close();
 });
