@@ -33,6 +33,8 @@ export interface StreamState {
   readonly lastSequence: number;
   readonly consumers: number;
   readonly replicas: number;
+  /** When the server answered, ms since the epoch by its clock. */
+  readonly at: number;
   /** Of a stream with more than one copy. */
   readonly copies?: ReplicaState;
 }
@@ -141,6 +143,7 @@ export async function streamInfo(bus: Bus, stream: string): Promise<StreamState 
     lastSequence: info.state.last_seq,
     consumers: info.state.consumer_count,
     replicas: info.config.num_replicas,
+    at: Date.parse(info.ts ?? ""),
     ...(copies && { copies }),
   };
 }

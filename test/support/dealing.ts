@@ -71,11 +71,12 @@ export class Dealing {
     return new Dealing(nats, await partOf(nats, "client", `d${swarms++}`));
   }
 
-  async dispatcher(dispatcherId = "d1"): Promise<Dispatcher> {
+  async dispatcher(dispatcherId = "d1", clock: Clock = systemClock): Promise<Dispatcher> {
     const { actors, shared } = await partOf(this.#nats, dispatcherId, this.names.prefix);
     const { bus, publisher, names, results } = shared;
     const dispatcher = new Dispatcher({
       ...shared,
+      clock,
       dispatcherId,
       rotation: new KvBucket(bus, publisher, names.buckets.rotation),
       spawn: (effects) => actors.system.spawnLocal("gatling", dispatcherMachine, effects),

@@ -27,7 +27,7 @@ const consumers = PRIORITIES.map((priority) => ({
 const idle = consumers.map((each) => ({ ...each, pulls: 0 }));
 const said: NodeSays = { host: "a", roles: ["dispatcher", "agents", "vault"], troubles: [], clockMs: 0 };
 const vault = { state: "unsealed" as const, host: "a" };
-const stream = { bytes: 10, maxBytes: 100, firstSequence: 1, lastSequence: 9, consumers: 0, replicas: 1 };
+const stream = { bytes: 10, maxBytes: 100, firstSequence: 1, lastSequence: 9, consumers: 0, replicas: 1, at: 0 };
 const quiet: Observations = {
   url: "nats://127.0.0.1:1",
   prefix: "vgas",

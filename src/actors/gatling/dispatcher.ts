@@ -25,6 +25,7 @@ import { agentId } from "../../protocols/rotation.ts";
 import { LANE_CONSUMER } from "../../protocols/streams.ts";
 import type { Names } from "../../protocols/subjects.ts";
 import type { LocalActor } from "../runtime/refs.ts";
+import { BrokerClock } from "./broker-clock.ts";
 import { Bursts, type LocalHost } from "./bursts.ts";
 import { Cancels } from "./cancels.ts";
 import { Desk } from "./desk.ts";
@@ -113,9 +114,12 @@ export class Dispatcher {
   #draining: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(options: DispatcherOptions) {
+  constructor(given: DispatcherOptions) {
+    // What a grant says of time is judged by the vault's own clock, and that is as near to ours as to the broker's.
+    const { clock: own, signer, meters = new LaneMeters() } = given;
+    const clock = new BrokerClock(own);
+    const options = { ...given, clock };
     this.#options = options;
-    const { clock, signer, meters = new LaneMeters() } = options;
     const nonce = (): string => this.#nonce();
     this.#room = new ResultsRoom({ ...options, actor: () => this.#actor });
     this.#leftovers = new Leftovers(options);
@@ -123,7 +127,7 @@ export class Dispatcher {
     this.#requeue = new Requeue({ ...options, nonce });
     this.#bursts = new Bursts({
       ...options,
-      grants: signer && new Grants(signer, clock),
+      grants: signer && new Grants(signer, own),
       onReceipt: (host, assigned, receipt) => this.#onReceipt(host, assigned, receipt),
       onNobody: (host) => this.#monitor.suspend(host),
     });
@@ -197,7 +201,7 @@ export class Dispatcher {
       clock.setInterval(() => this.#lanes.keepAlive(), KEEP_ALIVE_MS),
       clock.setInterval(() => void this.#reconcile(), SILENT_MS),
     );
-    this.#room.start();
+    await this.#room.start();
     this.#leftovers.look();
     ready = true;
     this.#actor.send({ type: "READY" });

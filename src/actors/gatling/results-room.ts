@@ -1,11 +1,12 @@
-/** Stops the dispatcher while the stream of results has no room: what runs still finds some. */
+/** Stops the dispatcher while the stream of results has no room: what runs still finds some. What it is told shows the broker's time, too. */
 import type { Bus } from "../../bus/bus.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import { streamInfo } from "../../bus/topology.ts";
-import type { Clock, Timer } from "../../protocols/clock.ts";
+import type { Timer } from "../../protocols/clock.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { Names } from "../../protocols/subjects.ts";
 import type { LocalActor } from "../runtime/refs.ts";
+import type { BrokerClock } from "./broker-clock.ts";
 import type { dispatcherMachine } from "./machine.ts";
 
 /** How often the room left in the results stream is looked at, ms. */
@@ -18,7 +19,7 @@ export interface ResultsRoomOptions {
   readonly bus: Bus;
   readonly names: Names;
   readonly results: ResultStore;
-  readonly clock: Clock;
+  readonly clock: BrokerClock;
   readonly logger: Logger;
   /** The dispatcher's chart, which is told. */
   readonly actor: () => LocalActor<typeof dispatcherMachine> | undefined;
@@ -33,8 +34,16 @@ export class ResultsRoom {
     this.#options = options;
   }
 
-  start(): void {
-    this.#timer = this.#options.clock.setInterval(() => void this.#check(), ROOM_CHECK_MS);
+  /** Resolves when the stream was looked at, or does not answer. */
+  async start(): Promise<void> {
+    const { clock } = this.#options;
+    this.#timer = clock.setInterval(() => void this.#check(), ROOM_CHECK_MS);
+    let late: Timer | undefined;
+    const silent = new Promise<void>((resolve) => {
+      late = clock.setTimeout(resolve, ROOM_CHECK_MS);
+    });
+    await Promise.race([this.#check(), silent]);
+    clock.clear(late);
   }
 
   stop(): void {
@@ -47,7 +56,7 @@ export class ResultsRoom {
     const actor = this.#options.actor();
     if (bus.state !== "connected" || !actor) return;
     try {
-      const full = results.refused > 0 || (await this.#nearlyFull());
+      const full = (await this.#nearlyFull()) || results.refused > 0;
       const degraded = actor.snapshot()?.matches("degraded") === true;
       if (full !== this.#full) {
         this.#full = full;
@@ -62,8 +71,10 @@ export class ResultsRoom {
   }
 
   async #nearlyFull(): Promise<boolean> {
-    const { bus, names } = this.#options;
+    const { bus, names, clock } = this.#options;
+    const askedAt = clock.monotonic();
     const state = await streamInfo(bus, names.streams.results);
+    if (state !== undefined && Number.isFinite(state.at)) clock.learn(state.at, askedAt);
     return state !== undefined && state.maxBytes > 0 && state.bytes > state.maxBytes * FULL_FROM;
   }
 }

@@ -53,7 +53,8 @@ const dispatcher: Fault = {
   strike: (world, random) =>
     world.take(world.dispatchers, random, (member) =>
       struck(world, "link-dispatcher", member, async () => {
-        await cut(world, member, random, () => pause(SILENCE_MS + between(random, 0, MORE_MS)));
+        const more = random() < 0.5 ? between(random, 0, 1_500) : between(random, 0, MORE_MS);
+        await cut(world, member, random, () => pause(SILENCE_MS + more));
         await goesOn(world, member);
       }),
     ),

@@ -69,7 +69,7 @@ const split: Fault = {
 };
 
 /**
- * What goes one way is lost while the connection stands, mostly until pings find that out, for a host and at times for a dispatcher
+ * What goes one way is lost while the connection stands, at times until pings find that out, for a host and at times for a dispatcher
  * as well.
  */
 function drop(name: string, direction: "toServer" | "toClient", reaches: Fault["reaches"]): Fault {
@@ -89,7 +89,8 @@ function drop(name: string, direction: "toServer" | "toClient", reaches: Fault["
         await goesOn(world, member);
       };
       const strike = (members: readonly NodeMember[]): Promise<void> => {
-        const noticed = random() < 0.7;
+        // Two pings without an answer take up to 15 s.
+        const noticed = random() < 0.35;
         const ms = noticed ? between(random, 0, 1_000) : between(random, 3_500, 8_000);
         return world.take(members, random, (member) => struck(world, name, member, () => lost(member, noticed, ms)));
       };
