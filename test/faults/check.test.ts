@@ -49,6 +49,30 @@ describe("a good history", () => {
     expect(judged(history.made)).toEqual([]);
   });
 
+  test("breaks no promise when processes are killed by a failpoint, of whose strike nothing was written down", () => {
+    for (const strike of ["kill host", "kill dispatcher", "kill broker"] as const) {
+      const history = new Forged({ strikes: [strike] });
+      history.remove(...history.all("struck"), ...history.all("healed"));
+      expect(judged(history.made)).toEqual([]);
+    }
+  });
+
+  test("breaks no promise when a dispatcher that stood still learns late that a host has started again", () => {
+    const history = new Forged({ strikes: ["kill host"] });
+    const { at } = history.first("struck");
+    const whom = { fault: "pause", process: "dispatcher-1" };
+    history.add({ type: "struck", at: at - 100, ...whom }, { type: "healed", at: at + 12_000, ...whom });
+    const late = history.first("evicted", ({ process }) => process === "dispatcher-1");
+    history.change(late, { at: at + 12_100, why: "it started again" });
+    expect(judged(history.made)).toEqual([]);
+  });
+
+  test("does not break P6 when what a killed host ran waits for a free slot", () => {
+    const history = new Forged({ strikes: ["kill host"], slots: 1 });
+    history.delay(10_000);
+    expect(judged(history.made).filter(({ promise }) => promise === "P6")).toEqual([]);
+  });
+
   test("may be told in any order", () => {
     const { made } = new Forged({ strikes: STRIKES });
     made.history = made.history.toReversed();

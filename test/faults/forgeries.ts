@@ -275,6 +275,16 @@ export const FORGERIES: readonly Forgery[] = [
   {
     promise: "P3",
     rule: "a ticket is used once",
+    how: "by one assignment that was run twice",
+    forge: (history) => {
+      const { id } = history.result((each, { maxAttempts }) => ok(each) && maxAttempts > 2);
+      const began = history.first("began", (each) => each.id === id);
+      history.add({ ...began, at: began.at + 1 });
+    },
+  },
+  {
+    promise: "P3",
+    rule: "a ticket is used once",
     how: "by a result of which no execution is known",
     forge: (history) => {
       const { agent, host, ticket } = history.result(ok) as Required<TaskResult>;
