@@ -7,7 +7,7 @@
  * 4. While draining nothing is taken; `drain` waits for what runs and gives back what does not end in time (P8).
  */
 import type { AttemptsLog } from "../../bus/attempts.ts";
-import type { Bus, BusMessage } from "../../bus/bus.ts";
+import type { Bus, BusMessage, Subscription } from "../../bus/bus.ts";
 import type { Checkpoints } from "../../bus/checkpoints.ts";
 import { decode, encode } from "../../bus/codec/codec.ts";
 import type { Publisher } from "../../bus/publisher.ts";
@@ -93,7 +93,7 @@ export class ActorHost {
   readonly #notices: Notices;
   readonly #outcomes: Outcomes;
   readonly #meters: LaneMeters;
-  readonly #subscriptions: { unsubscribe(): void }[] = [];
+  readonly #subscriptions: Subscription[] = [];
   readonly #hooks: RunHooks;
   /** Runs whose behaviour has not settled. */
   readonly #live = new Set<Run>();
@@ -223,6 +223,18 @@ export class ActorHost {
 
   /** Ends the agents and the heartbeat. Call after `drain`. */
   async stop(): Promise<void> {
+    const { bus, clock } = this.#options;
+    if (bus.state === "connected") {
+      // A burst that is on its way is refused: without an answer its tasks would count as begun.
+      const drained = Promise.all(this.#subscriptions.map((subscription) => subscription.drain()));
+      await new Promise<void>((resolve) => {
+        const late = clock.setTimeout(resolve, IDLE_FLUSH_MS);
+        void drained.then(() => {
+          clock.clear(late);
+          resolve();
+        });
+      });
+    }
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     this.#notices.stop();
     await this.#options.heartbeat.stop();

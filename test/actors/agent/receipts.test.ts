@@ -97,3 +97,24 @@ test("P8: a host that drains takes nothing", async () => {
   await drained;
   expect(began).toEqual(["t1"]);
 });
+
+test("P8: a host that stops refuses each burst that has reached it, and leaves none without an answer", async () => {
+  const { swarm, host } = await holding();
+  const bursts: Promise<unknown>[] = [];
+  const send = (): void => {
+    for (let i = 0; i < 50; i++) bursts.push(swarm.ask(swarm.names.host("h", "burst"), burstOf(bursts.length, [])));
+  };
+  await host.drain(0);
+  send();
+  await swarm.bus.flush();
+  const stopped = host.stop();
+  for (let turn = 0; turn < 20; turn++) {
+    send();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await stopped;
+  const answers = await Promise.allSettled(bursts);
+  const failed = answers.flatMap((answer) => (answer.status === "rejected" ? [answer.reason.code] : []));
+  expect([...new Set(failed)]).toEqual(["UNDELIVERABLE"]);
+  expect(failed.length).toBeLessThan(bursts.length);
+});
