@@ -3,7 +3,7 @@ import { FAILPOINTS, type Failpoint } from "../../src/failpoints/failpoints.ts";
 import { check } from "./check.ts";
 import type { Fault } from "./fault.ts";
 import { moment, type Violation } from "./history.ts";
-import { type LiveWorld, startWorld, type WorldOptions } from "./live-world.ts";
+import { LiveWorld, type WorldOptions } from "./live-world.ts";
 import { between, randomOf } from "./random.ts";
 import type { World, WorldKind } from "./world.ts";
 
@@ -67,8 +67,9 @@ export async function run(course: Course, worlds: Set<LiveWorld> = new Set()): P
   let found: Pick<Row, "accepted" | "results" | "violations"> = { accepted: 0, results: 0, violations: [] };
   const reached = new Map<Failpoint, number>();
   try {
-    world = await startWorld(course.world);
+    world = new LiveWorld(course.world);
     worlds.add(world);
+    await world.start();
     world.beginLoad();
     try {
       strikes = await course.strike(world, randomOf(course.world.seed));

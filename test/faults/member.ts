@@ -42,9 +42,16 @@ export interface ChildOptions {
 }
 
 const living = new Set<ChildProcess>();
+const others: (() => void)[] = [];
 process.once("exit", () => {
   for (const child of living) child.kill("SIGKILL");
+  for (const kill of others) kill();
 });
+
+/** For what a child leaves behind: `kill` is called when this process ends, after its children were killed. */
+export function killedAtExit(kill: () => void): void {
+  others.push(kill);
+}
 
 export class ChildMember implements Member {
   readonly name: string;

@@ -6,15 +6,20 @@ import { describeConnection } from "../../../src/bus/credentials/connection-file
 import { openHome } from "../../../src/bus/home/home.ts";
 import { freePort } from "../../support/nats-binary.ts";
 import type { Ground, Site } from "../ground.ts";
+import { killedAtExit } from "../member.ts";
 import type { BrokerMember } from "../world.ts";
 
 export async function node({ dir, agents, makeNode }: Site): Promise<Ground> {
   const home = join(dir, "master");
   const port = await freePort();
   const master = makeNode("master", "node", { args: ["up", "--nats-port", String(port), ...agents] }, home);
-  await master.start();
   const broker = new EmbeddedBroker(home, `nats://127.0.0.1:${port}`);
   const { url } = broker;
+  let closed = false;
+  killedAtExit(() => {
+    if (!closed && broker.alive) broker.signal("SIGKILL");
+  });
+  await master.start();
   const credential = async (role: "system") => {
     const { credentials, layout } = await openHome(home);
     const { seed, inboxPrefix } = await credentials.ensureRole(role);
@@ -39,6 +44,7 @@ export async function node({ dir, agents, makeNode }: Site): Promise<Ground> {
     close: async () => {
       await master.kill();
       if (broker.alive) await broker.kill();
+      closed = true;
     },
   };
 }
