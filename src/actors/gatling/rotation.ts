@@ -127,7 +127,8 @@ export class Rotation {
     const revision = await bucket.cas(this.#rosterKey, value, current?.revision ?? 0);
     for (;;) {
       const known = this.#record ?? ((await this.load()) ? this.#record : undefined);
-      if (known && known.roster > revision) return;
+      // A newer one; or this one, by a swap of ours that came so late that it was taken for lost: in force, it is not to begin again.
+      if (known && known.roster >= revision) return;
       const next: RotationRecord = known
         ? { ...known, base: known.index, roster: revision }
         : { v: 1, index: this.#reached, base: this.#reached, roster: revision, by: "", nonce: "" };

@@ -28,9 +28,19 @@ class LossyBucket extends KvBucket {
   failHistoryOf: string | undefined;
   /** A key whose next write is stored and its answer lost, and what happens meanwhile. */
   loseAnswerOf: { readonly key: string; readonly meanwhile: () => Promise<unknown> } | undefined;
+  /** A key whose next write is on its way until the one after it. */
+  delayWriteOf: string | undefined;
+  #delayed: Parameters<KvBucket["cas"]> | undefined;
 
   override async cas(...args: Parameters<KvBucket["cas"]>): Promise<number> {
     const lost = new VgasError("TIMEOUT", "the answer was lost");
+    if (this.delayWriteOf === args[0]) {
+      this.delayWriteOf = undefined;
+      this.#delayed = args;
+      throw lost;
+    }
+    if (this.#delayed !== undefined) await super.cas(...this.#delayed);
+    this.#delayed = undefined;
     if (this.loseWrites) throw lost;
     const revision = await super.cas(...args);
     if (this.loseAnswers) throw lost;
@@ -141,6 +151,18 @@ describe("Rotation", () => {
     await a.replaceRoster([]);
     expect(a.ranges).toEqual(WIDER);
     expect(await a.advance(1, dealt(0))).toBe("won");
+  });
+
+  it("P4: a roster whose swap arrived after it was taken for lost does not begin a second time", async () => {
+    const a = rotation("a");
+    await a.replaceRoster(ROSTER);
+    await a.advance(4, dealt(1));
+    bucket.delayWriteOf = names.rotationKey(lane);
+    await a.replaceRoster(WIDER);
+    expect(a.base).toBe(4);
+    expect(a.ranges).toEqual(WIDER);
+    const written = (await bucket.history(names.rotationKey(lane))).length;
+    expect(written).toBe(3);
   });
 
   it("P3: hands out nothing that another did when the roster, or the history of an overwritten record, cannot be read", async () => {
