@@ -1,10 +1,10 @@
-/** What `npm run test:faults` does for long, once: a host and a dispatcher are killed under load. */
+/** What `npm run test:faults` does for long, once: a host and a dispatcher are killed under load, and connections are reset. */
 import { afterAll, expect, it } from "vitest";
 import { courseOf, run } from "./course.ts";
 import { FAULTS } from "./faults/index.ts";
 import type { LiveWorld } from "./live-world.ts";
 
-const STRIKES: readonly string[] = ["host-kill", "dispatcher-kill"];
+const STRIKES: readonly string[] = ["host-kill", "dispatcher-kill", "proxy-reset"];
 /** The course has bounds of its own, and says what it waited for. */
 const TIMEOUT_MS = 400_000;
 const worlds = new Set<LiveWorld>();
@@ -14,7 +14,7 @@ afterAll(async () => {
   for (const world of worlds) await world.close({ keep: true });
 });
 
-it("P1 to P5: holds all promises while a host and a dispatcher are killed in mid-task, and reaches the paths for that", {
+it("P1 to P5: holds all promises while a host and a dispatcher are killed in mid-task and connections reset, and reaches the paths for that", {
   timeout: TIMEOUT_MS,
 }, async () => {
   const faults = FAULTS.filter(({ name }) => STRIKES.includes(name));
