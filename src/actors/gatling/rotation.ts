@@ -127,11 +127,7 @@ export class Rotation {
     const revision = await bucket.cas(this.#rosterKey, value, current?.revision ?? 0);
     for (;;) {
       const known = this.#record ?? ((await this.load()) ? this.#record : undefined);
-<<<<<<< HEAD
       // A newer one; or this one, by a swap of ours that came so late that it was taken for lost: in force, it is not to begin again.
-=======
-      // Of the same revision it is ours: stored in a round before, by a swap whose answer was lost and that the history keeps no more.
->>>>>>> 3f3cb84 (Put a roster in force once, also where its swap's answer was lost and the history keeps it no more)
       if (known && known.roster >= revision) return;
       const next: RotationRecord = known
         ? { ...known, base: known.index, roster: revision }

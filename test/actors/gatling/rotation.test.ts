@@ -153,7 +153,6 @@ describe("Rotation", () => {
     expect(await a.advance(1, dealt(0))).toBe("won");
   });
 
-<<<<<<< HEAD
   it("P4: a roster whose swap arrived after it was taken for lost does not begin a second time", async () => {
     const a = rotation("a");
     await a.replaceRoster(ROSTER);
@@ -164,7 +163,8 @@ describe("Rotation", () => {
     expect(a.ranges).toEqual(WIDER);
     const written = (await bucket.history(names.rotationKey(lane))).length;
     expect(written).toBe(3);
-=======
+  });
+
   it("P4: a roster is put in force once, also where its swap's answer was lost and too much was written since to find it", async () => {
     const [a, b] = [rotation("a"), rotation("b")];
     await a.replaceRoster(ROSTER);
@@ -179,7 +179,6 @@ describe("Rotation", () => {
     expect([a.index, a.base, a.ranges]).toEqual([20, 4, WIDER]);
     await b.load();
     expect([b.index, b.base]).toEqual([20, 4]);
->>>>>>> 3f3cb84 (Put a roster in force once, also where its swap's answer was lost and the history keeps it no more)
   });
 
   it("P3: hands out nothing that another did when the roster, or the history of an overwritten record, cannot be read", async () => {
