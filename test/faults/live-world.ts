@@ -43,6 +43,7 @@ const LOOK_MS = 25;
 const DRAIN_MS = 120_000;
 const AGENTS = ["--agents", "0", "--module", fileURLToPath(new URL("agents.ts", import.meta.url))];
 const LOAD = fileURLToPath(new URL("load.ts", import.meta.url));
+const NO_SWARM = 69;
 const OUT_OF_ROTATION = "a host is out of the rotation";
 
 export async function startWorld(options: WorldOptions): Promise<LiveWorld> {
@@ -177,10 +178,16 @@ export class LiveWorld implements World {
     random: () => number,
     work: (member: M) => Promise<void>,
   ): Promise<void> {
-    const free = (): M[] => members.filter((member) => member.alive && !this.#taken.has(member));
-    await this.until("a member that nothing strikes", () => free().length > 0);
-    const member = oneOf(random, free());
-    this.#taken.add(member);
+    let taken: M | undefined;
+    // Taken within the look: of two strikes that wait for the same member one must not find it gone.
+    await this.until("a member that nothing strikes", () => {
+      const free = members.filter((member) => member.alive && !this.#taken.has(member));
+      if (free.length === 0) return false;
+      taken = oneOf(random, free);
+      this.#taken.add(taken);
+      return true;
+    });
+    const member = taken as M;
     try {
       await work(member);
     } finally {
@@ -228,8 +235,10 @@ export class LiveWorld implements World {
   /** Everything that was written down, by moment; and what is stored. */
   async collect(): Promise<{ readonly history: History; readonly streams: Streams; readonly index: Index }> {
     if (this.#observer === undefined) throw new Error("the world has no observer");
+    // First what is stored: a long history keeps this process busy for so long that the brokers' routes, which pass it, seem dead.
+    const streams = await this.#observer.streams();
     const history = [...this.#entries, ...this.#written()].sort((a, b) => a.at - b.at);
-    return { history, streams: await this.#observer.streams(), index: this.#observer.index };
+    return { history, streams, index: this.#observer.index };
   }
 
   /** With `keep` the directory stays, with the history in `history.jsonl`. Idempotent. */
@@ -297,8 +306,9 @@ export class LiveWorld implements World {
     { asked, ...stopped }: { readonly asked: boolean; readonly stoppedAt?: number },
   ): void {
     const { name, pid, role } = member;
-    // Nothing but a failpoint kills a member that nobody here has killed.
-    const expected = asked || code === "SIGKILL" || (role === "client" && this.#said.has("done"));
+    // Nothing but a failpoint kills a member that nobody here has killed. One that finds no broker at its start ends with 69.
+    const lonely = code === NO_SWARM && this.brokers.some(({ alive }) => !alive);
+    const expected = asked || code === "SIGKILL" || lonely || (role === "client" && this.#said.has("done"));
     this.record({ type: "exited", at: moment(), process: name, pid, code, expected, ...stopped });
     if (asked || this.#closing || role === "client") return;
     const revival = member.start().catch(() => undefined);
