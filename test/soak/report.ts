@@ -22,6 +22,8 @@ export interface Outcome {
   /** Attempts that began: more than tasks where some were begun again. */
   readonly began: number;
   readonly strikes: ReadonlyMap<string, number>;
+  /** What strikes said that came to nothing; they are not counted as strikes. */
+  readonly missed: readonly string[];
   readonly reached: readonly (readonly [string, number])[];
   readonly watched: readonly Watched[];
   readonly peak: (name: string) => number;
@@ -58,6 +60,7 @@ export function report(outcome: Outcome): string {
       violations.map(({ promise, what }) => `${promise}: ${what}`),
     ),
     ...shown("error", errors),
+    ...shown("came to nothing", outcome.missed),
     "",
   ].join("\n");
 }
@@ -76,7 +79,7 @@ function facts(outcome: Outcome, struck: number): string[][] {
     ["dead letters", `${number(dead)}, of tasks that did not fail: ${number(strays)}`],
     ["attempts begun", number(began)],
     ["tickets drawn", `${number(tickets)} in ${number(swaps)} swaps`],
-    ["strikes", number(struck)],
+    ["strikes", `${number(struck)}, and ${number(outcome.missed.length)} that came to nothing`],
     ["violations", number(outcome.violations.length)],
     ["other errors", number(outcome.errors.length)],
   ];

@@ -17,7 +17,7 @@ import { LoadClient } from "./load-client.ts";
 import { Probes } from "./probes.ts";
 import type { Outcome } from "./report.ts";
 import { storm } from "./storm.ts";
-import { sparing } from "./survivors.ts";
+import { mend, sparing } from "./survivors.ts";
 import { Watch } from "./watch.ts";
 
 export interface Settings {
@@ -30,11 +30,13 @@ export interface Settings {
 const WARM = { part: 0.1, tasks: 20_000, ms: 20_000 } as const;
 /** For what is done in the background to come to rest: the last acknowledgements, reconnects, pulls that end. */
 const QUIET_MS = 10_000;
-/** From the last fault on. What is redone waits for `ack_wait`, 10 s, more than once, and for pauses between attempts. */
-const DRAIN_MS = 300_000;
+/** Without a result, after the last fault. What is redone waits for `ack_wait`, 10 s, more than once, and for pauses between attempts. */
+const STUCK_MS = 120_000;
 const PROGRESS_MS = 10_000;
-/** One of the faults of dispatchers and hosts every few seconds, two at a time. */
-const NODES = { atOnce: 2, pauseMs: [1_000, 4_000] } as const;
+/** So much longer than it is asked for may the storm last, where the load is held up. */
+const LONGEST = 1.5;
+/** One of the faults of dispatchers and hosts every few seconds, three at a time. */
+const NODES = { atOnce: 3, pauseMs: [1_000, 4_000] } as const;
 /** One of the brokers at a time, and a while in between: a cluster that has lost a leader stands still for 4 to 9 s, and tasks are to run too. */
 const BROKERS = { atOnce: 1, pauseMs: [10_000, 30_000] } as const;
 
@@ -85,8 +87,9 @@ async function course(
     world,
     signal: over.signal,
     // A load that is held up is struck until all of it is stored, but not for ever.
-    goesOn: (afterMs: number) => afterMs < ms || (afterMs < 2 * ms && load.counts.accepted < tasks),
+    goesOn: (afterMs: number) => afterMs < ms || (afterMs < LONGEST * ms && load.counts.accepted < tasks),
     onStrike: (fault: string) => console.error(`  ${fault}`),
+    mend: () => mend(world),
   };
   const ofBrokers = faults.filter(({ worlds }) => worlds.every((kind) => kind === "cluster"));
   const ofNodes = faults.filter((fault) => !ofBrokers.includes(fault));
@@ -94,13 +97,22 @@ async function course(
     storm({ ...shared, ...NODES, faults: ofNodes, random: randomOf(`${seed}/nodes`) }),
     storm({ ...shared, ...BROKERS, faults: ofBrokers, random: randomOf(`${seed}/brokers`) }),
   ]);
-  errors.push(...storms.flatMap((struck) => struck.errors));
+  const missed = storms.flatMap((struck) => struck.missed);
   const strikes = new Map(storms.flatMap((struck) => [...struck.strikes]));
   for (const [name, times] of strikes) if (times === 0) errors.push(`${name} never struck`);
-  const drained = await Promise.race([loaded.then(() => true), pause(DRAIN_MS, false, { ref: false })]);
-  if (!drained) errors.push(`tasks have no result ${DRAIN_MS / 1_000} s after the last fault`);
+  if (!(await comesToAnEnd(loaded, load)))
+    errors.push(`no task got a result for ${STUCK_MS / 1_000} s after the last fault`);
   stopTelling();
-  return await judge({ world, load, watch, warm, errors, seed, minutes, strikes, quietMs: QUIET_MS });
+  return await judge({ world, load, watch, warm, errors, seed, minutes, strikes, missed, quietMs: QUIET_MS });
+}
+
+/** Whether all of the load has its results. False: there were none for a while. */
+async function comesToAnEnd(loaded: Promise<void>, load: LoadClient): Promise<boolean> {
+  for (;;) {
+    const before = load.counts.results;
+    const ended = await Promise.race([loaded.then(() => true), pause(STUCK_MS, false, { ref: false })]);
+    if (ended || load.counts.results === before) return ended;
+  }
 }
 
 /** Those of this world that need nothing at the start of its nodes: such would strike by themselves, again and again. */

@@ -21,18 +21,23 @@ export interface StormOptions {
   /** From one to the next, ms: at least and at most. */
   readonly pauseMs: readonly [number, number];
   readonly onStrike: (fault: string) => void;
+  /** After a strike that came to nothing. */
+  readonly mend: () => Promise<void>;
 }
 
-/** What came of it: strikes that were made and healed, by fault, and what those that failed said. */
+/**
+ * What came of it: strikes that were made and healed, by fault, and what those said that came to nothing. Of hundreds that overlap
+ * some do, such as one that waits for a leader while another strike keeps the brokers from electing one.
+ */
 export interface Struck {
   readonly strikes: ReadonlyMap<string, number>;
-  readonly errors: readonly string[];
+  readonly missed: readonly string[];
 }
 
 export async function storm(options: StormOptions): Promise<Struck> {
-  const { faults, world, random, goesOn, signal, atOnce, pauseMs, onStrike } = options;
+  const { faults, world, random, goesOn, signal, atOnce, pauseMs, onStrike, mend } = options;
   const strikes = new Map<string, number>(faults.map(({ name }) => [name, 0]));
-  const errors: string[] = [];
+  const missed: string[] = [];
   const underWay = new Set<Promise<void>>();
   const since = performance.now();
   let bag: Fault[] = [];
@@ -47,14 +52,16 @@ export async function storm(options: StormOptions): Promise<Struck> {
       .strike(world, random)
       .then(
         () => void strikes.set(fault.name, (strikes.get(fault.name) ?? 0) + 1),
-        (error: unknown) =>
-          void errors.push(`${fault.name}: ${error instanceof Error ? error.message : String(error)}`),
+        async (error: unknown) => {
+          missed.push(`${fault.name}: ${error instanceof Error ? error.message : String(error)}`);
+          await mend();
+        },
       )
       .finally(() => underWay.delete(strike));
     underWay.add(strike);
   }
   await Promise.all(underWay);
-  return { strikes, errors };
+  return { strikes, missed };
 }
 
 function shuffled<T>(list: readonly T[], random: () => number): T[] {
