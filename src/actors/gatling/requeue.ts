@@ -15,6 +15,7 @@ import type { Moved } from "../../bus/element-owners.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import { nakTask } from "../../bus/pull.ts";
 import { failpoint } from "../../failpoints/failpoints.ts";
+import type { AttemptsRecord } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
 import type { ArrayInHand, TaskInHand } from "./task-in-hand.ts";
@@ -56,11 +57,15 @@ export class Requeue {
     this.#options.logger.info({ tasks: tasks.length }, "gave back tasks that were not handed over");
   }
 
-  /** Leaves tasks whose messages come back by themselves, and of which execution number `attempt` did not begin. */
+  /**
+   * Leaves tasks whose messages come back by themselves, and of which execution number `attempt` did not begin here. A broker that
+   * forgot their delivery may have brought them to another dispatcher as if for the first time, and that leaves no record: so the record
+   * does not say that nobody can run them, and whoever reads it asks the hosts.
+   */
   forgotten(lane: LaneName, tasks: readonly TaskInHand[]): void {
     void this.#returnAll(tasks, async (task) => {
       failpoint("task.disowned");
-      await this.#record(lane, task);
+      await this.#record(lane, task, { attempts: task.attempt - 1 });
     });
   }
 
@@ -94,13 +99,18 @@ export class Requeue {
   }
 
   async #giveBackUnstarted(lane: LaneName, task: TaskInHand): Promise<void> {
-    if (await this.#record(lane, task)) nakTask(this.#options.bus, task.ack);
+    if (await this.#record(lane, task, { attempts: task.attempt - 1, ended: true }))
+      nakTask(this.#options.bus, task.ack);
   }
 
-  /** Records that execution number `attempt` did not begin. False if another dispatcher has recorded something meanwhile. */
-  async #record(lane: LaneName, { id, attempt, revision }: TaskInHand): Promise<boolean> {
+  /** False if another dispatcher has recorded something meanwhile. */
+  async #record(
+    lane: LaneName,
+    { id, revision }: TaskInHand,
+    known: Pick<AttemptsRecord, "attempts" | "ended">,
+  ): Promise<boolean> {
     const { attempts, nonce } = this.#options;
-    const record = { attempts: attempt - 1, ended: true, by: nonce() };
+    const record = { ...known, by: nonce() };
     if (revision !== undefined) return (await attempts.follow(lane.pool, id, record, revision)) !== undefined;
     await attempts.write(lane.pool, id, record);
     return true;
