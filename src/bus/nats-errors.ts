@@ -15,6 +15,8 @@ import { type ErrorCode, VgasError } from "../protocols/errors.ts";
 
 /** JetStream API error codes that are told apart. The names are the server's. */
 export const API = {
+  /** Fewer servers of a cluster are known than copies are wanted: while they start, that passes. */
+  noSuitablePeers: 10_005,
   clusterNotAvailable: 10_008,
   insufficientResources: 10_023,
   accountResources: 10_002,
@@ -55,6 +57,7 @@ export function apiErrorCode(apiCode: number): ErrorCode {
     case API.noMessage:
       return "NOT_FOUND";
     case API.clusterNotAvailable:
+    case API.noSuitablePeers:
       return "NO_SWARM";
     case API.duplicateInProcess:
       return "TIMEOUT";
