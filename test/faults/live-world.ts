@@ -17,7 +17,7 @@ import { JITI } from "../support/jiti.ts";
 import { GROUNDS, type Ground, type NodeStart, nodeArgv, type Site } from "./ground.ts";
 import { type Entry, type Evicted, type History, type Index, moment, type Streams } from "./history.ts";
 import type { LoadSettings } from "./load.ts";
-import { ChildMember, type Watcher } from "./member.ts";
+import { ChildMember, type End, type Watcher } from "./member.ts";
 import { Observer } from "./observer.ts";
 import { oneOf } from "./random.ts";
 import { Running } from "./running.ts";
@@ -43,7 +43,6 @@ const LOOK_MS = 25;
 const DRAIN_MS = 120_000;
 const AGENTS = ["--agents", "0", "--module", fileURLToPath(new URL("agents.ts", import.meta.url))];
 const LOAD = fileURLToPath(new URL("load.ts", import.meta.url));
-const NO_SWARM = 69;
 const OUT_OF_ROTATION = "a host is out of the rotation";
 
 export async function startWorld(options: WorldOptions): Promise<LiveWorld> {
@@ -220,12 +219,11 @@ export class LiveWorld implements World {
     const accepted = new Set(
       this.#written().flatMap((entry) => (entry.type === "accepted" ? entry.ids.map((id) => `default.${id}`) : [])),
     );
-    let waiting = 0;
+    let waiting = Number.NaN;
     const missing = (): string[] => [...accepted].filter((id) => !this.#observer?.seen.has(id));
     const drained = await this.#within(DRAIN_MS, async () => {
-      if (missing().length > 0) return false;
-      waiting = (await this.#observer?.waiting().catch(() => undefined)) ?? 1;
-      return waiting === 0;
+      waiting = (await this.#observer?.waiting().catch(() => undefined)) ?? Number.NaN;
+      return waiting === 0 && missing().length === 0;
     });
     if (drained) return undefined;
     const left = missing();
@@ -300,17 +298,12 @@ export class LiveWorld implements World {
     this.record({ type: "started", at: moment(), process: name, pid, role, ...host });
   }
 
-  #ended(
-    member: ChildMember,
-    code: number | string,
-    { asked, ...stopped }: { readonly asked: boolean; readonly stoppedAt?: number },
-  ): void {
+  #ended(member: ChildMember, code: number | string, { asked, away, ...stopped }: End): void {
     const { name, pid, role } = member;
-    // Nothing but a failpoint kills a member that nobody here has killed. One that finds no broker at its start ends with 69.
-    const lonely = code === NO_SWARM && this.brokers.some(({ alive }) => !alive);
-    const expected = asked || code === "SIGKILL" || lonely || (role === "client" && this.#said.has("done"));
+    // Nothing but a failpoint kills a member that nobody here has killed.
+    const expected = asked || away || code === "SIGKILL" || (role === "client" && this.#said.has("done"));
     this.record({ type: "exited", at: moment(), process: name, pid, code, expected, ...stopped });
-    if (asked || this.#closing || role === "client") return;
+    if (asked || away || this.#closing || role === "client") return;
     const revival = member.start().catch(() => undefined);
     this.#revivals.add(revival);
     void revival.then(() => this.#revivals.delete(revival));

@@ -11,15 +11,17 @@ import { createInterface } from "node:readline";
 import { moment } from "./history.ts";
 import type { Member } from "./world.ts";
 
+/** `asked`: by `kill` or `stop`. `away`: it found no broker when it began. `stoppedAt`: when SIGTERM was sent. */
+export interface End {
+  readonly asked: boolean;
+  readonly away: boolean;
+  readonly stoppedAt?: number;
+}
+
 /** Who wants to know of starts and ends. */
 export interface Watcher {
   started(member: ChildMember): void;
-  /** `asked`: by `kill` or `stop`; `stoppedAt`: when SIGTERM was sent. */
-  ended(
-    member: ChildMember,
-    code: number | string,
-    how: { readonly asked: boolean; readonly stoppedAt?: number },
-  ): void;
+  ended(member: ChildMember, code: number | string, how: End): void;
   /** A line of its stderr. */
   line(member: ChildMember, line: string): void;
 }
@@ -41,6 +43,10 @@ export interface ChildOptions {
   ready(line: string): boolean;
 }
 
+/** Exit code of a node that reaches no broker. */
+const NO_SWARM = 69;
+/** How long one that finds no broker is started again. */
+const SERVICE_MS = 60_000;
 const living = new Set<ChildProcess>();
 const others: (() => void)[] = [];
 process.once("exit", () => {
@@ -62,6 +68,7 @@ export class ChildMember implements Member {
   #ended: Promise<number | string> = Promise.resolve(0);
   #asked = false;
   #stoppedAt: number | undefined;
+  #ready = false;
   #log = "";
   /** Lives so far. */
   starts = 0;
@@ -108,10 +115,22 @@ export class ChildMember implements Member {
 
   start(environment: Readonly<Record<string, string>> = {}): Promise<void> {
     if (this.#starting === undefined && this.alive) return Promise.resolve();
-    this.#starting ??= this.#spawn(environment).finally(() => {
+    this.#starting ??= this.#begin(environment).finally(() => {
       this.#starting = undefined;
     });
     return this.#starting;
+  }
+
+  /** As whoever runs it as a service would: one that finds no broker is started again. */
+  async #begin(environment: Readonly<Record<string, string>>): Promise<void> {
+    for (const end = moment() + SERVICE_MS; ; ) {
+      try {
+        await this.#spawn(environment);
+        return;
+      } catch (error) {
+        if (this.#asked || moment() > end || (await this.#ended) !== NO_SWARM) throw error;
+      }
+    }
   }
 
   async #spawn(environment: Readonly<Record<string, string>>): Promise<void> {
@@ -119,6 +138,7 @@ export class ChildMember implements Member {
     this.starts++;
     this.#asked = false;
     this.#stoppedAt = undefined;
+    this.#ready = false;
     this.#log = "";
     const [file = "", ...args] = argv();
     const env = { ...process.env, NO_COLOR: "1", ...this.#options.environment?.(), ...environment };
@@ -131,12 +151,18 @@ export class ChildMember implements Member {
     const gone = once(child, "exit").then(() => {
       living.delete(child);
       const stopped = this.#stoppedAt === undefined ? {} : { stoppedAt: this.#stoppedAt };
-      watcher.ended(this, child.exitCode ?? child.signalCode ?? "unknown", { asked: this.#asked, ...stopped });
+      watcher.ended(this, child.exitCode ?? child.signalCode ?? "unknown", {
+        asked: this.#asked,
+        away: !this.#ready && child.exitCode === NO_SWARM,
+        ...stopped,
+      });
     });
     watcher.started(this);
     const heard = new Promise<void>((resolve) => {
       const listen = (line: string): void => {
-        if (ready(line)) resolve();
+        if (!ready(line)) return;
+        this.#ready = true;
+        resolve();
       };
       if (child.stdout) createInterface(child.stdout).on("line", listen);
       if (child.stderr)

@@ -29,7 +29,10 @@ const pauseFault: Fault = {
   strike: (world, random) =>
     world.take(world.hosts, random, (host) =>
       struck(world, "host-pause", host, async () => {
-        await world.until(`${host.name} to run something`, () => world.running(host).length > 0);
+        await world.until(
+          `${host.name} to run something`,
+          () => world.inRotation(host.hostId) && world.running(host).length > 0,
+        );
         const since = moment();
         await paused(host, async () => {
           await evicted(world, host, since);

@@ -51,10 +51,11 @@ export async function stoppedAt(
   });
 }
 
-/** Waits until some dispatcher put it out of the rotation. */
+/** Waits until some dispatcher put it out of the rotation, or one that began anew has never heard of it. */
 export async function evicted(world: World, { hostId, name }: NodeMember, since: number): Promise<void> {
-  await world.until(`${name} to be put out of the rotation`, () =>
-    world.evictions.some(({ host, at }) => host === hostId && at >= since),
+  await world.until(
+    `${name} to be put out of the rotation`,
+    () => world.evictions.some(({ host, at }) => host === hostId && at >= since) || !world.inRotation(hostId),
   );
 }
 
