@@ -66,6 +66,8 @@ process.on("message", (phase: Phase | null) => {
       (error) => tell({ type: "failed", why: error instanceof VgasError ? `${error.code}: ${error}` : String(error) }),
     );
 });
+// A parent that was killed has ended it too.
+process.on("disconnect", () => process.exit());
 setInterval(() => tell({ type: "progress", ...counts() }), PROGRESS_MS).unref();
 tell({ type: "ready" });
 
