@@ -3,7 +3,7 @@ import { RestartBudget } from "../../../src/bus/nats-server/restart-budget.ts";
 import { Revival } from "../../../src/bus/nats-server/revival.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";
 import { temporaryHome } from "../../support/home.ts";
-import { ManualClock } from "../../support/manual-clock.ts";
+import { ManualClock, turns } from "../../support/manual-clock.ts";
 import { RecordingLogger } from "../../support/recording-logger.ts";
 
 /** `launch` fails with what is the first of `failures`, as long as there are any. */
@@ -26,13 +26,13 @@ async function reviving(failures: VgasError[]) {
   return { revival, clock, logger, givenUp, launchedAt };
 }
 
-/** Until the promise has settled: what it waits for is the clock, and the disk in between. */
+/** Until the promise has settled. Time passes while it waits for the clock, and stands still while it waits for the disk. */
 async function settled<T>(clock: ManualClock, promise: Promise<T>): Promise<T> {
   let over = false;
   const done = promise.finally(() => {
     over = true;
   });
-  while (!over) await clock.advance(100);
+  while (!over) await (clock.armed > 0 ? clock.advance(100) : turns());
   return await done;
 }
 
