@@ -1,4 +1,5 @@
 /** The JetStream management API of a bus, and its errors in terms of the catalogue. */
+import { setTimeout as pause } from "node:timers/promises";
 import { JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { VgasError } from "../protocols/errors.ts";
 import type { Bus } from "./bus.ts";
@@ -9,6 +10,10 @@ import { apiErrorCode, requestError } from "./nats-errors.ts";
 const API_TIMEOUT_MS = 10_000;
 /** Of one try in a cluster: making a stream takes its servers a moment. */
 const TRY_MS = 3_000;
+
+/** "No JetStream" is believed after so long: a server that starts, or reads its users again, answers so for a moment, and does nothing. */
+const NO_JETSTREAM_MS = 1_000;
+const NO_JETSTREAM_PAUSE_MS = 50;
 
 const managers = new WeakMap<Bus, Promise<JetStreamManager>>();
 
@@ -40,17 +45,26 @@ export async function jsApiCall<T>(
   }
   const api = await manager;
   return await askLeader(bus, API_TIMEOUT_MS, async () => {
-    try {
-      return await work(api);
-    } catch (cause) {
-      throw apiError(operation, cause);
+    const deadline = performance.now() + NO_JETSTREAM_MS;
+    for (;;) {
+      try {
+        return await work(api);
+      } catch (cause) {
+        if (!isUnheard(cause) || performance.now() > deadline) throw apiError(operation, cause);
+      }
+      await pause(NO_JETSTREAM_PAUSE_MS);
     }
   });
 }
 
+/** Nobody listened, as nats.js says it: there is no JetStream, or not at this moment. */
+function isUnheard(cause: unknown): boolean {
+  return cause instanceof Error && cause.name === "JetStreamNotEnabled";
+}
+
 function apiError(operation: string, cause: unknown): VgasError {
   if (cause instanceof JetStreamApiError) return new JsApiError(operation, cause);
-  if (cause instanceof Error && cause.name === "JetStreamNotEnabled")
+  if (isUnheard(cause))
     return new VgasError("CONFIG", `${operation}: the NATS server answers no JetStream request`, { cause });
   return requestError(operation, cause);
 }

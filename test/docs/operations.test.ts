@@ -6,7 +6,7 @@ import { ERRORS } from "../../src/protocols/errors.ts";
 import { codeOf, readSource, sectionOf, tableRows } from "./documents.ts";
 
 /** Variables that are no field of the configuration: where the broker is, where the tests report to and how long they go on, and a secret. */
-const OTHER_VARIABLES = ["VGAS_NATS_SERVER", "VGAS_TEST_REPORT", "VGAS_TEST_ROUNDS", "VGAS_TOKEN"];
+const OTHER_VARIABLES = ["VGAS_NATS_SERVER", "VGAS_TEST_REPORT", "VGAS_TOKEN"];
 
 describe("docs/operations.md", () => {
   const text = readSource("docs/operations.md");

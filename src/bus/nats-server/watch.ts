@@ -8,6 +8,7 @@
  *
  * 1. Silence counts only while this process kept time itself: one that was stopped takes nobody for hung (as P7).
  * 2. One that failed to write is not started again before its store can be written.
+ * 3. That its JetStream is off is believed at the third look in a row: while it reads its users again it answers so for a moment.
  */
 import type { Clock, Timer } from "../../protocols/clock.ts";
 import type { Logger } from "../../protocols/logger.ts";
@@ -46,6 +47,9 @@ export interface WatchTiming {
 /** One that works answers within five seconds, however busy it is; its clients notice a hang after 10 to 15. */
 export const WATCH_TIMING: WatchTiming = { periodMs: 2_000, timeoutMs: 5_000, hangMs: 15_000 };
 
+/** Looks in a row (invariant 3). */
+const LOOKS_OFF = 3;
+
 /** A timer, or the end of a look, that is later than this was held up by this process. */
 const LATE_MS = 2_000;
 
@@ -54,6 +58,7 @@ export class BrokerWatch {
   #timer: Timer | undefined;
   #stopped = false;
   #silentSince: number | undefined;
+  #off = 0;
   /** What it failed to write, or that it is off: from then on it is not trusted until it is started again. */
   #broken: string | undefined;
   #trouble: string | undefined;
@@ -102,7 +107,8 @@ export class BrokerWatch {
     if (this.#stopped) return;
     this.#freeBytes = room.freeBytes;
     this.#broken ??= complaint;
-    if (look === "off") this.#broken ??= "its JetStream is off";
+    this.#off = look === "off" ? this.#off + 1 : 0;
+    if (this.#off >= LOOKS_OFF) this.#broken ??= "its JetStream is off";
     // On a full disk there is no log of what could not be written.
     if (isFull(room)) this.#broken ??= "its disk was full";
     if (look === "silent") return this.#silent(from);

@@ -100,10 +100,22 @@ test("one that could not write is ended when its store can be written again, and
   expect(logger.lines).toHaveLength(1);
 });
 
+test("one whose JetStream does not answer for a moment, as while it reads its users again, is left alone", async () => {
+  const { clock, found, renewed, watch } = watched();
+  for (let reload = 0; reload < 5; reload++) {
+    found.look = "off";
+    await clock.advance(4_000);
+    found.look = "well";
+    await clock.advance(2_000);
+  }
+  expect(renewed).toEqual([]);
+  expect(watch.trouble).toBeUndefined();
+});
+
 test("one whose JetStream is off is ended", async () => {
   const { clock, found, renewed } = watched();
   found.look = "off";
-  await clock.advance(3_000);
+  await clock.advance(7_000);
   expect(renewed).toEqual(["its JetStream is off"]);
 });
 
