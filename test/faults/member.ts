@@ -183,7 +183,8 @@ export class ChildMember implements Member {
   async #end(signal: NodeJS.Signals): Promise<number | string> {
     if (!this.alive) return await this.#ended;
     this.#asked = true;
-    if (signal === "SIGTERM") this.#stoppedAt = moment();
+    // One that has only just been started cannot hear it yet, and has nothing to give back: it is not stopped, it is ended.
+    if (signal === "SIGTERM" && this.#ready) this.#stoppedAt = moment();
     this.#child?.kill(signal);
     return await this.#ended;
   }
