@@ -21,7 +21,7 @@ const USAGE = `usage: npm run test:faults -- [--only NAME,NAME] [--world KIND] [
   --only        these faults, and mixture; rounds for the tests that look for what happens rarely
   --world       only in worlds of this kind; by default each fault strikes in the first of its kinds
   --times       strikes of each fault, 1 to 1000 (default 20)
-  --jobs        courses side by side, 1 to 16 (default 2)
+  --jobs        courses side by side, 1 to 16 (default 4)
   --mix         seconds of each mixture, 0 for none (default 60)
 faults: ${FAULTS.map(({ name }) => name).join(", ")}`;
 
@@ -90,7 +90,7 @@ function settingsOf(args: readonly string[]): Settings {
         only: { type: "string" },
         world: { type: "string" },
         times: { type: "string", default: "20" },
-        jobs: { type: "string", default: "2" },
+        jobs: { type: "string", default: "4" },
         mix: { type: "string", default: "60" },
       },
     });
