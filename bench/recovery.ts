@@ -12,10 +12,9 @@ import { openHome } from "../src/bus/home/home.ts";
 import { type Client, connect } from "../src/client.ts";
 import { freePort } from "../test/support/nats-binary.ts";
 import { launchNode, type Node } from "../test/support/node.ts";
-import { spread } from "./swarm.ts";
+import type { Bench, Benchmark, Report } from "./benchmark.ts";
 
 const MODULE = ["--agents", "0", "--module", fileURLToPath(new URL("recovery-agent.ts", import.meta.url))];
-const ROUNDS = Number(process.env["ROUNDS"] ?? 7);
 const TASKS = 16;
 const HEARTBEAT_MS = 1_000;
 /** More than ack_wait, so that what hangs on it is seen. */
@@ -197,7 +196,7 @@ function firstAndLast(again: readonly Begin[], from: number): Cost {
 }
 
 /** `withDispatcher`: one of two dispatchers dies with it. */
-async function hosts(withDispatcher: boolean, log: (line: string) => void): Promise<readonly Cost[]> {
+async function hosts(withDispatcher: boolean, { pairs, log }: Bench): Promise<readonly Cost[]> {
   const swarm = new Swarm();
   const costs: Cost[] = [];
   try {
@@ -207,7 +206,7 @@ async function hosts(withDispatcher: boolean, log: (line: string) => void): Prom
     for (const name of names) dispatchers.set(name, await swarm.join(name, "dispatcher", "--roles", "dispatcher"));
     const stays = await swarm.join("stays", "worker", "--roles", "agents", ...MODULE);
     let victim = await swarm.join("victim", "worker", "--roles", "agents", ...MODULE);
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let round = 0; round < pairs; round++) {
       await swarm.offeredBy(stays.hostId, victim.hostId);
       const { file, release } = await swarm.hold();
       const lost = read(file).filter(({ host }) => host === victim.hostId);
@@ -224,7 +223,7 @@ async function hosts(withDispatcher: boolean, log: (line: string) => void): Prom
         ...(evicted !== undefined && { "it is out of the rotation": evicted - killedAt }),
         ...firstAndLast(again, killedAt),
       });
-      log(`${withDispatcher ? "both" : "host"} ${round + 1}/${ROUNDS}: ${JSON.stringify(costs.at(-1))}`);
+      log(`${withDispatcher ? "both" : "host"} ${round + 1}/${pairs}: ${JSON.stringify(costs.at(-1))}`);
       await release();
       victim = await swarm.again("victim");
       if (dying !== undefined) dispatchers.set(dying, await swarm.again(dying));
@@ -236,7 +235,7 @@ async function hosts(withDispatcher: boolean, log: (line: string) => void): Prom
 }
 
 /** One of two dispatchers, with tasks in its hands: more come than there are slots. */
-async function dispatchers(log: (line: string) => void): Promise<readonly Cost[]> {
+async function dispatchers({ pairs, log }: Bench): Promise<readonly Cost[]> {
   const swarm = new Swarm();
   const costs: Cost[] = [];
   try {
@@ -245,7 +244,7 @@ async function dispatchers(log: (line: string) => void): Promise<readonly Cost[]
     const nodes = new Map<string, Node>();
     for (const name of names) nodes.set(name, await swarm.join(name, "dispatcher", "--roles", "dispatcher"));
     const host = await swarm.join("stays", "worker", "--roles", "agents", ...MODULE);
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let round = 0; round < pairs; round++) {
       await swarm.offeredBy(host.hostId);
       const [before, after] = [`${swarm.begins}.b${round}`, `${swarm.begins}.a${round}`];
       const inputs = Array.from({ length: 1_500 }, () => ({ begins: before, ms: 25 }));
@@ -267,7 +266,7 @@ async function dispatchers(log: (line: string) => void): Promise<readonly Cost[]
         "what comes after the kill begins after, at most": Math.max(...waits),
         "last task that was there begins": Math.max(...read(before).map(({ at }) => at)) - killedAt,
       });
-      log(`dispatcher ${round + 1}/${ROUNDS}: ${JSON.stringify(costs.at(-1))}`);
+      log(`dispatcher ${round + 1}/${pairs}: ${JSON.stringify(costs.at(-1))}`);
       nodes.set(dying, await swarm.again(dying));
     }
   } finally {
@@ -277,12 +276,12 @@ async function dispatchers(log: (line: string) => void): Promise<readonly Cost[]
 }
 
 /** The only node, which a supervisor starts again at once, over the nats-server that it left behind or, `withBroker`, without one. */
-async function masters(withBroker: boolean, log: (line: string) => void): Promise<readonly Cost[]> {
+async function masters(withBroker: boolean, { pairs, log }: Bench): Promise<readonly Cost[]> {
   const swarm = new Swarm();
   const costs: Cost[] = [];
   try {
     let master = await swarm.master(...MODULE);
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let round = 0; round < pairs; round++) {
       await swarm.offeredBy(master.hostId);
       const { file, release } = await swarm.hold();
       const ids = read(file).map(({ id }) => id);
@@ -293,7 +292,7 @@ async function masters(withBroker: boolean, log: (line: string) => void): Promis
       const readyAt = Date.now();
       const again = await swarm.begunAgain(file, ids);
       costs.push({ "ready again": readyAt - killedAt, ...firstAndLast(again, killedAt) });
-      log(`${withBroker ? "master and broker" : "master"} ${round + 1}/${ROUNDS}: ${JSON.stringify(costs.at(-1))}`);
+      log(`${withBroker ? "master and broker" : "master"} ${round + 1}/${pairs}: ${JSON.stringify(costs.at(-1))}`);
       await release();
     }
   } finally {
@@ -302,25 +301,27 @@ async function masters(withBroker: boolean, log: (line: string) => void): Promis
   return costs;
 }
 
-export async function recovery(log: (line: string) => void): Promise<readonly Recovery[]> {
-  return [
-    { what: "a host", costs: await hosts(false, log) },
-    { what: "one of two dispatchers", costs: await dispatchers(log) },
-    { what: "a host and one of two dispatchers", costs: await hosts(true, log) },
-    { what: "the whole master", costs: await masters(false, log) },
-    { what: "the whole master with its nats-server", costs: await masters(true, log) },
-  ];
-}
+export const recovery: Benchmark = {
+  name: "recovery",
+  measures: "seconds from a kill -9 until the tasks run elsewhere",
+  run: async (bench) =>
+    report([
+      { what: "a host", costs: await hosts(false, bench) },
+      { what: "one of two dispatchers", costs: await dispatchers(bench) },
+      { what: "a host and one of two dispatchers", costs: await hosts(true, bench) },
+      { what: "the whole master", costs: await masters(false, bench) },
+      { what: "the whole master with its nats-server", costs: await masters(true, bench) },
+    ]),
+};
 
-/** A table in seconds: median (min - max) of the rounds. */
-export function printRecovery(all: readonly Recovery[]): string {
-  const lines = [`| killed | what | s after the kill, of ${ROUNDS} |`, "|---|---|---|"];
-  for (const { what, costs } of all) {
-    const names = [...new Set(costs.flatMap((cost) => Object.keys(cost)))];
-    for (const name of names) {
-      const values = costs.flatMap((cost) => (cost[name] === undefined ? [] : [cost[name] / 1_000]));
-      lines.push(`| ${what} | ${name} | ${spread(values, 2)} |`);
-    }
-  }
-  return lines.join("\n");
+function report(all: readonly Recovery[]): Report {
+  const rows = all.flatMap(({ what, costs }) =>
+    [...new Set(costs.flatMap((cost) => Object.keys(cost)))].map((name) => [
+      what,
+      name,
+      costs.flatMap((cost) => (cost[name] === undefined ? [] : [cost[name] / 1_000])),
+    ]),
+  );
+  const columns = [{ title: "killed" }, { title: "what" }, { title: "s after the kill", digits: 2 }];
+  return { tables: [{ title: "Recovery", columns, rows }], targets: [], notes: [], notCompared: [] };
 }

@@ -1,4 +1,4 @@
-/** What every benchmark needs: a broker of its own, workers in processes of their own, a submitter, and medians. */
+/** What every benchmark needs: a broker of its own, workers in processes of their own, and a submitter. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -99,19 +99,4 @@ export async function drive(
   }
   publisher.close();
   return (results / (performance.now() - started)) * 1_000;
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1
-    ? (sorted[middle] as number)
-    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
-}
-
-/** `median (min - max)`. */
-export function spread(values: readonly number[], digits: number): string {
-  const show = (value: number): string =>
-    value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
-  return `${show(median(values))} (${show(Math.min(...values))} - ${show(Math.max(...values))})`;
 }

@@ -1,11 +1,13 @@
 /** Durable tasks per second, submit to stored result, next to the raw JetStream floor of the same run. */
 import { once } from "node:events";
 import { encode } from "../src/bus/codec/codec.ts";
-import { BenchBroker, drive, median, spread, startWorker, stopWorker } from "./swarm.ts";
+import type { Benchmark } from "./benchmark.ts";
+import { ratios } from "./statistics.ts";
+import { BenchBroker, drive, startWorker, stopWorker } from "./swarm.ts";
 
 const TASKS = 100_000;
 const PER_ARRAY = 10;
-const PAIRS = 5;
+const QUICK_TASKS = 5_000;
 const IN_FLIGHT = 1_024;
 const AGENTS = 16;
 
@@ -19,53 +21,53 @@ interface Outcome {
   readonly heapGrowth?: number;
 }
 
-export interface ThroughputReport {
-  readonly floor: readonly number[];
-  readonly single: readonly number[];
-  readonly arrays: readonly number[];
-  readonly heapGrowth: readonly number[];
-}
+export const throughput: Benchmark = {
+  name: "throughput",
+  measures: "durable tasks per second, submit to stored result; against the floor: raw JetStream workers",
+  run: async ({ quick, pairs, log }) => {
+    const tasks = quick ? QUICK_TASKS : TASKS;
+    const floor: number[] = [];
+    const single: number[] = [];
+    const arrays: number[] = [];
+    const heapGrowth: number[] = [];
+    for (let pair = 0; pair < pairs; pair++) {
+      floor.push((await measure("floor", tasks)).single);
+      const vgas = await measure("vgas", tasks);
+      single.push(vgas.single);
+      arrays.push(vgas.arrays as number);
+      heapGrowth.push((vgas.heapGrowth as number) / 2 ** 20);
+      log(
+        `pair ${pair + 1} of ${pairs}: floor ${Math.round(floor[pair] as number)}/s, vgas ${Math.round(vgas.single)}/s, arrays ${Math.round(vgas.arrays as number)}/s`,
+      );
+    }
+    return {
+      tables: [
+        {
+          title: `${tasks.toLocaleString("en")} durable 200-byte echo tasks, submit to stored result`,
+          columns: [{ title: "what" }, { title: "tasks/s" }, { title: "of the floor", digits: 2 }],
+          rows: [
+            ["raw JetStream, no dispatch (the floor)", floor, "1"],
+            ["vgas, one by one", single, ratios(single, floor)],
+            [`vgas, arrays of ${PER_ARRAY}`, arrays, ratios(arrays, floor)],
+          ],
+        },
+        {
+          title: `Heap after a collection, growth over ${tasks.toLocaleString("en")} further tasks`,
+          columns: [{ title: "what" }, { title: "MiB", digits: 2 }],
+          rows: [["node", heapGrowth]],
+        },
+      ],
+      targets: [
+        { what: "one by one", unit: "of the floor", samples: ratios(single, floor), bound: { atLeast: 0.95 } },
+        { what: "arrays", unit: "of the floor", samples: ratios(arrays, floor), bound: { atLeast: 2 } },
+      ],
+      notes: [],
+      notCompared: [],
+    };
+  },
+};
 
-/** Runs floor and vgas in turn, each time with a fresh broker and fresh processes. */
-export async function throughput(log: (line: string) => void): Promise<ThroughputReport> {
-  const floor: number[] = [];
-  const single: number[] = [];
-  const arrays: number[] = [];
-  const heapGrowth: number[] = [];
-  for (let pair = 0; pair < PAIRS; pair++) {
-    floor.push((await measure("floor")).single);
-    const vgas = await measure("vgas");
-    single.push(vgas.single);
-    arrays.push(vgas.arrays as number);
-    heapGrowth.push(vgas.heapGrowth as number);
-    log(
-      `pair ${pair + 1} of ${PAIRS}: floor ${Math.round(floor[pair] as number)}/s, vgas ${Math.round(vgas.single)}/s, arrays ${Math.round(vgas.arrays as number)}/s`,
-    );
-  }
-  return { floor, single, arrays, heapGrowth };
-}
-
-export function printThroughput({ floor, single, arrays, heapGrowth }: ThroughputReport): string {
-  const ratio = (values: readonly number[]): readonly number[] =>
-    values.map((value, i) => value / (floor[i] as number));
-  return [
-    `throughput: ${TASKS.toLocaleString("en")} durable 200-byte echo tasks, submit to stored result, ${PAIRS} pairs, median (min - max)`,
-    "",
-    "| what | tasks/s | of the floor |",
-    "|---|---|---|",
-    `| raw JetStream, no dispatch (the floor) | ${spread(floor, 0)} | 1 |`,
-    `| vgas, one by one | ${spread(single, 0)} | ${spread(ratio(single), 2)} |`,
-    `| vgas, arrays of ${PER_ARRAY} | ${spread(arrays, 0)} | ${spread(ratio(arrays), 2)} |`,
-    "",
-    `heap after collection, growth over ${TASKS.toLocaleString("en")} further tasks: ${spread(
-      heapGrowth.map((bytes) => bytes / 2 ** 20),
-      2,
-    )} MiB`,
-    `one by one ${median(ratio(single)) >= 0.7 ? "is" : "IS NOT"} above 0.7 of the floor`,
-  ].join("\n");
-}
-
-async function measure(what: "floor" | "vgas"): Promise<Outcome> {
+async function measure(what: "floor" | "vgas", tasks: number): Promise<Outcome> {
   const broker = await BenchBroker.start();
   try {
     const user =
@@ -92,13 +94,13 @@ async function measure(what: "floor" | "vgas"): Promise<Outcome> {
       return Number(String((await once(worker.stdout as NodeJS.ReadableStream, "data"))[0]));
     };
     try {
-      await drive(broker, subject, new Array(10_000).fill(one), 10_000);
-      const single = await drive(broker, subject, new Array(TASKS).fill(one), TASKS);
+      await drive(broker, subject, new Array(tasks / 10).fill(one), tasks / 10);
+      const single = await drive(broker, subject, new Array(tasks).fill(one), tasks);
       if (what === "floor") return { single };
       const before = await heap();
-      await drive(broker, subject, new Array(TASKS).fill(one), TASKS);
+      await drive(broker, subject, new Array(tasks).fill(one), tasks);
       const heapGrowth = (await heap()) - before;
-      const arrays = await drive(broker, subject, new Array(TASKS / PER_ARRAY).fill(many), TASKS);
+      const arrays = await drive(broker, subject, new Array(tasks / PER_ARRAY).fill(many), tasks);
       return { single, arrays, heapGrowth };
     } finally {
       await stopWorker(worker);
