@@ -1,7 +1,7 @@
 /**
  * One lane of one dispatcher: pulls what its agents can run, draws tickets for it, hands it over.
  *
- * Owns: the pulls, the tasks in hand, the rotation, the seats.
+ * Owns: the pulls, the hand (hand.ts), the rotation, the seats.
  *
  * 1. At most one write to the rotation is under way (`#pump`). What arrives meanwhile joins the next batch.
  * 2. Credit: messages asked of the broker are never more than the free slots of the lane's agents, less what is in hand,
@@ -11,7 +11,7 @@
  */
 import type { Bus } from "../../bus/bus.ts";
 import type { KvBucket } from "../../bus/kv.ts";
-import { type PulledMessage, type PullTrouble, workingOnTask } from "../../bus/pull.ts";
+import type { PulledMessage, PullTrouble } from "../../bus/pull.ts";
 import { failpoint } from "../../failpoints/failpoints.ts";
 import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
@@ -22,10 +22,11 @@ import type { RosterRange } from "../../protocols/rotation.ts";
 import type { LaneName, Names, Priority } from "../../protocols/subjects.ts";
 import type { Bursts } from "./bursts.ts";
 import type { Cancels } from "./cancels.ts";
-import { byPriority, type Dealt, dealtBy, NOTHING_DEALT } from "./dealt.ts";
+import { type Dealt, dealtBy, NOTHING_DEALT } from "./dealt.ts";
 import { type Draw, draw } from "./draw.ts";
 import { dropExpired } from "./expiry.ts";
 import { type HostView, RosterSeats } from "./fleet.ts";
+import { Hand, type HandOptions } from "./hand.ts";
 import { Intake } from "./intake.ts";
 import { LanePulls } from "./lane-pulls.ts";
 import type { Assigned, Ledger } from "./ledger.ts";
@@ -34,24 +35,18 @@ import { Pace } from "./pace.ts";
 import { Past, type PastOptions } from "./past.ts";
 import { sameRoster } from "./rosters.ts";
 import { Rotation } from "./rotation.ts";
-import type { ArrayInHand, TaskInHand } from "./task-in-hand.ts";
+import { pauseAfterLostSwap } from "./swap-pause.ts";
+import type { TaskInHand } from "./task-in-hand.ts";
 
 /** Most tasks in one swap: what one burst of 200-byte tasks carries, several times over. */
 const MAX_BATCH = 4_096;
 
-/** Longest pause after a lost swap, ms: about what one swap takes, so that contenders do not collide in step. */
-const LOST_SWAP_JITTER_MS = 1;
-/**
- * More swaps than this are lost in a row only where nobody wins: a leader that its cluster has left refuses every one until it notices.
- * The pause doubles with each then, up to a quarter of a second.
- */
-const LOST_TO_OTHERS = 6;
-const MAX_DOUBLINGS = 8;
-
 /** Pause after the bus or the record failed, ms. */
 const TROUBLE_PAUSE_MS = 500;
 
-export interface LaneOptions extends Pick<PastOptions, "verdicts" | "results" | "attempts" | "stillRunning"> {
+export interface LaneOptions
+  extends Pick<PastOptions, "verdicts" | "results" | "attempts" | "stillRunning">,
+    Pick<HandOptions, "giveBack" | "disown"> {
   readonly lane: LaneName;
   readonly meter: LaneMeter;
   readonly cancels: Cancels;
@@ -75,10 +70,6 @@ export interface LaneOptions extends Pick<PastOptions, "verdicts" | "results" | 
   readonly rateLimit: () => RateLimit | undefined;
   /** Makes the lane's durable consumers. */
   readonly ensureConsumers: () => Promise<void>;
-  /** Returns tasks to the stream that were not handed over. */
-  readonly giveBack: (lane: LaneName, tasks: readonly TaskInHand[]) => void;
-  /** Records of tasks that were not handed over, and whose messages come back by themselves, that they did not run. */
-  readonly disown: (lane: LaneName, tasks: readonly TaskInHand[]) => void;
   /** The lane began or stopped to have work it can, or cannot, hand over. */
   readonly onActivity: () => void;
 }
@@ -90,17 +81,11 @@ export class Lane {
   readonly #intake: Intake;
   readonly #pulls: LanePulls;
   readonly #pace: Pace;
-  readonly #arrays = new Set<ArrayInHand>();
-  #hand: TaskInHand[] = [];
-  /** Taken from the hand for the swap that is under way: while nobody leads the record that takes longer than `ack_wait`. */
-  #swapping: readonly TaskInHand[] = [];
-  /** Tasks besides those of normal priority are in hand, so that it has to be put in order. */
-  #mixed = false;
+  readonly #hand: Hand;
   #seats: RosterSeats;
   #open = false;
   #stopped = false;
   #paused = false;
-  #generation = 0;
   #pumping = false;
   #pumpAgain = false;
   /** Why the last round failed. */
@@ -119,23 +104,24 @@ export class Lane {
     const { bucket, names, lane, dispatcherId, nonce, logger } = options;
     const pause = (): Promise<void> => this.#pauseAfterLostSwap();
     this.rotation = new Rotation({ bucket, names, lane, by: dispatcherId, nonce, logger, pause });
+    this.#hand = new Hand({ ...options, keeps: () => !this.#stopped && !this.#paused });
     this.#pace = new Pace(options.clock, () => this.#wake());
     this.#seats = new RosterSeats([], options.findHost, () => this.#wake());
     this.#intake = new Intake({
       ...options,
       forgottenBelow: (priority) => this.#forgottenBelow[priority],
       past: new Past(options),
-      generation: () => this.#generation,
+      generation: () => this.#hand.generation,
       accept: (tasks) => {
-        this.#hand.push(...this.#ours(tasks));
+        this.#hand.add(tasks);
         this.#wake();
       },
-      onArray: (array) => this.#arrays.add(array),
+      onArray: (array) => this.#hand.addArray(array),
       onArraySettled: (array) => {
-        this.#arrays.delete(array);
+        this.#hand.removeArray(array);
         options.verdicts.settle({ ack: array.ack, array: undefined });
       },
-      onArrayAbandoned: (array) => this.#arrays.delete(array),
+      onArrayAbandoned: (array) => this.#hand.removeArray(array),
     });
     this.#pulls = new LanePulls({
       ...options,
@@ -147,7 +133,7 @@ export class Lane {
 
   /** Tasks pulled and not handed over. */
   get inHand(): number {
-    return this.#hand.length + this.#intake.lookups;
+    return this.#hand.size + this.#intake.lookups;
   }
 
   /** Nothing is on its way to the hand or out of it. */
@@ -157,12 +143,12 @@ export class Lane {
 
   /** Arrays of which an element is not settled. */
   get openArrays(): number {
-    return this.#arrays.size;
+    return this.#hand.openArrays;
   }
 
   /** True if there is something to hand over and no slot for it. */
   get saturated(): boolean {
-    return this.#hand.length > 0 && this.#seats.freeSlots === 0;
+    return this.#hand.size > 0 && this.#seats.freeSlots === 0;
   }
 
   /** An agent has a free slot that nothing in hand is for. */
@@ -200,18 +186,14 @@ export class Lane {
     this.#paused = paused;
     if (paused) {
       this.#pulls.halt();
-      this.#giveBackHand();
+      this.#hand.giveBack();
     }
     this.#wake();
   }
 
   /** The broker started anew and may have forgotten that it delivered what is in hand: it may come a second time. */
   brokerRestarted(): void {
-    this.#generation++;
-    const hand = this.#hand;
-    this.#hand = [];
-    this.#arrays.clear();
-    this.#options.disown(this.name, hand);
+    this.#hand.brokerRestarted();
   }
 
   /** A host came, went or changed. */
@@ -231,24 +213,13 @@ export class Lane {
 
   /** Looks through the hand again: something in it may have been cancelled. */
   look(): void {
-    if (this.#hand.length > 0) this.#wake();
+    if (this.#hand.size > 0) this.#wake();
   }
 
   /** Puts refused tasks back at the head of the hand. */
   takeBack(tasks: readonly TaskInHand[]): void {
-    this.#hand = [...this.#ours(tasks), ...this.#hand];
+    this.#hand.putBack(tasks);
     this.#wake();
-  }
-
-  /** Those of `tasks` that may still be dealt; the others go back to the stream, or come back by themselves. */
-  #ours(tasks: readonly TaskInHand[]): readonly TaskInHand[] {
-    const stale = tasks.filter(({ generation }) => generation !== this.#generation);
-    if (stale.length > 0) this.#options.disown(this.name, stale);
-    const rest = stale.length > 0 ? tasks.filter(({ generation }) => generation === this.#generation) : tasks;
-    this.#mixed ||= rest.some(({ priority }) => priority !== "normal");
-    if (!this.#stopped && !this.#paused) return rest;
-    this.#options.giveBack(this.name, rest);
-    return [];
   }
 
   /** Pulls no more, and gives back what is in hand and whatever comes to hand afterwards. Idempotent. */
@@ -256,23 +227,14 @@ export class Lane {
     this.#open = false;
     this.#stopped = true;
     this.#pace.stop();
-    this.#giveBackHand();
+    this.#hand.giveBack();
     await this.#pulls.stop();
-  }
-
-  #giveBackHand(): void {
-    const hand = this.#hand;
-    this.#hand = [];
-    this.#options.giveBack(this.name, hand);
   }
 
   /** Tells the broker that what is in hand is still wanted. Called more often than `ack_wait`. */
   keepAlive(): void {
-    const { bus } = this.#options;
     this.#intake.keepAlive();
-    for (const tasks of [this.#hand, this.#swapping])
-      for (const task of tasks) if (task.ack !== "") workingOnTask(bus, task.ack);
-    for (const array of this.#arrays) workingOnTask(bus, array.ack);
+    this.#hand.keepAlive();
   }
 
   #take(message: PulledMessage, priority: Priority): void {
@@ -295,7 +257,7 @@ export class Lane {
     do {
       this.#pumpAgain = false;
       try {
-        if (this.#open || this.#hand.length > 0) await this.#step();
+        if (this.#open || this.#hand.size > 0) await this.#step();
         this.#failing = undefined;
       } catch (error) {
         // Told when it begins and where it changes, not at each try.
@@ -306,7 +268,7 @@ export class Lane {
         this.#pumpAgain = true;
         await new Promise<void>((resolve) => clock.setTimeout(resolve, TROUBLE_PAUSE_MS));
       }
-    } while (this.#pumpAgain && (this.#open || this.#hand.length > 0));
+    } while (this.#pumpAgain && (this.#open || this.#hand.size > 0));
     this.#pumping = false;
     this.#options.onActivity();
   }
@@ -318,9 +280,9 @@ export class Lane {
     if (this.#rosterStale) await this.#maintainRoster();
     if (!this.#options.knowsHosts(this.rotation.ranges)) return;
     this.#siftNow();
-    this.#hand = dropExpired(this.#hand, this.name, this.#options.verdicts, this.#options.clock.now());
-    this.#hand = this.#options.cancels.drop(this.name, this.#hand, this.#options.verdicts);
-    if (this.#hand.length > 0 && this.#seats.freeSlots > 0) await this.#fire();
+    this.#hand.sift((tasks) => dropExpired(tasks, this.name, this.#options.verdicts, this.#options.clock.now()));
+    this.#hand.sift((tasks) => this.#options.cancels.drop(this.name, tasks, this.#options.verdicts));
+    if (this.#hand.size > 0 && this.#seats.freeSlots > 0) await this.#fire();
     this.#siftNow();
     this.#askForMore();
   }
@@ -356,18 +318,16 @@ export class Lane {
     const seats = this.#seats;
     const most = this.#pace.allowed(rotation.rate);
     if (most === 0) return;
-    const drawn = draw(rotation.index, rotation.base, seats, Math.min(this.#hand.length, most, MAX_BATCH));
+    const drawn = draw(rotation.index, rotation.base, seats, Math.min(this.#hand.size, most, MAX_BATCH));
     const rate = this.#pace.after(rotation.rate, drawn.places.length);
-    if (this.#mixed) this.#sortHand();
-    const tasks = this.#hand.splice(0, drawn.places.length);
-    this.#swapping = tasks;
+    const tasks = this.#hand.takeForSwap(drawn.places.length);
     const agents = drawn.places.map((place) => seats.agent(place));
-    const generation = this.#generation;
+    const { generation } = this.#hand;
     let won = false;
     try {
       won = (await rotation.advance(drawn.drawn, dealtBy(tasks), rate)) === "won";
     } finally {
-      this.#swapping = [];
+      this.#hand.swapped();
       if (!won) {
         for (const agent of agents) agent.unassign();
         this.takeBack(tasks);
@@ -376,20 +336,14 @@ export class Lane {
     if (won) failpoint("swap.after");
     if (won) this.#options.meter.tickets += drawn.drawn;
     if (won) this.#options.meter.skipped += drawn.drawn - tasks.length;
-    if (won && generation === this.#generation) this.#handOver(drawn, tasks, seats);
+    if (won && generation === this.#hand.generation) this.#handOver(drawn, tasks, seats);
     else if (won) {
       for (const agent of agents) agent.unassign();
       this.takeBack(tasks);
     }
     if (rotation.ranges !== seats.ranges) this.#reseat();
     if (!won) await this.#pauseAfterLostSwap();
-    if (this.#hand.length > 0) this.#pumpAgain = this.#pumpAgain || this.#seats.freeSlots > 0;
-  }
-
-  /** While `normal` and `low` wait for slots nothing is asked for, so what is in hand is reached whatever its priority. */
-  #sortHand(): void {
-    this.#hand = byPriority(this.#hand);
-    this.#mixed = this.#hand[0]?.priority === "high" || this.#hand.at(-1)?.priority === "low";
+    if (this.#hand.size > 0) this.#pumpAgain = this.#pumpAgain || this.#seats.freeSlots > 0;
   }
 
   #handOver(drawn: Draw, tasks: readonly TaskInHand[], seats: RosterSeats): void {
@@ -417,16 +371,14 @@ export class Lane {
   async #pauseAfterLostSwap(): Promise<void> {
     const { clock, random } = this.#options;
     this.#pumpAgain = true;
-    const doublings = Math.min(Math.max(0, this.rotation.lostInRow - LOST_TO_OTHERS), MAX_DOUBLINGS);
-    const mostMs = LOST_SWAP_JITTER_MS * 2 ** doublings;
-    await new Promise<void>((resolve) => clock.setTimeout(resolve, random() * mostMs));
+    await pauseAfterLostSwap(this.rotation.lostInRow, clock, random);
   }
 
   /** What was to be taken at once, and cannot be, is refused. */
   #siftNow(): void {
-    if (!this.#mixed) return;
+    if (!this.#hand.mixed) return;
     const full = this.#seats.freeSlots === 0 || this.#pace.allowed(this.rotation.rate) === 0;
-    this.#hand = [...this.#options.now.sift(this.name.kind, this.#hand, full)];
+    this.#hand.sift((tasks) => this.#options.now.sift(this.name.kind, tasks, full));
   }
 
   #askForMore(): void {
