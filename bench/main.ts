@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 import type { Bench, Benchmark } from "./benchmark.ts";
 import { reportLines } from "./print.ts";
 import { recovery } from "./recovery.ts";
+import { cleanUpAtTheEnd } from "./scratch.ts";
 import { throughput } from "./throughput.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [throughput, recovery];
@@ -23,6 +24,7 @@ interface Settings {
 }
 
 const { chosen, bench } = settingsOf(process.argv.slice(2));
+cleanUpAtTheEnd();
 bench.log(
   `${cpus().length} x ${cpus()[0]?.model ?? "unknown processor"}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
 );

@@ -66,6 +66,7 @@ export async function startWorker(file: string, ...args: readonly string[]): Pro
 }
 
 export async function stopWorker(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, "exit");
   child.kill("SIGTERM");
   await ended;

@@ -1,111 +1,153 @@
-/** Durable tasks per second, submit to stored result, next to the raw JetStream floor of the same run. */
-import { once } from "node:events";
+/** Durable tasks per second, submit to stored result, next to raw JetStream workers (the floor) and BullMQ in the same run. */
+import type { ChildProcess } from "node:child_process";
 import { encode } from "../src/bus/codec/codec.ts";
-import type { Benchmark } from "./benchmark.ts";
+import type { Bench, Benchmark, Cell, Report, Samples, Target } from "./benchmark.ts";
+import { BullMq, findBullMq } from "./rivals/bullmq.ts";
 import { ratios } from "./statistics.ts";
 import { BenchBroker, drive, startWorker, stopWorker } from "./swarm.ts";
 
-const TASKS = 100_000;
-const PER_ARRAY = 10;
-const QUICK_TASKS = 5_000;
+const TASKS = 60_000;
+/** About as many seconds as the others have. */
+const BULLMQ_TASKS = 12_000;
+const QUICK_TASKS = 2_000;
+const ARRAYS = [10, 100];
+const HOSTS = [1, 2];
 const IN_FLIGHT = 1_024;
 const AGENTS = 16;
 
 /** A task of 200 bytes. */
-const task = { input: { text: "x".repeat(180) } };
+const INPUT = { text: "x".repeat(180) };
 const LANE = { pool: "default", kind: "echo" };
 
-interface Outcome {
-  readonly single: number;
-  readonly arrays?: number;
-  readonly heapGrowth?: number;
+/** What is measured, with how many hosts or workers. A side is one fresh broker with fresh processes. */
+interface Side {
+  readonly system: "floor" | "vgas" | "BullMQ";
+  readonly hosts: number;
 }
+
+/** Tasks per second, by the name of what was measured. */
+type Rates = Map<string, number[]>;
+
+const ONE_BY_ONE = "vgas, one by one";
+const FLOOR = "raw JetStream, no dispatch (the floor)";
+const BULLMQ = "BullMQ on Redis";
 
 export const throughput: Benchmark = {
   name: "throughput",
-  measures: "durable tasks per second, submit to stored result; against the floor: raw JetStream workers",
-  run: async ({ quick, pairs, log }) => {
-    const tasks = quick ? QUICK_TASKS : TASKS;
-    const floor: number[] = [];
-    const single: number[] = [];
-    const arrays: number[] = [];
-    const heapGrowth: number[] = [];
-    for (let pair = 0; pair < pairs; pair++) {
-      floor.push((await measure("floor", tasks)).single);
-      const vgas = await measure("vgas", tasks);
-      single.push(vgas.single);
-      arrays.push(vgas.arrays as number);
-      heapGrowth.push((vgas.heapGrowth as number) / 2 ** 20);
-      log(
-        `pair ${pair + 1} of ${pairs}: floor ${Math.round(floor[pair] as number)}/s, vgas ${Math.round(vgas.single)}/s, arrays ${Math.round(vgas.arrays as number)}/s`,
-      );
+  measures: "durable tasks per second, submit to stored result; against raw JetStream workers (the floor) and BullMQ",
+  run: async (bench) => {
+    const rival = await findBullMq(bench);
+    const bullmq = rival instanceof BullMq ? rival : undefined;
+    const systems: readonly Side["system"][] = bullmq ? ["floor", "vgas", "BullMQ"] : ["floor", "vgas"];
+    const hosts = bench.quick ? [1] : HOSTS;
+    const sides = hosts.flatMap((count) => systems.map((system) => ({ system, hosts: count })));
+    const rates: Rates = new Map();
+    for (let pair = 0; pair < bench.pairs; pair++) {
+      // Each is first in turn.
+      for (let i = 0; i < sides.length; i++)
+        await measure(sides[(pair + i) % sides.length] as Side, rates, bench, bullmq);
+      const now = [...rates].map(([name, values]) => `${name} ${Math.round(values[pair] ?? Number.NaN)}/s`);
+      bench.log(`pair ${pair + 1} of ${bench.pairs}: ${now.join(", ")}`);
     }
-    return {
-      tables: [
-        {
-          title: `${tasks.toLocaleString("en")} durable 200-byte echo tasks, submit to stored result`,
-          columns: [{ title: "what" }, { title: "tasks/s" }, { title: "of the floor", digits: 2 }],
-          rows: [
-            ["raw JetStream, no dispatch (the floor)", floor, "1"],
-            ["vgas, one by one", single, ratios(single, floor)],
-            [`vgas, arrays of ${PER_ARRAY}`, arrays, ratios(arrays, floor)],
-          ],
-        },
-        {
-          title: `Heap after a collection, growth over ${tasks.toLocaleString("en")} further tasks`,
-          columns: [{ title: "what" }, { title: "MiB", digits: 2 }],
-          rows: [["node", heapGrowth]],
-        },
-      ],
-      targets: [
-        { what: "one by one", unit: "of the floor", samples: ratios(single, floor), bound: { atLeast: 0.95 } },
-        { what: "arrays", unit: "of the floor", samples: ratios(arrays, floor), bound: { atLeast: 2 } },
-      ],
-      notes: [],
-      notCompared: [],
-    };
+    return reportOf(rates, hosts, bench, rival instanceof BullMq ? [] : [rival.reason]);
   },
 };
 
-async function measure(what: "floor" | "vgas", tasks: number): Promise<Outcome> {
+async function measure(side: Side, rates: Rates, { quick }: Bench, bullmq: BullMq | undefined): Promise<void> {
+  const note = (name: string, rate: number): void => {
+    const key = keyOf(name, side.hosts);
+    rates.set(key, [...(rates.get(key) ?? []), rate]);
+  };
+  if (side.system === "BullMQ") {
+    if (bullmq !== undefined) note(BULLMQ, await onRedis(bullmq, side.hosts, quick ? QUICK_TASKS : BULLMQ_TASKS));
+    return;
+  }
+  const tasks = quick ? QUICK_TASKS : TASKS;
   const broker = await BenchBroker.start();
+  const workers: ChildProcess[] = [];
   try {
-    const user =
-      what === "vgas"
-        ? await broker.home.credentials.issueNode("dispatcher")
-        : await broker.home.credentials.read("system");
-    const seed = new TextDecoder().decode(user.seed);
+    for (let i = 0; i < side.hosts; i++) workers.push(await worker(side.system, broker));
     const subject = broker.names.task(LANE.pool, LANE.kind);
-    const one = encode(task);
-    const many = encode(new Array(PER_ARRAY).fill(task));
-    const worker =
-      what === "floor"
-        ? await startWorker("floor-worker.ts", broker.url, seed, user.inboxPrefix, String(IN_FLIGHT))
-        : await startWorker(
-            "host-worker.ts",
-            broker.url,
-            seed,
-            user.inboxPrefix,
-            String(AGENTS),
-            String(IN_FLIGHT / AGENTS),
-          );
-    const heap = async (): Promise<number> => {
-      worker.kill("SIGUSR2");
-      return Number(String((await once(worker.stdout as NodeJS.ReadableStream, "data"))[0]));
-    };
-    try {
-      await drive(broker, subject, new Array(tasks / 10).fill(one), tasks / 10);
-      const single = await drive(broker, subject, new Array(tasks).fill(one), tasks);
-      if (what === "floor") return { single };
-      const before = await heap();
-      await drive(broker, subject, new Array(tasks).fill(one), tasks);
-      const heapGrowth = (await heap()) - before;
-      const arrays = await drive(broker, subject, new Array(tasks / PER_ARRAY).fill(many), tasks);
-      return { single, arrays, heapGrowth };
-    } finally {
-      await stopWorker(worker);
+    const one = encode({ input: INPUT });
+    await drive(broker, subject, new Array(tasks / 10).fill(one), tasks / 10);
+    const single = await drive(broker, subject, new Array(tasks).fill(one), tasks);
+    note(side.system === "floor" ? FLOOR : ONE_BY_ONE, single);
+    if (side.system === "floor") return;
+    for (const size of ARRAYS) {
+      const array = encode(new Array(size).fill({ input: INPUT }));
+      note(arraysOf(size), await drive(broker, subject, new Array(tasks / size).fill(array), tasks));
     }
   } finally {
+    for (const each of workers) await stopWorker(each);
     await broker.stop();
   }
+}
+
+async function worker(system: "floor" | "vgas", { url, home }: BenchBroker): Promise<ChildProcess> {
+  const { credentials } = home;
+  const user = system === "vgas" ? await credentials.issueNode("dispatcher") : await credentials.read("system");
+  const access = [url, new TextDecoder().decode(user.seed), user.inboxPrefix];
+  return system === "vgas"
+    ? startWorker("host-worker.ts", ...access, String(AGENTS), String(IN_FLIGHT / AGENTS))
+    : startWorker("floor-worker.ts", ...access, String(IN_FLIGHT));
+}
+
+async function onRedis(bullmq: BullMq, workers: number, tasks: number): Promise<number> {
+  const system = await bullmq.start({ workers });
+  try {
+    await system.drive(tasks / 10, INPUT);
+    return await system.drive(tasks, INPUT);
+  } finally {
+    await system.stop();
+  }
+}
+
+function reportOf(rates: Rates, hosts: readonly number[], bench: Bench, notCompared: readonly string[]): Report {
+  const of = (name: string, count: number): Samples => rates.get(keyOf(name, count)) ?? [];
+  // With one worker or with two, whichever is faster in the pair.
+  const bullmq = of(BULLMQ, 1).map((rate, i) => Math.max(rate, of(BULLMQ, 2)[i] ?? 0));
+  const times = (rate: Samples): Samples => (bullmq.length > 0 ? ratios(rate, bullmq) : []);
+  const names = [FLOOR, ONE_BY_ONE, ...ARRAYS.map(arraysOf), ...(bullmq.length > 0 ? [BULLMQ] : [])];
+  const row = (name: string, count: number): readonly Cell[] => {
+    const rate = of(name, count);
+    const floor = name === FLOOR ? "1" : ratios(rate, of(FLOOR, count));
+    return [name, String(count), rate, floor, name === BULLMQ ? "-" : times(rate)];
+  };
+  const targets: Target[] = [
+    { name: ONE_BY_ONE, ofFloor: 0.95, timesBullMq: 5 },
+    ...ARRAYS.map((size) => ({ name: arraysOf(size), ofFloor: 2, timesBullMq: 10 })),
+  ].flatMap(({ name, ofFloor, timesBullMq }) => [
+    { what: name, unit: "of the floor", samples: ratios(of(name, 1), of(FLOOR, 1)), bound: { atLeast: ofFloor } },
+    ...(bullmq.length > 0
+      ? [{ what: name, unit: "times BullMQ", samples: times(of(name, 1)), digits: 1, bound: { atLeast: timesBullMq } }]
+      : []),
+  ]);
+  return {
+    tables: [
+      {
+        title: `${(bench.quick ? QUICK_TASKS : TASKS).toLocaleString("en")} durable 200-byte echo tasks, submit to stored result`,
+        columns: [
+          { title: "what" },
+          { title: "hosts" },
+          { title: "tasks/s" },
+          { title: "of the floor", digits: 2 },
+          { title: "times BullMQ", digits: 1 },
+        ],
+        rows: hosts.flatMap((count) => names.map((name) => row(name, count))),
+      },
+    ],
+    targets,
+    notes: [
+      "of the floor: with as many workers as hosts; times BullMQ: of one worker or two, whichever is faster in the pair",
+    ],
+    notCompared,
+  };
+}
+
+function arraysOf(size: number): string {
+  return `vgas, arrays of ${size}`;
+}
+
+function keyOf(name: string, hosts: number): string {
+  return hosts === 1 ? name : `${name}, ${hosts} hosts`;
 }
