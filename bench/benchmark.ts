@@ -45,8 +45,28 @@ export interface Target {
   readonly bound: { readonly atLeast: number } | { readonly atMost: number };
 }
 
+/** A bar of the picture: the median of the samples, with their spread. */
+export interface Bar {
+  readonly label: string;
+  readonly samples: Samples;
+  readonly of: "vgas" | "floor" | "rival";
+}
+
+/** The main result of a benchmark, for the picture. */
+export interface Chart {
+  readonly title: string;
+  /** Unit and direction, such as `tasks/s, more is better`. */
+  readonly unit: string;
+  /** Digits after the point. Default 0. */
+  readonly digits?: number;
+  /** Those without samples are left out. */
+  readonly bars: readonly Bar[];
+}
+
 export interface Report {
   readonly tables: readonly Table[];
+  /** Default: none. */
+  readonly charts?: readonly Chart[];
   readonly targets: readonly Target[];
   /** What a reader must know to understand the figures. */
   readonly notes: readonly string[];

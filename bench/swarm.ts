@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,8 +13,7 @@ import { Publisher } from "../src/bus/publisher.ts";
 import { ensureTopology, streamInfo } from "../src/bus/topology.ts";
 import { TOPOLOGY_DEFAULTS } from "../src/protocols/streams.ts";
 import { Names } from "../src/protocols/subjects.ts";
-
-const JITI = join(createRequire(import.meta.url).resolve("jiti/package.json"), "..", "lib", "jiti-cli.mjs");
+import { bundle } from "./bundle.ts";
 
 /** A broker in a temporary home, with the swarm's streams. */
 export class BenchBroker {
@@ -58,8 +56,8 @@ export class BenchBroker {
 
 /** Starts `bench/<file>` in a process of its own and resolves when it has printed its first line. */
 export async function startWorker(file: string, ...args: readonly string[]): Promise<ChildProcess> {
-  const path = fileURLToPath(new URL(file, import.meta.url));
-  const child = spawn(process.execPath, ["--expose-gc", JITI, path, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const path = await bundle(fileURLToPath(new URL(file, import.meta.url)));
+  const child = spawn(process.execPath, ["--expose-gc", path, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   const first = await Promise.race([once(child.stdout, "data"), once(child, "exit").then(() => undefined)]);
   if (first === undefined) throw new Error(`${file} ended before it was ready`);
   return child;

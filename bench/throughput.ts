@@ -1,7 +1,7 @@
 /** Durable tasks per second, submit to stored result, next to raw JetStream workers (the floor) and BullMQ in the same run. */
 import type { ChildProcess } from "node:child_process";
 import { encode } from "../src/bus/codec/codec.ts";
-import type { Bench, Benchmark, Cell, Report, Samples, Target } from "./benchmark.ts";
+import type { Bar, Bench, Benchmark, Cell, Report, Samples, Target } from "./benchmark.ts";
 import { BullMq, findBullMq } from "./rivals/bullmq.ts";
 import { ratios } from "./statistics.ts";
 import { BenchBroker, drive, startWorker, stopWorker } from "./swarm.ts";
@@ -136,12 +136,24 @@ function reportOf(rates: Rates, hosts: readonly number[], bench: Bench, notCompa
         rows: hosts.flatMap((count) => names.map((name) => row(name, count))),
       },
     ],
+    charts: [
+      {
+        title: "Throughput: durable tasks from submission to stored result",
+        unit: "tasks/s, more is better",
+        bars: names.map((name) => ({ label: name, samples: of(name, 1), of: kindOf(name) })),
+      },
+    ],
     targets,
     notes: [
       "of the floor: with as many workers as hosts; times BullMQ: of one worker or two, whichever is faster in the pair",
     ],
     notCompared,
   };
+}
+
+function kindOf(name: string): Bar["of"] {
+  if (name === FLOOR) return "floor";
+  return name === BULLMQ ? "rival" : "vgas";
 }
 
 function arraysOf(size: number): string {
