@@ -8,6 +8,8 @@
  *                       endian) for each of FAILPOINTS in its order
  * VGAS_FAILPOINTS       comma list of `<name>=<action>@<n>[+<every>]`: at the n-th passage of a thread, and then at each `every`-th
  *
+ * A process that runs is given orders by SIGUSR2: its main thread reads the file `orders` of that directory, and counts from there.
+ *
  * | action | what happens |
  * |---|---|
  * | kill | SIGKILL to this process |
@@ -15,9 +17,9 @@
  * | stall:MS | the thread is blocked for so long |
  * | lose | `failpoint` returns true: the answer that came here is to be taken for lost |
  */
-import { mkdirSync, openSync, writeSync } from "node:fs";
+import { mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { threadId } from "node:worker_threads";
+import { isMainThread, threadId } from "node:worker_threads";
 
 /** Where work is done: `before` and `after` each step of a task's way. */
 const STEPS = [
@@ -131,6 +133,11 @@ function armed(environment: NodeJS.ProcessEnv): typeof failpoint | undefined {
   const bytes = new Uint8Array(counts.buffer);
   mkdirSync(dir, { recursive: true });
   const file = openSync(join(dir, `${process.pid}-${threadId}.counts`), "w");
+  if (isMainThread)
+    process.on("SIGUSR2", () => {
+      for (const [name, order] of parse(readFileSync(join(dir, "orders"), "utf8")))
+        orders.set(name, { ...order, first: order.first + (counts[places.get(name) as number] as number) });
+    });
   return (name) => {
     const place = places.get(name) as number;
     const passage = (counts[place] as number) + 1;
@@ -154,12 +161,12 @@ function strike(action: Action): boolean {
   return false;
 }
 
-function parse(text: string): ReadonlyMap<string, Order> {
-  const orders = new Map<string, Order>();
+function parse(text: string): Map<Failpoint, Order> {
+  const orders = new Map<Failpoint, Order>();
   for (const part of text.split(",").filter((each) => each !== "")) {
     const { name = "", action, ms, first, every } = ORDER.exec(part)?.groups ?? {};
     if (!(FAILPOINTS as readonly string[]).includes(name)) throw new Error(`VGAS_FAILPOINTS: cannot read ${part}`);
-    orders.set(name, {
+    orders.set(name as Failpoint, {
       action: ms === undefined ? (action as "kill") : { stallMs: Number(ms) },
       first: Number(first),
       every: Number(every ?? 0),

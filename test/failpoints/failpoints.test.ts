@@ -79,6 +79,17 @@ describe.concurrent("failpoints", () => {
     ]);
   });
 
+  test("take orders of a process that runs, and count from there", async () => {
+    const { how, said } = await pass(
+      "ack.after=stall:1@9",
+      "ack.before",
+      "order:ack.before=kill@2",
+      "ack.before",
+      "ack.before",
+    );
+    expect([how, said.length]).toEqual(["SIGKILL", 2]);
+  });
+
   test("stall the thread, once", async () => {
     const { said } = await pass("pull.after=stall:200@1", "pull.after", "pull.after");
     expect(said).toEqual(["pull.after false late", "pull.after false at once"]);

@@ -5,7 +5,7 @@
  * 2. A member that ended unasked is started again, without the orders of the life before.
  * 3. The directory is removed by `close` unless it is to be kept.
  */
-import { createWriteStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createWriteStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -30,7 +30,7 @@ export interface WorldOptions {
   readonly dispatchers?: number;
   /** Default 3. */
   readonly hosts?: number;
-  /** Tasks a second, about. Default 100. */
+  /** Tasks a second, about. Default 20. */
   readonly rate?: number;
   /** Of every node, in every life. */
   readonly environment?: Readonly<Record<string, string>>;
@@ -155,6 +155,7 @@ export class LiveWorld implements World {
     for (const life of readdirSync(join(this.dir, "failpoints"))) {
       if (member !== undefined && !life.startsWith(`${member.name}@`)) continue;
       for (const file of readdirSync(join(this.dir, "failpoints", life))) {
+        if (!file.endsWith(".counts")) continue;
         const counts = readFileSync(join(this.dir, "failpoints", life, file));
         if (counts.length >= place + 4) sum += counts.readUInt32LE(place);
       }
@@ -266,20 +267,16 @@ export class LiveWorld implements World {
   }
 
   #nodeParts(name: string): NodeParts {
-    let life = 0;
     return {
       logFile: join(this.dir, "logs", `${name}.log`),
       watcher: this.#watcher,
-      environment: () => ({
-        VGAS_FAULTS_DIR: join(this.dir, "history"),
-        VGAS_FAILPOINTS_DIR: join(this.dir, "failpoints", `${name}@${life++}`),
-        ...this.#options.environment,
-      }),
+      failpoints: join(this.dir, "failpoints"),
+      environment: { VGAS_FAULTS_DIR: join(this.dir, "history"), ...this.#options.environment },
     };
   }
 
   #makeClient(ground: Ground): ChildMember {
-    const { seed, rate = 100 } = this.#options;
+    const { seed, rate = 20 } = this.#options;
     const settings: LoadSettings = { dir: join(this.dir, "history"), seed, client: ground.client(), rate };
     return new ChildMember({
       ...{ name: "client", role: "client", logFile: join(this.dir, "logs", "client.log"), watcher: this.#watcher },
@@ -337,26 +334,45 @@ export class LiveWorld implements World {
 interface NodeParts {
   readonly logFile: string;
   readonly watcher: Watcher;
-  environment(): Readonly<Record<string, string>>;
+  /** Has a directory for each life. */
+  readonly failpoints: string;
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 class LiveNode extends ChildMember implements NodeMember {
+  readonly #failpoints: string;
   #hostId = "";
 
   constructor(name: string, role: "dispatcher" | "host" | "node", start: NodeStart, home: string, parts: NodeParts) {
+    const { failpoints, environment, ...rest } = parts;
     super({
-      ...{ name, role, ...parts },
+      ...{ name, role, ...rest },
       argv: () => nodeArgv(start, home),
+      environment: () => ({ VGAS_FAILPOINTS_DIR: this.#life, ...environment }),
       ready: (line) => {
         if (!line.startsWith('{"event":"ready"')) return false;
         this.#hostId = (JSON.parse(line) as { readonly hostId: string }).hostId;
         return true;
       },
     });
+    this.#failpoints = join(failpoints, name);
   }
 
   get hostId(): string {
     return this.#hostId;
+  }
+
+  /** What this life's failpoints count in. */
+  get #life(): string {
+    return `${this.#failpoints}@${this.starts}`;
+  }
+
+  async order(text: string): Promise<number> {
+    // Until it is ready the signal may find nobody who takes it.
+    await this.start();
+    writeFileSync(join(this.#life, "orders"), text);
+    this.signal("SIGUSR2");
+    return this.pid;
   }
 }
 

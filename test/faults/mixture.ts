@@ -8,12 +8,14 @@ import type { WorldKind } from "./world.ts";
 
 /** Strikes that may overlap. */
 const AT_ONCE = 2;
+/** Tasks a second: it has not long. */
+const RATE = 60;
 
 /** Strikes of `faults`, chosen at random, for `seconds` in one world. Each fault must be able to strike in a world of `kind`. */
 export function mixtureOf(faults: readonly Fault[], kind: WorldKind, seed: string, seconds: number): Course {
   return {
     name: `mixture-${kind}`,
-    world: { kind, seed: `${seed}/mixture/${kind}` },
+    world: { kind, seed: `${seed}/mixture/${kind}`, rate: RATE },
     reaches: [],
     strike: async (world, random) => {
       const end = moment() + seconds * 1_000;

@@ -32,6 +32,8 @@ export interface NodeMember extends Member {
   readonly hostId: string;
   /** What this start wrote to stderr. */
   log(): string;
+  /** Gives the life that runs an order for its failpoints (src/failpoints). Resolves with that life's pid. */
+  order(text: string): Promise<number>;
 }
 
 export interface BrokerMember extends Member {

@@ -2,7 +2,7 @@
  * Faults at named places (src/failpoints): a member is killed or stopped exactly where a step of a task's way begins or has ended, or
  * what it asked for is done and it never learns so.
  *
- * A member is armed at a start. Two strike at once, before and after the same step, so that a course is not only waiting for starts.
+ * Two strike at once, before and after the same step, so that a course is not only waiting for starts.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
@@ -24,11 +24,21 @@ const LOST_MS = 11_000;
 
 type Who = "dispatchers" | "hosts";
 
-/** The member's next life strikes at the `passage`-th time that it comes to `place`. Resolves when it runs, or has struck already. */
-async function arm(member: NodeMember, place: Failpoint, action: "kill" | "stop", passage: number): Promise<number> {
+/** How often the next life is given the order with its start, so that it may strike before it is ready. */
+const YOUNG = 0.2;
+
+/** The member, or its next life, strikes at the `passage`-th time that it comes to `place`. Resolves with the pid of that life. */
+async function arm(
+  member: NodeMember,
+  place: Failpoint,
+  action: "kill" | "stop",
+  passage: number,
+  random: () => number,
+): Promise<number> {
+  const order = `${place}=${action}@${passage}`;
+  if (random() >= YOUNG) return await member.order(order);
   await member.kill();
-  // It may strike before it is ready: then it ends, or stands still.
-  const starting = member.start({ VGAS_FAILPOINTS: `${place}=${action}@${passage}` }).catch(() => undefined);
+  const starting = member.start({ VGAS_FAILPOINTS: order }).catch(() => undefined);
   const { pid } = member;
   const stood = (async () => {
     while (member.pid === pid && member.alive && !isStopped(pid)) await pause(25);
@@ -53,7 +63,7 @@ async function killAt(world: World, who: Who, place: Failpoint, fault: string, r
     const before = world.passed(place, member);
     const passage = between(random, 1, isMove(place) ? MOST_MOVES : MOST_PASSAGES);
     await struck(world, fault, member, async () => {
-      const pid = await arm(member, place, "kill", passage);
+      const pid = await arm(member, place, "kill", passage, random);
       await world.until(`${member.name} to die at ${place}`, () => member.pid !== pid || !member.alive);
       const passed = world.passed(place, member) - before;
       if (passed < passage)
@@ -120,7 +130,7 @@ async function standStill(
 ): Promise<void> {
   await world.take(world[who], random, async (member) => {
     await struck(world, "stop-at-step", member, async () => {
-      const pid = await arm(member, place, "stop", between(random, 1, MOST_PASSAGES));
+      const pid = await arm(member, place, "stop", between(random, 1, MOST_PASSAGES), random);
       await world.until(`${member.name} to stand still at ${place}`, () => isStopped(pid));
       const since = moment();
       try {
