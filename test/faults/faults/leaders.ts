@@ -69,15 +69,23 @@ export async function moved(world: World, led: Led, from: ClusterBroker): Promis
   });
 }
 
-/** Makes its leader hand over. Rejects if it does not. */
-export async function stepDown(world: World, { stream, consumer }: Led): Promise<void> {
+/** "JetStream system temporarily unavailable": it has no leader at this moment. */
+const UNAVAILABLE = 10_008;
+
+/** Makes its leader hand over, as soon as it has one. Rejects if it does not. */
+export async function stepDown(world: World, led: Led): Promise<void> {
+  const { stream, consumer } = led;
   const subject =
     consumer === undefined
       ? `$JS.API.STREAM.LEADER.STEPDOWN.${stream}`
       : `$JS.API.CONSUMER.LEADER.STEPDOWN.${stream}.${consumer}`;
-  const answer = await world.bus.request("stepping down", subject, new Uint8Array(0), { timeoutMs: 10_000 });
-  const { success, error } = JSON.parse(Buffer.from(answer.data).toString());
-  if (success !== true) throw new Error(`${stream}/${consumer ?? ""} has not stepped down: ${JSON.stringify(error)}`);
+  await world.until(`the leader of ${show(led)} to hand over`, async () => {
+    const answer = await world.bus.request("stepping down", subject, new Uint8Array(0), { timeoutMs: 10_000 });
+    const { success, error } = JSON.parse(Buffer.from(answer.data).toString());
+    if (success !== true && error?.err_code !== UNAVAILABLE)
+      throw new Error(`${show(led)} has not stepped down: ${JSON.stringify(error)}`);
+    return success === true;
+  });
 }
 
 /**
