@@ -10,7 +10,7 @@ import { LoadBoard } from "../../src/actors/agent/load-board.ts";
 import { agentMachine } from "../../src/actors/agent/machine.ts";
 import { resolveAgent } from "../../src/actors/agent/resolve.ts";
 import { WorkTable } from "../../src/actors/agent/work-table.ts";
-import { Dispatcher } from "../../src/actors/gatling/dispatcher.ts";
+import { Dispatcher, type DispatcherOptions } from "../../src/actors/gatling/dispatcher.ts";
 import { dispatcherMachine } from "../../src/actors/gatling/machine.ts";
 import { AttemptsLog } from "../../src/bus/attempts.ts";
 import type { Bus, HeaderRecord } from "../../src/bus/bus.ts";
@@ -71,16 +71,23 @@ export class Dealing {
     return new Dealing(nats, await partOf(nats, "client", `d${swarms++}`));
   }
 
-  async dispatcher(dispatcherId = "d1", clock: Clock = systemClock): Promise<Dispatcher> {
+  /** `change` gets what it is made of, before it is: its calls can be held or made to fail. */
+  async dispatcher(
+    dispatcherId = "d1",
+    clock: Clock = systemClock,
+    change: (options: DispatcherOptions) => void = () => undefined,
+  ): Promise<Dispatcher> {
     const { actors, shared } = await partOf(this.#nats, dispatcherId, this.names.prefix);
     const { bus, publisher, names, results } = shared;
-    const dispatcher = new Dispatcher({
+    const options: DispatcherOptions = {
       ...shared,
       clock,
       dispatcherId,
       rotation: new KvBucket(bus, publisher, names.buckets.rotation),
       spawn: (effects) => actors.system.spawnLocal("gatling", dispatcherMachine, effects),
-    });
+    };
+    change(options);
+    const dispatcher = new Dispatcher(options);
     onTestFinished(async () => {
       await dispatcher.stop(0);
       results.close();

@@ -29,6 +29,7 @@ import { BrokerClock } from "./broker-clock.ts";
 import { Bursts, type LocalHost } from "./bursts.ts";
 import { Cancels } from "./cancels.ts";
 import { Desk } from "./desk.ts";
+import { EvictedLives } from "./evicted-lives.ts";
 import type { HostView } from "./fleet.ts";
 import { Grants } from "./grants.ts";
 import { Inquiries } from "./inquiries.ts";
@@ -49,8 +50,6 @@ const KEEP_ALIVE_MS = LANE_CONSUMER.ackWaitMs / 3;
 
 /** How long an assignment may be silent before its host is asked whether it still has it, ms. */
 const SILENT_MS = 5_000;
-/** Lives of hosts that were evicted and may still stand in a roster: those of a moment, and many more are remembered. */
-const MAX_EVICTED = 1_024;
 
 export interface DispatcherOptions {
   /** Differs after each start of the process: hosts tell the dispatcher's lives apart by it, and nonces are unique by it. */
@@ -103,8 +102,7 @@ export class Dispatcher {
   readonly #cancels: Cancels;
   readonly #desk: Desk;
   readonly #now: Now;
-  /** Lives of hosts, by host and run; the oldest come first. */
-  readonly #evicted = new Set<string>();
+  readonly #evicted = new EvictedLives();
   readonly #timers: Timer[] = [];
   #actor: LocalActor<typeof dispatcherMachine> | undefined;
   #nonces = 0;
@@ -166,7 +164,7 @@ export class Dispatcher {
       monitor: this.#monitor,
       requeue: this.#requeue,
       inquiries: this.#inquiries,
-      isEvicted: (host, run) => this.#evicted.has(`${host} ${run}`),
+      isEvicted: (host, run) => this.#evicted.has(host, run),
       onActivity: () => this.#reportActivity(),
     });
   }
@@ -316,8 +314,7 @@ export class Dispatcher {
   }
 
   #onEvicted(host: HostView): void {
-    this.#evicted.add(`${host.id} ${host.run}`);
-    if (this.#evicted.size > MAX_EVICTED) this.#evicted.delete(this.#evicted.values().next().value as string);
+    this.#evicted.add(host);
     const assigned = this.#ledger.takeAll(host);
     for (const _ of assigned) failpoint("task.reassigned");
     this.#giveBack(assigned);
