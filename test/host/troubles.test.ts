@@ -19,7 +19,10 @@ function troubled(parts: Partial<Record<keyof TroublesOptions, unknown>>): Troub
 test("a node with nothing wrong says nothing, nor one without broker and dispatcher", () => {
   expect(troubled({}).list()).toEqual([]);
   expect(troubled({ server: undefined, keeper: undefined, dispatcher: () => undefined }).list()).toEqual([]);
-  expect(troubled({ publisher: { oldest: { subject: "vgas.results.p.x", ms: 2_000 } } }).list()).toEqual([]);
+  const waiting = (ms: number) => ({ publisher: { oldest: { subject: "vgas.results.p.x", ms } } });
+  expect(troubled(waiting(2_000)).list()).toEqual([]);
+  // Without a connection nothing is answered, and the connection is what is told.
+  expect(troubled({ bus: { state: "disconnected" }, ...waiting(60_000) }).list()).toEqual([]);
 });
 
 test.each([
@@ -35,7 +38,8 @@ test.each([
     parts: { publisher: { oldest: { subject: "vgas.results.p.x", ms: 20_000 } } },
     said: "vgas.results.p.x has not been stored for 20 s",
   },
-  { what: "refused results", parts: { results: { refused: 2 } }, said: "refuses 2 results" },
+  { what: "refused results", parts: { results: { refused: 2 } }, said: "refuses 2 results of" },
+  { what: "one refused result", parts: { results: { refused: 1 } }, said: "refuses 1 result of" },
   {
     what: "its dispatcher",
     parts: { dispatcher: () => ({ trouble: "the results stream is full" }) },

@@ -28,6 +28,7 @@ const idle = consumers.map((each) => ({ ...each, pulls: 0 }));
 const said: NodeSays = { host: "a", roles: ["dispatcher", "agents", "vault"], troubles: [], clockMs: 0 };
 const vault = { state: "unsealed" as const, host: "a" };
 const stream = { bytes: 10, maxBytes: 100, firstSequence: 1, lastSequence: 9, consumers: 0, replicas: 1, at: 0 };
+const copies = { leader: "s1" as string | undefined, offline: [] as string[], behind: [] as string[] };
 const quiet: Observations = {
   url: "nats://127.0.0.1:1",
   prefix: "vgas",
@@ -144,6 +145,21 @@ test.each([
     reason: "the vault gives no key out: the trail cannot be written",
   },
   {
+    what: "a vault that cannot give keys out",
+    seen: { vault: { state: "unsealed" as const, why: "its disk is full", host: "a" } },
+    reason: "the vault gives no key out: its disk is full",
+  },
+  {
+    what: "a stream that nobody leads",
+    seen: { streams: [{ ...stream, name: "VGAS_TASKS", messages: 1, copies: { ...copies, leader: undefined } }] },
+    reason: "stream VGAS_TASKS: ",
+  },
+  {
+    what: "a stream of which a copy is offline",
+    seen: { streams: [{ ...stream, name: "VGAS_TASKS", messages: 1, copies: { ...copies, offline: ["s3"] } }] },
+    reason: "stream VGAS_TASKS: ",
+  },
+  {
     what: "a vault that does not answer",
     seen: { vault: { state: "silent" as const, why: "vault.hello timed out after 3000 ms" } },
     reason: "the vault does not answer",
@@ -154,6 +170,54 @@ test.each([
   expect(state.reasons).toHaveLength(1);
   expect(state.reasons[0]).toContain(reason);
   expect(state.remedies).toEqual([expect.stringMatching(/./)]);
+});
+
+test.each([
+  { what: "a stream without a size cap", seen: { streams: [{ ...stream, name: "S", messages: 1, maxBytes: -1 }] } },
+  { what: "a stream that is not almost full", seen: { streams: [{ ...stream, name: "S", messages: 1, bytes: 89 }] } },
+  {
+    what: "a copy that is a few messages behind",
+    seen: { streams: [{ ...stream, name: "S", messages: 1, copies: { ...copies, behind: ["s2"] } }] },
+  },
+  { what: "a node that answers within a second", seen: { nodes: [{ ...node, lagMs: 900 }] } },
+  { what: "a node that drains", seen: { nodes: [{ ...node, state: "draining" as const }] } },
+  {
+    what: "clocks that agree within two seconds",
+    seen: { vault, said: [said, { ...said, host: "b", roles: ["agents"], clockMs: 1_900 }] },
+  },
+  {
+    what: "a lane of which all is in hand for the moment",
+    seen: {
+      stored: new Map([[names.task("default", "echo"), 2]]),
+      consumers: idle.map((each, i) => ({ ...each, ackPending: i === 0 ? 1 : 0 })),
+    },
+  },
+])("is not degraded by $what", ({ seen }) => {
+  expect(judge({ ...quiet, ...seen })).toMatchObject({ health: "ok", reasons: [], remedies: [] });
+});
+
+test("each reason has its remedy at the same place, and what answers is not covered by what does not", () => {
+  const unanswered = ["a", "b", "c", "d", "e"].map((each) => `${each}: no answer`);
+  const state = judge({ ...quiet, nodes: [{ ...node, state: "stalled" }], unanswered });
+  expect(state.reasons).toEqual([...unanswered, expect.stringContaining("is stalled")]);
+  expect(state.remedies).toHaveLength(6);
+  expect(state.remedies[0]).toContain("nats-server's log");
+  expect(state.remedies[5]).toContain("isolation");
+});
+
+test("no more is in hand than there is, a pause is of its lane alone, and nothing waits that is not there", () => {
+  const subject = names.task("default", "echo");
+  const state = judge({
+    ...quiet,
+    stored: new Map([[subject, 2]]),
+    consumers: consumers.map((each) => ({ ...each, ackPending: 3 })),
+    oldest: new Map([[subject, 1_000]]),
+    paused: [
+      { pool: "gpu", kind: "echo" },
+      { pool: "default", kind: "sleep" },
+    ],
+  });
+  expect(state.lanes).toEqual([{ pool: "default", kind: "echo", agents: 2, waiting: 0, inHand: 2 }]);
 });
 
 test("a vault that is sealed, or not made yet, is no trouble, and is told", () => {

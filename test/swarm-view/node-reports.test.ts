@@ -37,3 +37,20 @@ test("the nodes of this swarm say what troubles them; others, and what is no rep
   ]);
   expect(said[1]?.clockMs).toBeGreaterThan(30_000);
 });
+
+test("no more answers are read than a swarm can have nodes", async () => {
+  const names = new Names("flooded");
+  const hostile = await nats.bus({ user: "flooder" });
+  await hostile.subscribe(ALL_STATS, (message) => {
+    for (let n = 0; n < 1_100; n++) {
+      const id = `n${n}`;
+      const data = { v: 1, at: 0, troubles: [] };
+      const endpoints = [{ name: "x", subject: names.host(id, "stats"), num_requests: 0, num_errors: 0, data }];
+      const stats = { id, metadata: { roles: "agents" }, endpoints };
+      hostile.respond(message, new TextEncoder().encode(JSON.stringify(stats)));
+    }
+  });
+  const said = await nodeReports(await nats.bus({ user: "viewer" }), names);
+  expect(said.length).toBeGreaterThan(900);
+  expect(said.length).toBeLessThanOrEqual(1_000);
+});

@@ -1,3 +1,4 @@
+import { rm, writeFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { RestartBudget } from "../../../src/bus/nats-server/restart-budget.ts";
 import { Revival } from "../../../src/bus/nats-server/revival.ts";
@@ -23,7 +24,7 @@ async function reviving(failures: VgasError[]) {
     },
     giveUp: (error) => givenUp.push(error),
   });
-  return { revival, clock, logger, givenUp, launchedAt };
+  return { revival, clock, logger, givenUp, launchedAt, store: layout.nats.store };
 }
 
 /** Until the promise has settled. Time passes while it waits for the clock, and stands still while it waits for the disk. */
@@ -63,6 +64,9 @@ test("what is its own fault is tried as often as the budget says, each time late
   const { revival, clock, givenUp, launchedAt } = await reviving(Array.from({ length: 9 }, crashed));
   await expect(settled(clock, revival.run("signal SIGSEGV", undefined))).resolves.toBe(false);
   expect(launchedAt).toHaveLength(3);
+  const [first = 0, second = 0, third = 0] = launchedAt;
+  expect(second - first).toBeGreaterThan(0);
+  expect(third - second).toBeGreaterThan(second - first);
   expect(givenUp).toMatchObject([{ message: expect.stringMatching(/more than 3 times within 60 s.*SIGSEGV/) }]);
 });
 
@@ -78,7 +82,27 @@ test("nothing is launched after a stop", async () => {
   const { revival, clock, launchedAt } = await reviving([taken(), taken()]);
   const running = revival.run("signal SIGKILL", undefined);
   while (launchedAt.length === 0) await clock.advance(10);
+  while (clock.armed === 0) await turns();
   revival.stop();
-  await expect(settled(clock, running)).resolves.toBe(false);
+  // It need not wait for the next try.
+  await expect(running).resolves.toBe(false);
   expect(launchedAt).toHaveLength(1);
+});
+
+test("nothing is launched on a store that cannot be written, for as long as that lasts, and then it is", async () => {
+  const { revival, clock, logger, givenUp, launchedAt, store } = await reviving([]);
+  await rm(store, { recursive: true, force: true });
+  // Root may write to every directory; nobody can write to what is none.
+  await writeFile(store, "");
+  const running = revival.run("signal SIGKILL", undefined);
+  for (let minute = 0; minute < 5; ) {
+    if (clock.armed > 0) await clock.advance(minute++ * 60_000);
+    else await turns();
+  }
+  expect(revival.trouble).toMatch(/does not run, and cannot be started again: .*store/);
+  expect([launchedAt, givenUp]).toEqual([[], []]);
+  expect(logger.lines).toHaveLength(1);
+  await rm(store);
+  await expect(settled(clock, running)).resolves.toBe(true);
+  expect(revival.trouble).toBeUndefined();
 });

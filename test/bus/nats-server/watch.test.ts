@@ -9,6 +9,7 @@ function watched() {
   const clock = new ManualClock();
   const logger = new RecordingLogger();
   const renewed: string[] = [];
+  let tried: () => void = () => undefined;
   const found = {
     look: "well" as Look,
     complaint: undefined as string | undefined,
@@ -29,14 +30,20 @@ function watched() {
         found.complaint = undefined;
         return Promise.resolve(complaint);
       },
-      room: ({ write }) => Promise.resolve({ freeBytes: found.freeBytes, trouble: write ? found.trouble : undefined }),
+      room: async ({ write }) => {
+        if (write) tried();
+        return { freeBytes: found.freeBytes, trouble: write ? found.trouble : undefined };
+      },
     },
     clock,
     logger,
     timing: WATCH_TIMING,
     renew: (why) => renewed.push(why),
   });
-  return { clock, logger, found, watch, renewed };
+  const onTry = (does: () => void): void => {
+    tried = does;
+  };
+  return { clock, logger, found, watch, renewed, onTry };
 }
 
 test("a broker that works is left alone", async () => {
@@ -60,7 +67,7 @@ test("one that is silent for 15 s is ended, once, and says why before", async ()
 });
 
 test("one that answers in between is not hung", async () => {
-  const { clock, found, watch, renewed } = watched();
+  const { clock, found, watch, renewed, logger } = watched();
   for (let round = 0; round < 5; round++) {
     found.look = "silent";
     await clock.advance(12_000);
@@ -69,17 +76,20 @@ test("one that answers in between is not hung", async () => {
   }
   expect(renewed).toEqual([]);
   expect(watch.trouble).toBeUndefined();
+  // Each silence, and its end.
+  expect(logger.lines).toHaveLength(10);
+  expect(JSON.stringify(logger.lines.at(-1))).toContain("answers again");
 });
 
 test("silence while this process stood still counts for nothing", async () => {
   const { clock, found, renewed } = watched();
   found.look = "silent";
   for (let round = 0; round < 6; round++) {
-    // Between two looks, and then during one.
+    // Between two looks, and then during the one that is due.
     await clock.advance(6_000);
     clock.jump(30_000);
     found.lookMs = 1_000;
-    await clock.advance(2_500);
+    await clock.advance(500);
     clock.jump(30_000);
     await clock.advance(500);
     found.lookMs = 0;
@@ -137,4 +147,20 @@ test("it ends nothing after it was stopped", async () => {
   await clock.advance(10_000);
   expect(renewed).toEqual([]);
   expect(clock.armed).toBe(0);
+});
+
+test("nor where it was stopped during a look, nor while its store was tried", async () => {
+  const looking = watched();
+  Object.assign(looking.found, { complaint: "critical write error", lookMs: 1_000 });
+  await looking.clock.advance(2_500);
+  looking.watch.stop();
+  await looking.clock.advance(10_000);
+  expect(looking.renewed).toEqual([]);
+  expect(looking.clock.armed).toBe(0);
+  const trying = watched();
+  trying.found.complaint = "critical write error";
+  trying.onTry(() => trying.watch.stop());
+  await trying.clock.advance(10_000);
+  expect(trying.renewed).toEqual([]);
+  expect(trying.watch.trouble).toBeUndefined();
 });
