@@ -8,6 +8,7 @@
 import { Worker } from "node:worker_threads";
 import { encode } from "../../../bus/codec/codec.ts";
 import { loadAgents } from "../../../modules.ts";
+import { systemClock } from "../../../protocols/clock.ts";
 import { ERRORS, fromWireError, TaskError, toWireError } from "../../../protocols/errors.ts";
 import type { ResolvedAgent } from "../resolve.ts";
 import type { FromProcess, RunMessage, ToProcess } from "./messages.ts";
@@ -36,7 +37,7 @@ process.on("message", (message: ToProcess) => {
 });
 
 async function run(message: RunMessage): Promise<void> {
-  const context = new ProcessContext(message, send);
+  const context = new ProcessContext(message, send, systemClock);
   current = context;
   try {
     const output = await (await agentOf(message)).run(message.task, context);

@@ -1,6 +1,6 @@
 /** What an isolated behaviour holds while it runs: everything it does goes to the node. */
 import { encode } from "../../../bus/codec/codec.ts";
-import { systemClock } from "../../../protocols/clock.ts";
+import type { Clock } from "../../../protocols/clock.ts";
 import { fromWireError } from "../../../protocols/errors.ts";
 import type { Logger } from "../../../protocols/logger.ts";
 import type { Usage } from "../../../protocols/vault/keys.ts";
@@ -26,6 +26,7 @@ export class ProcessContext implements TaskContext, VaultRun {
   readonly grant: Uint8Array | undefined;
   readonly log: Logger;
   readonly #send: (message: FromProcess) => void;
+  readonly #clock: Clock;
   readonly #controller = new AbortController();
   readonly #open = new Map<number, Open>();
   #asked = 0;
@@ -34,7 +35,7 @@ export class ProcessContext implements TaskContext, VaultRun {
   #atEnd: ((abortedBy: Error | undefined) => void) | undefined;
   ended = false;
 
-  constructor(message: RunMessage, send: (message: FromProcess) => void) {
+  constructor(message: RunMessage, send: (message: FromProcess) => void, clock: Clock) {
     const { run, attempt, ticket, agent, host, traceparent, restored, providers, grant } = message;
     this.run = run;
     this.attempt = attempt;
@@ -46,6 +47,7 @@ export class ProcessContext implements TaskContext, VaultRun {
     this.providers = providers;
     this.grant = grant;
     this.#send = send;
+    this.#clock = clock;
     const line = (level: keyof Logger) => (fields: object, text: string) => this.#log(level, fields, text);
     this.log = { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
   }
@@ -55,7 +57,7 @@ export class ProcessContext implements TaskContext, VaultRun {
   }
 
   get vault(): TaskVault {
-    this.#vault ??= new VaultAccess({ run: this, caller: this.#port(), clock: systemClock, random: Math.random });
+    this.#vault ??= new VaultAccess({ run: this, caller: this.#port(), clock: this.#clock, random: Math.random });
     return this.#vault;
   }
 
@@ -143,7 +145,7 @@ export class ProcessContext implements TaskContext, VaultRun {
         aheadMs = answer.aheadMs;
         return answer as never;
       },
-      remainingMs: (vaultTime) => vaultTime - Date.now() + aheadMs,
+      remainingMs: (vaultTime) => vaultTime - this.#clock.now() + aheadMs,
     };
   }
 }
