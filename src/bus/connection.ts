@@ -111,14 +111,18 @@ function authenticatorOf(seed: Uint8Array): Authenticator {
   return (nonce = "") => ({ nkey, sig: Buffer.from(sign(Buffer.from(nonce))).toString("base64url") });
 }
 
-/** A server that reads its users again refuses whoever comes in that moment, so the first refusal is not the last word. */
+/**
+ * A server that reads its users again refuses whoever comes in that moment, and one that stops or starts hangs up: so that is not the last
+ * word.
+ */
 async function connectPatiently(settings: ConnectionOptions): Promise<NatsConnection> {
   const startedAt = performance.now();
   for (;;) {
     try {
       return await connect(settings);
     } catch (error) {
-      const patienceMs = isSilence(error) || isMissedHandshake(error) ? SILENT_MS : isRefusal(error) ? REFUSED_MS : 0;
+      const isPassing = isRefusal(error) || isHangUp(error);
+      const patienceMs = isSilence(error) || isMissedHandshake(error) ? SILENT_MS : isPassing ? REFUSED_MS : 0;
       if (performance.now() - startedAt >= patienceMs) throw error;
       await pause(RECONNECT_WAIT_MS + Math.random() * RECONNECT_JITTER_MS);
     }
@@ -131,6 +135,12 @@ function isSilence(error: unknown): boolean {
 
 function isRefusal(error: unknown): boolean {
   return error instanceof AuthorizationError || error instanceof UserAuthenticationExpiredError;
+}
+
+/** The connection was made and ended before the server had said anything. Where it ended in order, nats.js has no error to tell of. */
+function isHangUp(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return error.message.includes("undefined error") || (error as NodeJS.ErrnoException).code === "ECONNRESET";
 }
 
 function failure(url: string, cause: unknown): VgasError {
@@ -153,6 +163,13 @@ function failure(url: string, cause: unknown): VgasError {
     return new VgasError(
       "CERTIFICATE_MISMATCH",
       `what answers at ${url} is not the server that is meant (${reason}): check the address, and that the authority (caFile, ca) is this swarm's; if both are right, somebody is between you and the swarm`,
+      { cause },
+    );
+  }
+  if (isHangUp(cause)) {
+    return new VgasError(
+      "NO_SWARM",
+      `no NATS server answered at ${url} (the connection was closed before the server had said anything): if it is being started or stopped, try again in a moment; if that lasts, another program has this port, or what stands before the server (a proxy, a firewall) does not reach it`,
       { cause },
     );
   }
