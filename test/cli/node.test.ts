@@ -19,7 +19,7 @@ function up(home: string, ...flags: readonly string[]): Running {
   return start(["up", "--home", home, "--nats-port", "0", "--http-port", "0", ...flags]);
 }
 
-test("up tells that it is ready once, as JSON, and serves until SIGTERM, then exits with 0", async () => {
+test("up tells that it is ready once, as JSON, has its home to itself, and serves until SIGTERM, then exits with 0", async () => {
   const home = temporary();
   const node = up(home, "--json");
   const ready = JSON.parse(await node.line(0)) as Ready;
@@ -29,6 +29,9 @@ test("up tells that it is ready once, as JSON, and serves until SIGTERM, then ex
     http: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
     hostId: expect.stringMatching(/^n[a-z2-7]{9}$/),
   });
+  const second = await up(home).end;
+  expect(second.err).toContain(`process ${node.child.pid} runs a node on ${home}`);
+  expect([second.code, second.out]).toEqual([78, ""]);
   expect(await (await fetch(`${ready.http}/readyz`)).json()).toMatchObject({ status: "ready" });
   node.child.kill("SIGTERM");
   const { code, out, err } = await node.end;
@@ -48,16 +51,20 @@ test("up without --json says it for people, without colour where that is no term
   expect(code).toBe(0);
 });
 
-test("P8: the first SIGTERM lets a task finish, and its result is there after the next start", async () => {
+test("P8: the first SIGTERM lets a task finish on a node that is not ready any more, and its result is there after the next start", async () => {
   const home = temporary();
   const [started, go] = [join(home, "started"), join(home, "go")];
   const module = ["--module", join(FIXTURES, "agents.ts")];
-  const node = up(home, ...module);
-  await node.line(0);
+  const node = up(home, "--json", ...module);
+  const { http } = JSON.parse(await node.line(0)) as Ready;
   const submitted = await vgas(["submit", "hold", JSON.stringify({ started, go }), "--home", home]);
   await until(() => existsSync(started));
   node.child.kill("SIGTERM");
-  await node.said("draining");
+  const stopping = await eventually(async () => {
+    const answer = await fetch(`${http}/readyz`);
+    return answer.status === 503 ? ((await answer.json()) as object) : undefined;
+  }, "the node to be not ready");
+  expect(stopping).toMatchObject({ bus: "stopping" });
   writeFileSync(go, "");
   expect((await node.end).code).toBe(0);
   const again = up(home);
@@ -82,16 +89,6 @@ test.each([
   expect((await node.end).code).toBe(exitCode);
 });
 
-test("a second node on the same home is told so, with exit code 78", async () => {
-  const home = temporary();
-  const node = up(home);
-  await node.line(0);
-  const { code, out, err } = await up(home).end;
-  expect(err).toContain(`process ${node.child.pid} runs a node on ${home}`);
-  expect(out).toBe("");
-  expect(code).toBe(78);
-});
-
 test("a port that is taken and a module that cannot be loaded end up with 78 and leave nothing running", async () => {
   const taken = createServer().listen(0, "127.0.0.1");
   await once(taken, "listening");
@@ -108,23 +105,6 @@ test("a port that is taken and a module that cannot be loaded end up with 78 and
   expect(module.code).toBe(78);
 });
 
-test("a node that stops is not ready any more", async () => {
-  const home = temporary();
-  const [begun, go] = [join(home, "started"), join(home, "go")];
-  const node = up(home, "--json", "--module", join(FIXTURES, "agents.ts"));
-  const { http } = JSON.parse(await node.line(0)) as Ready;
-  await vgas(["submit", "hold", JSON.stringify({ started: begun, go }), "--home", home]);
-  await until(() => existsSync(begun));
-  node.child.kill("SIGTERM");
-  const stopping = await eventually(async () => {
-    const answer = await fetch(`${http}/readyz`);
-    return answer.status === 503 ? ((await answer.json()) as object) : undefined;
-  }, "the node to be not ready");
-  expect(stopping).toMatchObject({ bus: "stopping" });
-  writeFileSync(go, "");
-  expect((await node.end).code).toBe(0);
-});
-
 test("two behaviours for one kind are refused by the names of both", async () => {
   const agents = join(FIXTURES, "agents.ts");
   const twice = await up(temporary(), "--module", agents, "--module", agents).end;
@@ -132,7 +112,7 @@ test("two behaviours for one kind are refused by the names of both", async () =>
   expect(twice.code).toBe(78);
 });
 
-test("join attaches by what connection printed, and its agents are seen", async () => {
+test("join attaches by what connection printed, its agents are seen, and what is no node's is refused", async () => {
   const home = temporary();
   const first = up(home, "--agents", "0", "--roles", "dispatcher", "--json");
   const { url } = JSON.parse(await first.line(0)) as Ready;
@@ -150,17 +130,12 @@ test("join attaches by what connection printed, and its agents are seen", async 
   expect(JSON.parse(result.out)).toMatchObject({ status: "ok", output: 7, host: ready.hostId });
   second.child.kill("SIGTERM");
   expect((await second.end).code).toBe(0);
-});
-
-test("join refuses a credential that is no node's, and text that is no connection", async () => {
-  const home = temporary();
-  await up(home).line(0);
-  const described = await vgas(["connection", "--inline", "--home", home]);
-  const attach = ["join", "--connection", "-", "--home", join(home, "joined")];
-  const client = await start(attach, { stdin: described.out }).end;
-  expect(client.err).toContain("a node needs one of its own: `vgas connection --role worker`");
-  expect(client.code).toBe(78);
-  const nonsense = await start(attach, { stdin: "{}" }).end;
-  expect(nonsense.err).toContain("nkeySeed");
-  expect(nonsense.code).toBe(78);
+  // A credential that is no node's, and text that is no connection.
+  const client = await vgas(["connection", "--inline", "--home", home]);
+  const attach = (stdin: string, to: string) =>
+    start(["join", "--connection", "-", "--home", join(home, to)], { stdin }).end;
+  const [byClient, byNonsense] = await Promise.all([attach(client.out, "client"), attach("{}", "nonsense")]);
+  expect(byClient.err).toContain("a node needs one of its own: `vgas connection --role worker`");
+  expect(byNonsense.err).toContain("nkeySeed");
+  expect([byClient.code, byNonsense.code]).toEqual([78, 78]);
 });

@@ -61,6 +61,12 @@ export class TestSwarm {
 
   /** Joins with a credential of its own. */
   async join(role: "worker" | "dispatcher", ...flags: readonly string[]): Promise<Node> {
+    const { home, file } = await this.homeOf(role);
+    return await this.#start(home, ["join", "--connection", file, "--http-port", "0", ...flags]);
+  }
+
+  /** A new home, and the connection file in it by which a node of this role can join. */
+  async homeOf(role: "worker" | "dispatcher"): Promise<{ readonly home: string; readonly file: string }> {
     const home = join(this.dir, `join-${this.#joined++}`);
     mkdirSync(home, { mode: 0o700 });
     const credential = await (await openHome(this.home)).credentials.issueNode(role);
@@ -68,7 +74,7 @@ export class TestSwarm {
     writeFileSync(file, JSON.stringify(await describeConnection({ url: this.#url, credential, inline: true })), {
       mode: 0o600,
     });
-    return await this.#start(home, ["join", "--connection", file, "--http-port", "0", ...flags]);
+    return { home, file };
   }
 
   /** Joins with a new home and what the flags say. */
