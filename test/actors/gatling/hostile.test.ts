@@ -2,8 +2,10 @@
 import { expect, test } from "vitest";
 import { TaskFinder } from "../../../src/actors/gatling/task-finder.ts";
 import type { Bus, BusMessage } from "../../../src/bus/bus.ts";
-import { encode } from "../../../src/bus/codec/codec.ts";
-import { ACK_PREFIX, HEADERS, Names } from "../../../src/protocols/subjects.ts";
+import { decode, encode } from "../../../src/bus/codec/codec.ts";
+import { lastBySubject } from "../../../src/bus/stored.ts";
+import type { DeadLetter } from "../../../src/protocols/result.ts";
+import { ACK_PREFIX, HEADERS, HOST_OPERATIONS, Names } from "../../../src/protocols/subjects.ts";
 import { Dealing } from "../../support/dealing.ts";
 import { useNats } from "../../support/nats.ts";
 import { eventually } from "../../support/wait.ts";
@@ -98,7 +100,7 @@ test("P1: a second task of the same id that starts much later does not hold up t
   await swarm.submit("hold", { id: "twice" });
   await eventually(async () => (began.length === 1 ? true : undefined), "the task to run");
   await swarm.submit("hold", { id: "twice", notBefore: Date.now() + 3_600_000 });
-  await eventually(async () => await swarm.attempts.read("default", "twice"), "the second one to be postponed");
+  await eventually(async () => await swarm.attempts.read("default", { id: "twice" }), "the second one to be postponed");
   const other = holding(4);
   other.release();
   await host.kill();
@@ -140,4 +142,62 @@ test("the tasks of one message are found by reading it once, however many are as
   const { tasks } = await finder.find("default", ids, { own: false });
   expect([...tasks.keys()].sort()).toEqual([...ids].sort());
   expect(reads).toBeLessThan(10);
+});
+
+test("P9: bytes that are no task, and tasks with a bad field, fail with a dead letter each; what is good beside them runs", async () => {
+  const swarm = await Dealing.start(nats);
+  const { names, publisher, bus } = swarm;
+  const { agent, release } = holding(8);
+  release();
+  await swarm.host("h", agent);
+  await swarm.dispatcher();
+  const bad: readonly (readonly [Uint8Array, DeadLetter["reason"]])[] = [
+    [new Uint8Array([0xc1]), "malformed"],
+    [new TextEncoder().encode('{"input":'), "malformed"],
+    [encode([]), "malformed"],
+    [encode({ timeoutMs: 0 }), "invalid"],
+    [encode({ replyTo: names.task("default", "hold") }), "invalid"],
+  ];
+  for (const [bytes, reason] of bad) {
+    const { sequence } = await publisher.publish(names.task("default", "hold"), bytes);
+    expect(await swarm.result(`s${sequence}`)).toMatchObject({ status: "failed", error: { code: "INVALID" } });
+    const letter = await eventually(
+      () => lastBySubject(bus, names.streams.dead, names.dead("default", `s${sequence}`)),
+      `the dead letter of s${sequence}`,
+    );
+    expect(decode(letter.data)).toMatchObject({ reason, task: bytes });
+  }
+  const array = await swarm.submit("hold", [{}, { maxAttempts: 101 }]);
+  expect(await swarm.result(`s${array}-0`)).toMatchObject({ status: "ok" });
+  expect(await swarm.result(`s${array}-1`)).toMatchObject({ status: "failed", error: { code: "INVALID" } });
+  await eventually(async () => ((await swarm.waiting()) === 0 ? true : undefined), "the queue to be empty");
+});
+
+test("P9: any bytes where dispatchers and hosts speak to each other change nothing", async () => {
+  const swarm = await Dealing.start(nats);
+  const { names, bus } = swarm;
+  const { agent, release } = holding(8);
+  release();
+  await swarm.host("h", agent);
+  await swarm.dispatcher("d1");
+  const subjects = [
+    names.heartbeat("h"),
+    names.heartbeat("nobody"),
+    names.settled("d1"),
+    ...HOST_OPERATIONS.map((operation) => names.host("h", operation)),
+  ];
+  const rubbish = [
+    new Uint8Array(0),
+    new Uint8Array([0xc1]),
+    new Uint8Array(20_000).fill(0x91),
+    encode({ v: 1, host: "h", run: "r", free: [0, -5], done: [1e9], again: ["x"] }),
+    encode({ v: 2, burst: -1, from: "../..", items: [[0]] }),
+  ];
+  for (const subject of subjects)
+    for (const bytes of rubbish) bus.publish(subject, bytes, { reply: `${bus.inbox()}.x` });
+  await bus.flush();
+  for (let i = 0; i < 3; i++) {
+    const sequence = await swarm.submit("hold", {});
+    expect(await swarm.result(`s${sequence}`)).toMatchObject({ status: "ok", attempt: 1 });
+  }
 });
