@@ -190,7 +190,7 @@ export type HostStats = z.infer<typeof hostStats>;
  * the epoch), nor, where `delayMs` is there, after a longer pause than that, whatever clocks say. `ended`: the last of them is known
  * to be over, or never to have begun.
  */
-export const attemptsRecord = z.object({
+const attemptsOfOne = z.object({
   v: z.literal(1),
   attempts: count,
   notBefore: z.number().optional(),
@@ -198,9 +198,14 @@ export const attemptsRecord = z.object({
   ended: z.boolean().optional(),
   /** In no other record: who wrote it knows it again. */
   by: z.string().optional(),
+  /** Of the task that it counts: its id may be that of others. */
+  submittedAt: z.number().optional(),
   error: z.object({ code: z.string(), message: z.string(), retryable: z.boolean() }).optional(),
 });
-export type AttemptsRecord = z.infer<typeof attemptsRecord>;
+export type AttemptsRecord = z.infer<typeof attemptsOfOne>;
+
+/** What is kept of a task's executions, and of those of `others` that were submitted under the same id. */
+export const attemptsRecord = attemptsOfOne.extend({ others: z.array(attemptsOfOne).optional() });
 
 /**
  * Which message an element of an array runs from, once it is not the array's first delivery (bus/element-owners.ts): a later

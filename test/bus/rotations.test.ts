@@ -103,7 +103,7 @@ test("rubbish over the record of a lane of which only a roster is kept is told w
 
 test("rubbish in a task's execution record counts as nothing", async () => {
   const attempts = new AttemptsLog(new KvBucket(bus, publisher, names.buckets.attempts), names);
-  await attempts.write("default", "t1", { attempts: 2 });
+  await attempts.write("default", { id: "t1" }, { attempts: 2 });
   await strike(names.buckets.attempts, names.taskKey("default", "t1"));
-  expect(await attempts.read("default", "t1")).toBeUndefined();
+  expect(await attempts.read("default", { id: "t1" })).toBeUndefined();
 });

@@ -142,7 +142,7 @@ export class Outcomes {
   async #recordAndReturn(run: Run, record: Parameters<AttemptsLog["close"]>[3], delayMs: number): Promise<void> {
     const { attempts, bus, logger } = this.#options;
     try {
-      const current = await attempts.close(run.lane.pool, run.id, run.attempt, record);
+      const current = await attempts.close(run.lane.pool, run, run.attempt, record);
       // A later attempt has begun elsewhere, or is about to: giving the task back would take it from there.
       if (!current) failpoint("attempt.superseded");
       else if (run.ack !== "") nakTask(bus, run.ack, delayMs);

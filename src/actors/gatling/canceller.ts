@@ -118,7 +118,7 @@ export class Canceller {
       return;
     }
     const kind = found?.lane.kind ?? body.kind ?? UNKNOWN_KIND;
-    const record = await attempts.read(pool, id);
+    const record = await attempts.read(pool, { id, submittedAt: found?.submittedAt });
     await cancels.add(pool, id, kind);
     const won = await this.#store(pool, kind, record?.attempts ?? 0, asked, found);
     if (found?.alone) {

@@ -44,8 +44,8 @@ export async function postpone(
   }: { readonly notBefore: number; readonly attempts: number; readonly seenBefore: boolean; readonly ownId: boolean },
 ): Promise<void> {
   const until = untilOf(notBefore, task.expiresAt);
-  const record = seenBefore || ownId ? await log.read(lane.pool, task.id) : undefined;
+  const record = seenBefore || ownId ? await log.read(lane.pool, task) : undefined;
   if (record === undefined)
-    await log.write(lane.pool, task.id, { attempts, ended: true, ...(!ownId && { notBefore: until }) });
+    await log.write(lane.pool, task, { attempts, ended: true, ...(!ownId && { notBefore: until }) });
   nakTask(bus, task.ack, Math.min(MAX_DELAY_MS, Math.max(1, until - clock.now())));
 }

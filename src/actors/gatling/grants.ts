@@ -50,6 +50,7 @@ export class Grants {
       kind,
       task: task.id,
       attempt: task.attempt,
+      submittedAt: task.submittedAt,
       host: agent.host.id,
       agent: agentId(agent.host.id, agent.number),
       providers: [...agent.providers],

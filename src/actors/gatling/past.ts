@@ -82,7 +82,7 @@ export class Past {
     const { doubtful, done } = await this.#unfold(all);
     const isOpen = ({ task, seenBefore }: Doubtful): boolean => seenBefore && !done.has(task.id);
     const records = await Promise.all(
-      doubtful.map((each) => (isOpen(each) ? attempts.readRevision(lane.pool, each.task.id) : undefined)),
+      doubtful.map((each) => (isOpen(each) ? attempts.readRevision(lane.pool, each.task) : undefined)),
     );
     const unsure = doubtful.filter((each, i) => isOpen(each) && !records[i]?.record?.ended).map(({ task }) => task.id);
     // In this order: what ends between the two questions is found stored.
@@ -146,8 +146,7 @@ export class Past {
       // The clock of whoever wrote it is ahead: the pause is made once, by the broker, and not again at the next delivery.
       if (record.delayMs !== undefined && leftMs > record.delayMs) {
         const paused = { ...record, notBefore: undefined, by: nonce() };
-        if ((await attempts.follow(lane.pool, task.id, paused, recorded?.revision ?? 0)) === undefined)
-          return undefined;
+        if ((await attempts.follow(lane.pool, task, paused, recorded)) === undefined) return undefined;
       }
       nakTask(bus, task.ack, delayMs);
       return undefined;
@@ -158,7 +157,7 @@ export class Past {
       return undefined;
     }
     const start = { attempts: attempt, by: nonce(), ...(record?.error ? { error: record.error } : {}) };
-    const revision = await attempts.follow(lane.pool, task.id, start, recorded?.revision ?? 0);
+    const revision = await attempts.follow(lane.pool, task, start, recorded);
     if (revision !== undefined) return { ...task, attempt, revision };
     failpoint("task.outrun");
     // Un-acknowledged by us: whoever has recorded more has it, or it comes back by ack_wait.

@@ -104,16 +104,16 @@ export class Requeue {
   }
 
   /** False if another dispatcher has recorded something meanwhile. */
-  async #record(
-    lane: LaneName,
-    { id, revision }: TaskInHand,
-    known: Pick<AttemptsRecord, "attempts" | "ended">,
-  ): Promise<boolean> {
+  async #record(lane: LaneName, task: TaskInHand, known: Pick<AttemptsRecord, "attempts" | "ended">): Promise<boolean> {
     const { attempts, nonce } = this.#options;
     const record = { ...known, by: nonce() };
-    if (revision !== undefined) return (await attempts.follow(lane.pool, id, record, revision)) !== undefined;
-    await attempts.write(lane.pool, id, record);
-    return true;
+    if (task.revision === undefined) {
+      await attempts.write(lane.pool, task, record);
+      return true;
+    }
+    const found = task.revision > 0 ? await attempts.readRevision(lane.pool, task) : undefined;
+    if (found !== undefined && found.revision !== task.revision) return false;
+    return (await attempts.follow(lane.pool, task, record, found)) !== undefined;
   }
 
   /** Publishes an element as a message of its own, unless that was done, and takes it out of the array that is in hand. */

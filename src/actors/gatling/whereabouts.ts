@@ -67,7 +67,7 @@ export class Whereabouts {
 
   async #waiting(id: string, { lane, priority, submittedAt, notBefore: asked }: StoredTask): Promise<TaskState> {
     const { attempts, clock } = this.#options;
-    const record = await attempts.read(lane.pool, id);
+    const record = await attempts.read(lane.pool, { id, submittedAt });
     const notBefore = Math.max(record?.notBefore ?? 0, asked ?? 0);
     return {
       ...{ state: "waiting", id, ...lane, priority, submittedAt },

@@ -65,10 +65,10 @@ export class Grants {
   }
 
   async #checkRunning(grant: Grant): Promise<void> {
-    const { pool, task, attempt } = grant;
+    const { pool, task, attempt, submittedAt } = grant;
     const [result, record] = await Promise.all([
       this.#options.results.find(pool, task),
-      this.#options.attempts.read(pool, task),
+      this.#options.attempts.read(pool, { id: task, submittedAt }),
     ]);
     if (result !== undefined) throw voided(grant, "the task has its result");
     if (record === undefined) return;

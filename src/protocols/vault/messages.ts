@@ -88,6 +88,8 @@ export const grant = z.strictObject({
   pool: z.string(),
   kind: z.string(),
   task: z.string(),
+  /** When the task was submitted, ms since the epoch: its id may have been that of another one. */
+  submittedAt: z.number().optional(),
   attempt: z.number().int().min(1),
   /** Host and agent that run it. */
   host: z.string(),

@@ -63,13 +63,32 @@ test("P1: an attempt that fails when a later one has begun elsewhere neither cou
   await swarm.submit("paused", { id: "p1", maxAttempts: 2 });
   await eventually(async () => (began.length > 0 ? true : undefined), "its first attempt");
   // The host was taken for dead, and another dispatcher began the task again.
-  await attempts.write("default", "p1", { attempts: 2 });
+  await attempts.write("default", { id: "p1" }, { attempts: 2 });
   fail();
   // The slot is free again; what was given back would come before it.
   await swarm.submit("paused", { id: "p2" });
   await eventually(async () => (began.length > 1 ? true : undefined), "the next task");
   expect(began).toEqual(["p1", "p2"]);
-  expect(await attempts.read("default", "p1")).toEqual({ v: 1, attempts: 2 });
+  expect(await attempts.read("default", { id: "p1" })).toEqual({ v: 1, attempts: 2 });
   const lane = names.consumer({ pool: "default", kind: "paused" });
   expect(await consumerInfo(bus, names.streams.tasks, lane)).toMatchObject({ redelivered: 0, ackPending: 2 });
+});
+
+test("a task under an id that was used before, whose result is gone and whose record is not, is tried as often as it may be", async () => {
+  const swarm = await Dealing.start(nats);
+  // By then its result was older than a day.
+  await swarm.attempts.write("default", { id: "r1", submittedAt: 1_000 }, { attempts: 2, ended: true });
+  const attempts: number[] = [];
+  await swarm.host("h", {
+    kind: "again",
+    backoff: { initialMs: 1, jitter: 0 },
+    run: (_, { attempt }) => {
+      attempts.push(attempt);
+      throw new TaskError("LATER", "as ordered");
+    },
+  });
+  await swarm.dispatcher();
+  await swarm.submit("again", { id: "r1", maxAttempts: 3 });
+  expect(await swarm.result("r1")).toMatchObject({ status: "failed", attempt: 3, error: { code: "LATER" } });
+  expect(attempts).toEqual([1, 2, 3]);
 });

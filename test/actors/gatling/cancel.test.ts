@@ -101,7 +101,10 @@ test("P1, P2: a task that waits is cancelled wherever it waits, and its behaviou
 
   // In the pause before its second attempt.
   const backoff = await auto("fails");
-  await eventually(async () => (await swarm.attempts.read("default", backoff))?.ended || undefined, "the backoff");
+  await eventually(
+    async () => (await swarm.attempts.read("default", { id: backoff }))?.ended || undefined,
+    "the backoff",
+  );
   expect(await status(backoff)).toMatchObject({ state: "waiting", attempts: 1, error: { code: "LATER" } });
   expect(await cancel(backoff)).toBe("cancelled");
   expect(await swarm.result(backoff)).toMatchObject({ status: "cancelled", attempt: 1 });

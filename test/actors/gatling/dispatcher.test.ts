@@ -63,7 +63,7 @@ test("P8: a stop gives back what a receipt refuses that comes only then", async 
   const ids = body.items.map((item) => item[4]);
   expect(ids.length).toBeGreaterThan(0);
   // Without the record a later delivery would have to count this one as an execution.
-  for (const id of ids) expect(await attempts.read("default", id)).toMatchObject({ attempts: 0, ended: true });
+  for (const id of ids) expect(await attempts.read("default", { id })).toMatchObject({ attempts: 0, ended: true });
 });
 
 test("a receipt and the notice after it in one packet leave the slots as the notice says", async () => {

@@ -95,7 +95,7 @@ test("an array does not wait for what was moved out of it, and publishes again o
   expect((await messages()).last).toBe(sequence + 3);
   // It takes with it what counted by then.
   const record = await eventually(
-    () => swarm.attempts.read("default", `s${sequence}-1`),
+    () => swarm.attempts.read("default", { id: `s${sequence}-1` }),
     "its message to be looked at",
   );
   expect(record).toMatchObject({ attempts: 2 });

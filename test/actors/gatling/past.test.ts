@@ -27,7 +27,7 @@ async function lookUp(given: Partial<TaskInHand>, meanwhile: (swarm: Dealing) =>
   } as unknown as PastOptions);
   const task = { id: "t", maxAttempts: 5, ack: "_INBOX.nobody", array: undefined, ...given } as unknown as TaskInHand;
   const resolution = await past.resolve([{ task, encoding: "msgpack", presumed: 1, seenBefore: true }]);
-  return { resolution, record: await attempts.read("default", "t"), logger };
+  return { resolution, record: await attempts.read("default", { id: "t" }), logger };
 }
 
 test("the start of an execution is recorded before it runs, and counts those before", async () => {
@@ -37,7 +37,8 @@ test("the start of an execution is recorded before it runs, and counts those bef
 });
 
 test("P2: a task that another dispatcher began while it was looked up is left to it, and its array to come back", async () => {
-  const other = (swarm: Dealing): Promise<void> => swarm.attempts.write("default", "t", { attempts: 2, by: "other" });
+  const other = (swarm: Dealing): Promise<void> =>
+    swarm.attempts.write("default", { id: "t" }, { attempts: 2, by: "other" });
   const { resolution, record, logger } = await lookUp({}, other);
   expect(resolution).toEqual({ wait: false, runnable: [] });
   expect(record).toMatchObject({ attempts: 2, by: "other" });

@@ -23,12 +23,12 @@ test("of a task that the broker may have brought to another it is not recorded t
   onTestFinished(() => until(() => requeue.idle));
   requeue.forgotten(lane, [inHand("s1")]);
   requeue.unstarted(lane, [inHand("s2")]);
-  const recorded = (id: string) => eventually(() => attempts.read("default", id), `the record of ${id}`);
+  const recorded = (id: string) => eventually(() => attempts.read("default", { id }), `the record of ${id}`);
   expect(await recorded("s1")).toEqual({ v: 1, attempts: 0, by: "n0" });
   expect(await recorded("s2")).toEqual({ v: 1, attempts: 0, ended: true, by: "n1" });
   // Somebody began it: what comes late changes nothing.
-  await attempts.write("default", "s3", { attempts: 1 });
+  await attempts.write("default", { id: "s3" }, { attempts: 1 });
   requeue.forgotten(lane, [inHand("s3")]);
   await until(() => requeue.idle);
-  expect(await attempts.read("default", "s3")).toEqual({ v: 1, attempts: 1 });
+  expect(await attempts.read("default", { id: "s3" })).toEqual({ v: 1, attempts: 1 });
 });

@@ -94,7 +94,7 @@ test("a task with notBefore starts not before it, which is no execution, and sur
   expect(await swarm.result(`s${never}`)).toMatchObject({ status: "expired", error: { code: "EXPIRED" } });
   expect(await swarm.result(`s${array}-0`)).toMatchObject({ status: "ok" });
   const recorded = (id: string): Promise<unknown> =>
-    eventually(async () => await swarm.attempts.read("default", id), `a record of ${id}`);
+    eventually(async () => await swarm.attempts.read("default", { id }), `a record of ${id}`);
   for (const id of [`s${single}`, "own", `s${array}-1`])
     expect(await recorded(id)).toMatchObject({ attempts: 0, ended: true, ...(id !== "own" && { notBefore: due }) });
   expect(started).toHaveLength(1);

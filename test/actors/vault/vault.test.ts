@@ -265,14 +265,22 @@ describe("grants", () => {
 
   test("one is void when its attempt has ended, and when a later one has begun", async () => {
     const first = vault.grant({ task: "again" });
-    await vault.attempts.write("default", "again", { attempts: 1, ended: true });
+    await vault.attempts.write("default", { id: "again" }, { attempts: 1, ended: true });
     expect(await rejection(lease("node-a", first))).toMatchObject({ code: "GRANT_VOID" });
-    await vault.attempts.write("default", "again", { attempts: 2 });
+    await vault.attempts.write("default", { id: "again" }, { attempts: 2 });
     expect(await rejection(lease("node-a", first))).toMatchObject({
       code: "GRANT_VOID",
       message: expect.stringContaining("attempt 2"),
     });
     await lease("node-a", vault.grant({ task: "again", attempt: 2 }));
+  });
+
+  test("what is recorded of a task that had the same id before voids nothing", async () => {
+    await vault.attempts.write("default", { id: "reused", submittedAt: 1_000 }, { attempts: 3, ended: true });
+    await lease("node-a", vault.grant({ task: "reused", submittedAt: 2_000 }));
+    expect(await rejection(lease("node-a", vault.grant({ task: "reused", submittedAt: 1_000 })))).toMatchObject({
+      code: "GRANT_VOID",
+    });
   });
 
   test.each([
