@@ -12,9 +12,10 @@ import { picture } from "./picture.ts";
 import { reportLines } from "./print.ts";
 import { recovery } from "./recovery.ts";
 import { cleanUpAtTheEnd } from "./scratch.ts";
+import { submit } from "./submit.ts";
 import { throughput } from "./throughput.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [throughput, recovery];
+const BENCHMARKS: readonly Benchmark[] = [throughput, submit, recovery];
 
 const { chosen, json, quick, pairs } = argumentsOrEnd();
 const bench: Bench = { quick, pairs, log: (line) => console.error(line) };

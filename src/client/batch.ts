@@ -42,7 +42,7 @@ export class TaskBatch<Output = unknown> extends Array<TaskHandle<Output>> {
     recorded: Promise<void>,
   ) {
     super(handles.length);
-    for (const [i, handle] of handles.entries()) this[i] = handle;
+    for (let i = 0; i < handles.length; i++) this[i] = handles[i] as TaskHandle<Output>;
     this.#parts = parts;
     this.#pool = names.pool;
     this.#id = names.id;

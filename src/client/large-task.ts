@@ -91,21 +91,17 @@ export async function sendTask<T>(
 ): Promise<T> {
   if (!(task instanceof LargeTask)) return await send(task);
   const { bytes, refs } = await task.put(objects, options);
-  return await keepingIfStored(objects, refs, send(bytes));
-}
-
-/** What was put for a task that is certainly not stored is removed; rejects as `sending` does. */
-export async function keepingIfStored<T>(
-  objects: Objects,
-  refs: readonly ObjectRef[],
-  sending: Promise<T>,
-): Promise<T> {
   try {
-    return await sending;
+    return await send(bytes);
   } catch (error) {
-    if (error instanceof VgasError && NOT_STORED.has(error.code)) await removeAll(objects, refs);
+    await removeUnlessStored(objects, refs, error);
     throw error;
   }
+}
+
+/** What was put for a task that is certainly not stored, by what sending it failed with, is removed. */
+export async function removeUnlessStored(objects: Objects, refs: readonly ObjectRef[], error: unknown): Promise<void> {
+  if (error instanceof VgasError && NOT_STORED.has(error.code)) await removeAll(objects, refs);
 }
 
 /** As far as that goes: what stays is dropped with the store's old objects. */

@@ -64,18 +64,66 @@ export function bodyOf(message: readonly EncodedTask[], array: boolean): Uint8Ar
   return array || only === undefined ? packArray(bytes) : only;
 }
 
-/** All handles. @throws PartialSubmitError if only some were stored, else what storing failed with */
-export function collect<Output>(
-  messages: readonly (readonly EncodedTask[])[],
-  stored: readonly PromiseSettledResult<TaskHandle<Output>[]>[],
-): TaskHandle<Output>[] {
-  const failed = stored.find((outcome) => outcome.status === "rejected");
-  const handles = stored.flatMap((outcome, i) =>
-    outcome.status === "fulfilled" ? outcome.value : (messages[i] ?? []).map(() => undefined),
-  );
-  if (failed === undefined) return handles.filter((handle) => handle !== undefined);
-  if (handles.every((handle) => handle === undefined)) throw failed.reason;
-  throw new PartialSubmitError(failed.reason as VgasError, handles);
+/** What was stored. */
+export interface Submitted<Output> {
+  /** In the order of the inputs. */
+  readonly handles: readonly TaskHandle<Output>[];
+  /** Of each message. */
+  readonly sequences: readonly number[];
+}
+
+/** What becomes of the messages of one call. */
+export class ManySubmission<Output> {
+  readonly #messages: readonly (readonly EncodedTask[])[];
+  /** Place of the first task of each message. */
+  readonly #places: readonly number[];
+  readonly #handles: (TaskHandle<Output> | undefined)[];
+  readonly #sequences: number[];
+  #stored = 0;
+  #firstFailed = Number.POSITIVE_INFINITY;
+  #failure: unknown;
+
+  constructor(messages: readonly (readonly EncodedTask[])[]) {
+    let place = 0;
+    const places: number[] = [];
+    for (const message of messages) {
+      places.push(place);
+      place += message.length;
+    }
+    this.#messages = messages;
+    this.#places = places;
+    this.#handles = new Array<TaskHandle<Output> | undefined>(place).fill(undefined);
+    this.#sequences = new Array<number>(messages.length).fill(0);
+  }
+
+  /** Message `at` is stored; `handleOf` makes the handle of its task `i`, which fails when the client is closed meanwhile. */
+  stored(at: number, sequence: number, handleOf: (task: EncodedTask, i: number) => TaskHandle<Output>): void {
+    const place = this.#places[at] ?? 0;
+    this.#sequences[at] = sequence;
+    try {
+      for (const [i, task] of (this.#messages[at] ?? []).entries()) {
+        this.#handles[place + i] = handleOf(task, i);
+        this.#stored++;
+      }
+    } catch (error) {
+      this.failed(at, error);
+    }
+  }
+
+  failed(at: number, error: unknown): void {
+    if (at > this.#firstFailed) return;
+    this.#firstFailed = at;
+    this.#failure = error;
+  }
+
+  /** Rejects with PartialSubmitError if only some were stored, else with what the first one that was not failed with. */
+  end(resolve: (submitted: Submitted<Output>) => void, reject: (error: unknown) => void): void {
+    const handles = this.#handles;
+    if (this.#failure === undefined)
+      resolve({ handles: handles as readonly TaskHandle<Output>[], sequences: this.#sequences });
+    else if (this.#stored === 0) reject(this.#failure);
+    else reject(new PartialSubmitError(this.#failure as VgasError, handles));
+  }
 }
 
 /** Says which of many an error is about. */

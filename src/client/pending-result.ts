@@ -4,7 +4,7 @@ import type { TaskResult } from "../protocols/result.ts";
 /** A result that is waited for: settles at most once, and tells whoever listens then. */
 export class PendingResult {
   /** Names it among those that are waited for. */
-  readonly token: string;
+  readonly token: number;
   readonly pool: string;
   /** Undefined until the submission is acknowledged, if the id is automatic. */
   id: string | undefined;
@@ -14,10 +14,13 @@ export class PendingResult {
   misses = 0;
   /** A result passed by on its subject since the last look-up. */
   announced = false;
+  /** What listens for it, where no answer was asked for. */
+  subscription: { unsubscribe(): void } | undefined;
   #outcome: TaskResult | VgasError | undefined;
-  readonly #listeners = new Set<() => void>();
+  /** Made for the first one: most are submitted by the thousand, and listened to one by one or never. */
+  #listeners: Set<() => void> | undefined;
 
-  constructor(token: string, pool: string, id: string | undefined) {
+  constructor(token: number, pool: string, id: string | undefined) {
     this.token = token;
     this.pool = pool;
     this.id = id;
@@ -30,22 +33,23 @@ export class PendingResult {
 
   /** Somebody waits now. */
   get wanted(): boolean {
-    return this.#listeners.size > 0;
+    return this.#listeners !== undefined && this.#listeners.size > 0;
   }
 
   settle(outcome: TaskResult | VgasError): void {
     if (this.#outcome !== undefined) return;
     this.#outcome = outcome;
-    const listeners = [...this.#listeners];
-    this.#listeners.clear();
-    for (const listener of listeners) listener();
+    const listeners = this.#listeners;
+    this.#listeners = undefined;
+    if (listeners !== undefined) for (const listener of [...listeners]) listener();
   }
 
   /** Calls `listener` once when it settles; returns how to stop that. Not for one that is settled. */
   listen(listener: () => void): () => void {
+    this.#listeners ??= new Set();
     this.#listeners.add(listener);
     return () => {
-      this.#listeners.delete(listener);
+      this.#listeners?.delete(listener);
     };
   }
 }

@@ -5,19 +5,28 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Objects } from "../bus/objects.ts";
-import type { PubAck, Publisher } from "../bus/publisher.ts";
+import type { PubAck, Publisher, Stored } from "../bus/publisher.ts";
 import { systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { LaneName, Names } from "../protocols/subjects.ts";
 import { automaticId } from "../protocols/tokens.ts";
-import { sendInSpan } from "../telemetry/send-span.ts";
+import { isTraced, sendInSpan } from "../telemetry/send-span.ts";
 import { TaskBatch } from "./batch.ts";
 import type { BatchRecord, BatchRecords } from "./batch-records.ts";
 import type { EventFeed } from "./event-feed.ts";
 import type { Guest } from "./guest.ts";
 import { type HandleParts, TaskHandle } from "./handle.ts";
-import { keepingIfStored, LargeTask, removeAll, sendTask } from "./large-task.ts";
-import { bodyOf, collect, type EncodedTask, intoMessages, ofTask, PartialSubmitError, refsOf } from "./many-tasks.ts";
+import { LargeTask, removeAll, removeUnlessStored, sendTask } from "./large-task.ts";
+import {
+  bodyOf,
+  type EncodedTask,
+  intoMessages,
+  ManySubmission,
+  ofTask,
+  PartialSubmitError,
+  refsOf,
+  type Submitted,
+} from "./many-tasks.ts";
 import { checkOnEvent, listenFor } from "./on-event.ts";
 import type { PendingResult } from "./pending-result.ts";
 import {
@@ -76,7 +85,9 @@ export class Submitter {
       const task = this.#encoded(lane, input, own, expected?.replyTo);
       feed = listenFor(this.#handles, lane.pool, own, expected?.pending);
       const ack = await this.#inTime(lane, own, (signal) =>
-        sendTask(this.#objects, task, { signal }, (body) => this.#store(lane, body, sending, signal)),
+        task instanceof LargeTask
+          ? sendTask(this.#objects, task, { signal }, (body) => this.#stored(lane, body, sending, signal))
+          : this.#stored(lane, task, sending, signal),
       );
       return this.#handle(lane, own.id, automaticId(ack.sequence), ack, expected?.pending);
     } catch (error) {
@@ -107,21 +118,9 @@ export class Submitter {
           tasks.push(task.large === undefined ? task : await this.#putLarge(task, task.large, tasks.length, signal));
         }
         const messages = array ? intoMessages(tasks, perMessage) : tasks.map((task) => [task]);
-        const packed = messages.map((message) => ({ message, body: bodyOf(message, array) }));
-        const sequences = new Array<number>(messages.length);
         sent = true;
-        const outcomes = await Promise.allSettled(
-          packed.map(async ({ message, body }, at) => {
-            const storing = this.#store(lane, body, sending, signal, message.length);
-            const ack = await keepingIfStored(this.#objects, refsOf(message), storing);
-            sequences[at] = ack.sequence;
-            return message.map((task, i) => {
-              const automatic = automaticId(ack.sequence, array ? i : undefined);
-              return this.#handle<Output>(lane, task.id, automatic, ack, task.pending);
-            });
-          }),
-        );
-        return this.#batch<Output>(lane, collect(messages, outcomes), {
+        const { handles, sequences } = await this.#storeAll<Output>(lane, messages, { array, sending, signal });
+        return this.#batch<Output>(lane, handles, {
           ...{ kind: lane.kind, at: systemClock.now(), array },
           messages: messages.map((message, i) => ({ sequence: sequences[i] ?? 0, tasks: message.length })),
           ids: tasks.map(({ id }) => id),
@@ -160,28 +159,80 @@ export class Submitter {
     return within(`submitting to ${lane.pool}/${lane.kind}`, limits, work);
   }
 
-  async #store(
+  /**
+   * Hands all to the publisher, which keeps to its window. One promise for all of them: one for each would cost more than to send it.
+   *
+   * @throws PartialSubmitError if only some were stored, else what storing failed with
+   */
+  #storeAll<Output>(
+    lane: LaneName,
+    messages: readonly (readonly EncodedTask[])[],
+    { array, sending, signal }: { array: boolean; sending: Sending; signal: AbortSignal | undefined },
+  ): Promise<Submitted<Output>> {
+    const submission = new ManySubmission<Output>(messages);
+    const bodies = messages.map((message) => bodyOf(message, array));
+    return new Promise((resolve, reject) => {
+      let open = messages.length;
+      const end = (): void => {
+        if (--open === 0) submission.end(resolve, reject);
+      };
+      if (open === 0) submission.end(resolve, reject);
+      for (const [at, message] of messages.entries()) {
+        this.#store(lane, bodies[at] as Uint8Array, sending, signal, message.length, (error, ack) => {
+          if (ack !== undefined) {
+            submission.stored(at, ack.sequence, ({ id, pending }, i) =>
+              this.#handle(lane, id, automaticId(ack.sequence, array ? i : undefined), ack, pending),
+            );
+            end();
+            return;
+          }
+          submission.failed(at, error);
+          const refs = refsOf(message);
+          if (refs.length === 0) end();
+          else void removeUnlessStored(this.#objects, refs, error).then(end);
+        });
+      }
+    });
+  }
+
+  #stored(lane: LaneName, body: Uint8Array, sending: Sending, signal: AbortSignal | undefined): Promise<PubAck> {
+    return new Promise((resolve, reject) => {
+      this.#store(lane, body, sending, signal, 1, (error, ack) => {
+        if (ack === undefined) reject(error);
+        else resolve(ack);
+      });
+    });
+  }
+
+  #store(
     lane: LaneName,
     body: Uint8Array,
     sending: Sending,
     signal: AbortSignal | undefined,
-    tasks = 1,
-  ): Promise<PubAck> {
+    tasks: number,
+    done: (error: unknown, ack: PubAck | undefined) => void,
+  ): void {
     const subject = this.#names.task(lane.pool, lane.kind, sending.priority);
     const msgId = sending.msgId ?? `${this.#run}-${(this.#submitted++).toString(36)}`;
-    try {
-      return await sendInSpan({ lane, subject, messageId: msgId, tasks }, sending.headers, (headers) =>
-        this.#publisher.publish(subject, body, { msgId, ...(headers && { headers }), ...(signal && { signal }) }),
-      );
-    } catch (error) {
-      if (this.#guest !== undefined && error instanceof VgasError) throw this.#guest.meaningOf(error);
-      if (!(error instanceof VgasError) || error.code !== "UNDELIVERABLE") throw error;
-      throw new VgasError(
-        "NO_SWARM",
-        `no stream takes ${subject}: no swarm runs with this prefix, or its JetStream is off`,
-        { cause: error },
-      );
+    const told: Stored = (error, ack) => done(error === undefined ? undefined : this.#meaningOf(error, subject), ack);
+    const options = signal === undefined ? { msgId } : { msgId, signal };
+    if (!isTraced()) {
+      this.#publisher.send(subject, body, sending.headers, told, options);
+      return;
     }
+    sendInSpan({ lane, subject, messageId: msgId, tasks }, sending.headers, (headers) =>
+      this.#publisher.publish(subject, body, headers === undefined ? options : { ...options, headers }),
+    ).then(
+      (ack) => told(undefined, ack),
+      (error: VgasError) => told(error, undefined),
+    );
+  }
+
+  #meaningOf(error: VgasError, subject: string): unknown {
+    if (this.#guest !== undefined) return this.#guest.meaningOf(error);
+    if (error.code !== "UNDELIVERABLE") return error;
+    const why = `no stream takes ${subject}: no swarm runs with this prefix, or its JetStream is off`;
+    return new VgasError("NO_SWARM", why, { cause: error });
   }
 
   #encode<Input>(lane: LaneName, input: Input, index: number, options: SubmitManyOptions<Input>): EncodedTask {
@@ -189,8 +240,10 @@ export class Submitter {
     const expected = options.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
     try {
       const encoded = this.#encoded(lane, input, own, expected?.replyTo);
-      const task = { id: own.id, pending: expected?.pending };
-      return encoded instanceof LargeTask ? { ...task, bytes: NOTHING, large: encoded } : { ...task, bytes: encoded };
+      const pending = expected?.pending;
+      return encoded instanceof LargeTask
+        ? { id: own.id, bytes: NOTHING, pending, large: encoded }
+        : { id: own.id, bytes: encoded, pending };
     } catch (error) {
       if (expected !== undefined) this.#waiting.forget(expected.pending);
       throw ofTask(index, error);

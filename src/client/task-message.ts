@@ -112,12 +112,20 @@ function checkedFields(
   options: TaskOptions,
   replyTo: string | undefined,
 ): Readonly<Record<string, unknown>> {
-  const { id, timeoutMs, expiresMs, maxAttempts, extra } = options;
-  const envelope = { id, timeoutMs, expiresMs, maxAttempts, notBefore: startOf(options), replyTo };
-  parseEnvelope(envelope, lane);
+  const { extra } = options;
+  const notBefore = startOf(options);
+  // Only what is there: a field that is undefined would have to be taken out again, which costs more than all the rest.
   if (extra !== undefined) checkExtra(extra);
-  return { ...extra, ...envelope };
+  const fields: Record<string, unknown> = { ...extra };
+  for (const name of CHECKED_FIELDS) if (options[name] !== undefined) fields[name] = options[name];
+  if (notBefore !== undefined) fields["notBefore"] = notBefore;
+  parseEnvelope(fields, lane);
+  // An inbox of our own.
+  if (replyTo !== undefined) fields["replyTo"] = replyTo;
+  return fields;
 }
+
+const CHECKED_FIELDS = ["id", "timeoutMs", "expiresMs", "maxAttempts"] as const;
 
 /** Without `bytes` it does not fit into a message; `size` says how large it is then, as far as that is known. */
 function encodeWhole(
@@ -126,7 +134,10 @@ function encodeWhole(
   context: unknown,
 ): { readonly bytes: Uint8Array | undefined; readonly size: string } {
   try {
-    const bytes = encode({ ...fields, input, context });
+    const whole: Record<string, unknown> = { ...fields };
+    if (input !== undefined) whole["input"] = input;
+    if (context !== undefined) whole["context"] = context;
+    const bytes = encode(whole);
     return { bytes: bytes.length > MAX_BODY_BYTES ? undefined : bytes, size: String(bytes.length) };
   } catch (cause) {
     if (cause instanceof EncodingTooLarge) return { bytes: undefined, size: "too many" };

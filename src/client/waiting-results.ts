@@ -51,13 +51,10 @@ const MAX_LOOK_UP_MS = 60_000;
 const SWEEP_MS = 1_000;
 /** Between a result on its subject and the same result in the stream lies the time that storing it takes. */
 const ANNOUNCED_MS = 50;
+/** Of a token in a `replyTo`. */
+const TOKEN_BASE = 36;
 /** Looked up in one go, so that ten thousand waiting results do not hold up everything else. */
 const BATCH = 1_024;
-
-interface Entry {
-  readonly pending: PendingResult;
-  readonly subscription: { unsubscribe(): void } | undefined;
-}
 
 export class WaitingResults {
   readonly #bus: Bus;
@@ -67,7 +64,7 @@ export class WaitingResults {
   readonly #read: ReadStored;
   readonly #announcements: Announcements;
   readonly #inbox: string;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<number, PendingResult>();
   #next = 0;
   #answers: Subscription | undefined;
   #stopListening: (() => void) | undefined;
@@ -109,21 +106,22 @@ export class WaitingResults {
   expect(pool: string, id: string | undefined): { readonly replyTo: string; readonly pending: PendingResult } {
     const pending = new PendingResult(this.#token(), pool, id);
     pending.lookUpAt = this.#clock.monotonic() + FIRST_LOOK_UP_MS;
-    this.#add(pending, undefined);
-    return { replyTo: `${this.#inbox}.${pending.token}`, pending };
+    this.#add(pending);
+    return { replyTo: `${this.#inbox}.${pending.token.toString(TOKEN_BASE)}`, pending };
   }
 
   /** For a task submitted by somebody else, or without `replyTo`: listens to its result's subject and looks it up at once. */
   watch(pool: string, id: string): PendingResult {
     const pending = new PendingResult(this.#token(), pool, id);
-    this.#add(pending, this.#subscribe(pending, id));
+    pending.subscription = this.#subscribe(pending, id);
+    this.#add(pending);
     return pending;
   }
 
   /** The submission was a repetition, so its `replyTo` may be unknown to the swarm: listens as `watch` does. */
   watchToo(pending: PendingResult, id: string): void {
     if (!this.#entries.has(pending.token)) return;
-    this.#entries.set(pending.token, { pending, subscription: this.#subscribe(pending, id) });
+    pending.subscription = this.#subscribe(pending, id);
     pending.lookUpAt = this.#clock.monotonic();
   }
 
@@ -141,7 +139,7 @@ export class WaitingResults {
 
   /** The same for a task that is known by its id. */
   lookUpTask(pool: string, id: string): void {
-    for (const { pending } of this.#entries.values()) {
+    for (const pending of this.#entries.values()) {
       if (pending.id === id && pending.pool === pool) this.lookUp(pending);
     }
   }
@@ -154,9 +152,9 @@ export class WaitingResults {
   }
 
   /** Nobody waits any more, or nothing will come. */
-  forget({ token }: PendingResult): void {
-    this.#entries.get(token)?.subscription?.unsubscribe();
-    this.#entries.delete(token);
+  forget(pending: PendingResult): void {
+    if (!this.#entries.delete(pending.token)) return;
+    pending.subscription?.unsubscribe();
     if (this.#entries.size > 0) return;
     this.#clock.clear(this.#sweeper);
     this.#sweeper = undefined;
@@ -167,39 +165,39 @@ export class WaitingResults {
     this.#closed = true;
     this.#stopListening?.();
     this.#answers?.unsubscribe();
-    for (const { pending } of [...this.#entries.values()]) {
+    for (const pending of [...this.#entries.values()]) {
       this.forget(pending);
       pending.settle(error);
     }
   }
 
-  #token(): string {
+  #token(): number {
     if (this.#closed) throw new VgasError("SHUTTING_DOWN", "the client is closed");
-    return (this.#next++).toString(36);
+    return this.#next++;
   }
 
-  #add(pending: PendingResult, subscription: Entry["subscription"]): void {
-    this.#entries.set(pending.token, { pending, subscription });
+  #add(pending: PendingResult): void {
+    this.#entries.set(pending.token, pending);
     this.#sweeper ??= this.#clock.setInterval(() => void this.#lookUp(), SWEEP_MS);
   }
 
-  #subscribe({ pool, token }: PendingResult, id: string): Entry["subscription"] {
+  #subscribe({ pool, token }: PendingResult, id: string): PendingResult["subscription"] {
     return this.#announcements.listen(pool, id, () => this.#announced(token));
   }
 
   /** A result passed by on its subject. It may be a second one that the server refuses, so the stored one is read. */
-  #announced(token: string): void {
-    const pending = this.#entries.get(token)?.pending;
+  #announced(token: number): void {
+    const pending = this.#entries.get(token);
     if (pending !== undefined) this.lookUp(pending);
   }
 
   #answered(message: BusMessage): void {
-    this.#settle(message.subject.slice(this.#inbox.length + 1), message.data);
+    this.#settle(Number.parseInt(message.subject.slice(this.#inbox.length + 1), TOKEN_BASE), message.data);
   }
 
   /** Bytes that are no result are left alone: whoever may publish to an inbox may send anything. */
-  #settle(token: string, data: Uint8Array): void {
-    const pending = this.#entries.get(token)?.pending;
+  #settle(token: number, data: Uint8Array): void {
+    const pending = this.#entries.get(token);
     if (pending === undefined) return;
     const result = decodeResult(data);
     if (result === undefined) {
@@ -212,7 +210,7 @@ export class WaitingResults {
 
   #expectLosses(): void {
     const now = this.#clock.monotonic();
-    for (const { pending } of this.#entries.values()) pending.lookUpAt = now;
+    for (const pending of this.#entries.values()) pending.lookUpAt = now;
     void this.#lookUp();
   }
 
@@ -246,10 +244,10 @@ export class WaitingResults {
   }
 
   /** Tokens by result subject. What is picked is not due again before its next pause is over. */
-  #due(): Map<string, string[]> {
+  #due(): Map<string, number[]> {
     const now = this.#clock.monotonic();
-    const due = new Map<string, string[]>();
-    for (const [token, { pending }] of this.#entries) {
+    const due = new Map<string, number[]>();
+    for (const [token, pending] of this.#entries) {
       if (!pending.wanted || pending.id === undefined || pending.lookUpAt > now) continue;
       pending.lookUpAt = now + Math.min(MAX_LOOK_UP_MS, FIRST_LOOK_UP_MS * 2 ** pending.misses);
       const subject = this.#names.result(pending.pool, pending.id);
@@ -259,8 +257,8 @@ export class WaitingResults {
     return due;
   }
 
-  #missed(token: string): void {
-    const pending = this.#entries.get(token)?.pending;
+  #missed(token: number): void {
+    const pending = this.#entries.get(token);
     if (pending === undefined) return;
     pending.misses++;
     if (!pending.announced) return;

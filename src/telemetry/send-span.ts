@@ -13,6 +13,11 @@ export interface Sent {
 
 type Headers = Readonly<Record<string, string>>;
 
+/** Whether there is an SDK; without one `sendInSpan` only sends. */
+export function isTraced(): boolean {
+  return tracer() !== undefined;
+}
+
 /**
  * Sends a message of tasks within a span `send <kind>`, whose trace context goes into its headers. The span is a child of the one
  * that `headers` name, else of the active one. Without an SDK it only sends.

@@ -81,19 +81,20 @@ class Normaliser {
   #map(map: Record<string, unknown>, depth: number): Record<string, unknown> {
     const keys = Object.keys(map);
     this.#enter(keys.length, depth);
-    let copy: Record<string, unknown> | undefined;
-    for (const key of keys) {
-      const value = (copy ?? map)[key];
+    /** What the copy holds, once it is known that there must be one. */
+    let entries: [string, unknown][] | undefined;
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i] as string;
+      const value = map[key];
       this.#path[depth] = key;
       const name = this.#text(key);
       const normal = this.value(value, depth + 1);
-      if (value !== undefined && name === key && Object.is(normal, value)) continue;
-      // Every key is the copy's own, `__proto__` too, so assigning it sets no prototype.
-      copy ??= { ...map };
-      if (value === undefined || name !== key) delete copy[key];
-      if (value !== undefined) copy[name] = normal;
+      const kept = value !== undefined && name === key && Object.is(normal, value);
+      if (!kept) entries ??= keys.slice(0, i).map((before) => [before, map[before]]);
+      if (value !== undefined) entries?.push([name, normal]);
     }
-    return copy ?? map;
+    // Defines its keys, so that `__proto__` sets no prototype. Taking out of a copy what is undefined costs ten times as much.
+    return entries === undefined ? map : Object.fromEntries(entries);
   }
 
   #enter(count: number, depth: number): void {

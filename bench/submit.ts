@@ -1,0 +1,138 @@
+/** Acknowledged submissions per second, by one submitter: the client library, next to raw JetStream and BullMQ. */
+import { once } from "node:events";
+import type { Bar, Bench, Benchmark, Cell, Report, Samples, Target } from "./benchmark.ts";
+import { BullMq, findBullMq } from "./rivals/bullmq.ts";
+import { ratios } from "./statistics.ts";
+import type { How, Order } from "./submit-worker.ts";
+import { BenchBroker, startWorker } from "./swarm.ts";
+
+interface Side {
+  readonly how: How;
+  readonly title: string;
+  readonly of: Bar["of"];
+  /** For about half a second each. */
+  readonly tasks: number;
+  /** Those that were fastest on this kind of machine. */
+  readonly window: number;
+  readonly bulk: number;
+}
+
+const SIDES: readonly Side[] = [
+  { how: "raw", title: "raw JetStream publish, windowed", of: "floor", tasks: 80_000, window: 1_000, bulk: 0 },
+  { how: "rawWithId", title: "the same with message ids", of: "floor", tasks: 60_000, window: 1_000, bulk: 0 },
+  { how: "submit", title: "vgas submit", of: "vgas", tasks: 40_000, window: 1_000, bulk: 0 },
+  { how: "submitUntracked", title: "vgas submit, no answer wanted", of: "vgas", tasks: 40_000, window: 1_000, bulk: 0 },
+  { how: "submitMany", title: "vgas submitMany, a message each", of: "vgas", tasks: 40_000, window: 2, bulk: 5_000 },
+  { how: "arrays", title: "vgas submitMany", of: "vgas", tasks: 160_000, window: 2, bulk: 10_000 },
+  { how: "addBulk", title: "BullMQ addBulk", of: "rival", tasks: 20_000, window: 4, bulk: 500 },
+];
+const QUICK_TASKS = 2_000;
+/** One of each kind. */
+const QUICK: readonly How[] = ["raw", "submit", "arrays", "addBulk"];
+
+export const submit: Benchmark = {
+  name: "submit",
+  measures: "acknowledged submissions per second; against BullMQ addBulk and the best windowed JetStream publish",
+  run: async (bench) => {
+    const rival = await findBullMq(bench);
+    const bullmq = rival instanceof BullMq ? rival : undefined;
+    const sides = SIDES.filter(
+      ({ how, of }) => (of !== "rival" || bullmq !== undefined) && (!bench.quick || QUICK.includes(how)),
+    );
+    const rates = new Map<How, number[]>(sides.map(({ how }) => [how, []]));
+    for (let pair = 0; pair < bench.pairs; pair++) {
+      // Each is first in turn.
+      for (let i = 0; i < sides.length; i++) {
+        const side = sides[(pair + i) % sides.length] as Side;
+        rates.get(side.how)?.push(await measure(side, bench, bullmq));
+      }
+      const now = sides.map(({ how, title }) => `${title} ${Math.round(rates.get(how)?.[pair] ?? 0)}/s`);
+      bench.log(`pair ${pair + 1} of ${bench.pairs}: ${now.join(", ")}`);
+    }
+    return reportOf(sides, rates, bullmq === undefined ? [(rival as { readonly reason: string }).reason] : []);
+  },
+};
+
+async function measure(side: Side, { quick }: Bench, bullmq: BullMq | undefined): Promise<number> {
+  const { how, window } = side;
+  const tasks = quick ? QUICK_TASKS : side.tasks;
+  const bulk = Math.min(side.bulk, tasks / 4);
+  if (side.of === "rival" && bullmq !== undefined) {
+    const system = await bullmq.start({ workers: 0 });
+    try {
+      return await rateOf({
+        how,
+        window,
+        bulk,
+        tasks,
+        subject: "",
+        to: { port: system.port, queue: system.queue.name },
+      });
+    } finally {
+      await system.stop();
+    }
+  }
+  const broker = await BenchBroker.start();
+  try {
+    const { seed, inboxPrefix } = await broker.home.credentials.read("client");
+    const to = { url: broker.url, nkeySeed: new TextDecoder().decode(seed), inboxPrefix };
+    return await rateOf({ how, window, bulk, tasks, to, subject: broker.names.task("default", "echo") });
+  } finally {
+    await broker.stop();
+  }
+}
+
+async function rateOf(order: Order): Promise<number> {
+  const child = await startWorker("submit-worker.ts", JSON.stringify(order));
+  const [printed] = await Promise.race([
+    once(child.stdout as NodeJS.ReadableStream, "data"),
+    once(child, "exit").then(([code]) => {
+      throw new Error(`the submitter for ${order.how} ended with ${code}`);
+    }),
+  ]);
+  return Number(String(printed));
+}
+
+function reportOf(
+  sides: readonly Side[],
+  rates: ReadonlyMap<How, readonly number[]>,
+  notCompared: readonly string[],
+): Report {
+  const of = (how: How): Samples => rates.get(how) ?? [];
+  const timesBullMq = (how: How): Samples => (of("addBulk").length > 0 ? ratios(of(how), of("addBulk")) : []);
+  const row = ({ how, title, of: kind }: Side): readonly Cell[] => [
+    title,
+    of(how),
+    how === "raw" ? "1" : ratios(of(how), of("raw")),
+    kind === "rival" ? "-" : timesBullMq(how),
+  ];
+  const what = "submitMany";
+  const targets: readonly Target[] = [
+    { what, unit: "of the best windowed publish", samples: ratios(of("arrays"), of("raw")), bound: { atLeast: 0.9 } },
+    { what, unit: "times addBulk", samples: timesBullMq("arrays"), digits: 1, bound: { atLeast: 10 } },
+  ];
+  return {
+    tables: [
+      {
+        title: "200-byte tasks submitted and acknowledged as stored, one submitter, nobody works on them",
+        columns: [
+          { title: "what" },
+          { title: "tasks/s" },
+          { title: "of raw JetStream", digits: 2 },
+          { title: "times addBulk", digits: 1 },
+        ],
+        rows: sides.map(row),
+      },
+    ],
+    charts: [
+      {
+        title: "Submission: tasks acknowledged as stored, by one submitter",
+        unit: "tasks/s, more is better",
+        bars: sides.map(({ how, title, of: kind }) => ({ label: title, samples: of(how), of: kind })),
+      },
+    ],
+    targets: targets.filter(({ samples }) => samples.length > 0),
+    notes: [],
+    notCompared,
+  };
+}
