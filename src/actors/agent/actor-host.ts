@@ -42,6 +42,7 @@ import { Agent } from "./agent.ts";
 import { RunContext } from "./context.ts";
 import type { Heartbeat } from "./heartbeat.ts";
 import type { IsolationPool } from "./isolation/pool.ts";
+import { LoadShown } from "./load-shown.ts";
 import type { agentMachine } from "./machine.ts";
 import { Notices } from "./notices.ts";
 import { Outcomes } from "./outcomes.ts";
@@ -88,6 +89,7 @@ export class ActorHost {
   readonly hostId: string;
   readonly #options: ActorHostOptions;
   readonly #agents: Agent[] = [];
+  readonly #shown = new LoadShown();
   readonly #runs: RunRegistry;
   readonly #receipts = new Receipts();
   readonly #notices: Notices;
@@ -174,10 +176,7 @@ export class ActorHost {
       else taken.push(this.#take(agent, origin, burst, item));
     }
     const free: number[] = [];
-    for (const agent of named) {
-      agent.showLoad();
-      free.push(agent.number, agent.free);
-    }
+    for (const agent of named) free.push(agent.number, agent.free);
     if (refused.length > 0) failpoint("receipt.refused");
     const receipt: Receipt = { v: 1, burst: burst.burst, refused, free };
     this.#receipts.keep(burst.from, receipt);
@@ -254,6 +253,7 @@ export class ActorHost {
     const { heartbeat } = this.#options;
     const run = new Run(this.#hooks, agent.behaviour, origin, item, heartbeat.work.add(item[8], item[6]));
     agent.take(origin.lane, burst.base);
+    if (agent.running === 1) this.#shown.changed(agent);
     heartbeat.board.setRunning(agent.number, agent.running);
     heartbeat.board.started();
     this.#live.add(run);
@@ -286,6 +286,7 @@ export class ActorHost {
   #freeSlot(run: Run): void {
     const agent = this.#agents[run.agent] as Agent;
     agent.release();
+    if (agent.running === 0) this.#shown.changed(agent);
     this.#options.heartbeat.board.setRunning(agent.number, agent.running);
     this.#notices.freed(agent.number, run.dispatcher);
   }

@@ -50,8 +50,6 @@ export class Agent {
 
   release(): void {
     this.#running--;
-    // A burst that follows at once keeps the agent busy; the chart is told only when the loop comes round.
-    if (this.#running === 0) setImmediate(() => this.showLoad());
   }
 
   /** Tells the chart, if what it shows has changed. */
@@ -63,6 +61,8 @@ export class Agent {
   }
 
   drain(): void {
+    // What it runs must be known to the chart: it would stop at once.
+    this.showLoad();
     this.#actor.send({ type: "DRAIN" });
   }
 

@@ -1,5 +1,6 @@
 /**
- * The life of an agent. Tasks are plain code behind its slots; the chart changes once per burst at most.
+ * The life of an agent. Tasks are plain code behind its slots; the chart changes once per turn of the event loop at most, and not at
+ * all for what ends within one.
  *
  * - `idle`: nothing runs. `busy`: at least one task runs.
  * - `draining`: takes nothing new; left when the last task has ended.
