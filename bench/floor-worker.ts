@@ -28,7 +28,7 @@ const pull = new PullSubscription(bus, names.streams.tasks, names.consumer(lane)
     open++;
     const [task] = readTasks(message.data).tasks;
     if (!task?.ok) throw new Error("the floor was given something that is no task");
-    parseEnvelope(task.fields, lane);
+    const { replyTo } = parseEnvelope(task.fields, lane);
     const { fields } = readBody(task.body);
     const id = automaticId(message.sequence);
     const now = Date.now();
@@ -42,8 +42,10 @@ const pull = new PullSubscription(bus, names.streams.tasks, names.consumer(lane)
       startedAt: now,
       finishedAt: now,
     };
-    publisher.send(names.result(lane.pool, id), encode(result), undefined, (error) => {
+    const bytes = encode(result);
+    publisher.send(names.result(lane.pool, id), bytes, undefined, (error) => {
       if (error) throw error;
+      if (replyTo !== undefined) bus.publish(replyTo, bytes);
       ackTask(bus, message.ack);
       open--;
       ask();

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { type Arguments, readArguments, UsageError, usage } from "./arguments.ts";
 import type { Bench, Benchmark } from "./benchmark.ts";
 import { type Measured, machine, measured, type Results, versions } from "./document.ts";
+import { latency } from "./latency.ts";
 import { picture } from "./picture.ts";
 import { reportLines } from "./print.ts";
 import { recovery } from "./recovery.ts";
@@ -15,7 +16,7 @@ import { cleanUpAtTheEnd } from "./scratch.ts";
 import { submit } from "./submit.ts";
 import { throughput } from "./throughput.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [throughput, submit, recovery];
+const BENCHMARKS: readonly Benchmark[] = [throughput, submit, latency, recovery];
 
 const { chosen, json, quick, pairs } = argumentsOrEnd();
 const bench: Bench = { quick, pairs, log: (line) => console.error(line) };

@@ -63,6 +63,7 @@ export async function startWorker(file: string, ...args: readonly string[]): Pro
   return child;
 }
 
+/** Idempotent, and good for one that was killed. */
 export async function stopWorker(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, "exit");

@@ -26,7 +26,8 @@ import {
 } from "./bullmq-package.ts";
 import { bringRedis, findRedis, Redis, type RedisBinary, type RedisOptions } from "./redis.ts";
 
-const QUEUE = "bench";
+/** Its name. */
+export const QUEUE = "bench";
 /** Jobs in one addBulk, and how many of those are under way at once. */
 const PER_BULK = 500;
 const BULKS_AT_ONCE = 4;
