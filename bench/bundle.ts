@@ -35,13 +35,20 @@ async function make(file: string): Promise<string> {
   return path;
 }
 
-/** `vgas` is the build, as its users have it; what a module looks for beside itself, it finds where its source is. */
+/**
+ * `vgas` is the build, as its users have it; what a module looks for beside itself, it finds where its source is, and one of src in the
+ * build: a node's heartbeat thread is there.
+ */
 const whereItWas: Plugin = {
   name: "where-it-was",
   resolveId: (source) =>
     source === "vgas" ? { id: pathToFileURL(join(paths.dist, "index.js")).href, external: true } : null,
   transform: (code, id) =>
     code.includes("import.meta.url") && !id.includes("node_modules")
-      ? code.replaceAll("import.meta.url", JSON.stringify(pathToFileURL(id).href))
+      ? code.replaceAll("import.meta.url", JSON.stringify(pathToFileURL(homeOf(id)).href))
       : null,
 };
+
+function homeOf(id: string): string {
+  return id.startsWith(paths.src) ? join(paths.dist, `${basename(id, ".ts")}.js`) : id;
+}

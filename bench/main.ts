@@ -5,8 +5,10 @@
  */
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { allocation } from "./allocation.ts";
 import { type Arguments, readArguments, UsageError, usage } from "./arguments.ts";
 import type { Bench, Benchmark } from "./benchmark.ts";
+import { contention } from "./contention.ts";
 import { type Measured, machine, measured, type Results, versions } from "./document.ts";
 import { latency } from "./latency.ts";
 import { picture } from "./picture.ts";
@@ -16,7 +18,7 @@ import { cleanUpAtTheEnd } from "./scratch.ts";
 import { submit } from "./submit.ts";
 import { throughput } from "./throughput.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [throughput, submit, latency, recovery];
+const BENCHMARKS: readonly Benchmark[] = [throughput, submit, latency, allocation, contention, recovery];
 
 const { chosen, json, quick, pairs } = argumentsOrEnd();
 const bench: Bench = { quick, pairs, log: (line) => console.error(line) };

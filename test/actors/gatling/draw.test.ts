@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { draw, type Seats } from "../../../src/actors/gatling/draw.ts";
 import { FreePlaces } from "../../../src/actors/gatling/places.ts";
 
@@ -141,3 +141,57 @@ describe("FreePlaces", () => {
     expect(places.next(0)).toBe(-1);
   });
 });
+
+describe("skipping agents that are full", () => {
+  afterEach(() => void vi.unstubAllGlobals());
+
+  it("takes a few steps a task, whatever the size of the roster and however many are full", () => {
+    const words = countWords();
+    const roster = fc.record({
+      size: fc.integer({ min: 1, max: 40_000 }),
+      free: fc.array(fc.nat(), { minLength: 1, maxLength: 5 }),
+      index: fc.nat(100_000),
+      count: fc.integer({ min: 1, max: 8 }),
+    });
+    fc.assert(
+      fc.property(roster, ({ size, free, index, count }) => {
+        const slots = new Array<number>(size).fill(0);
+        for (const place of free) slots[place % size] = count;
+        const bench = new Bench(slots);
+        const before = words.touched;
+        expect(draw(index, 0, bench, count).places).toHaveLength(count);
+        // Up and down the levels, twice where the search goes round, and up once more for a place that became full.
+        expect(words.touched - before).toBeLessThanOrEqual(count * 6 * levelsOf(size));
+      }),
+    );
+    expect(levelsOf(40_000)).toBe(4);
+  });
+});
+
+/** Levels of words of 32 bits over `size` places. */
+function levelsOf(size: number): number {
+  return size <= 32 ? 1 : 1 + levelsOf(Math.ceil(size / 32));
+}
+
+/** Counts every word of every typed array made from now on that is read or written. */
+function countWords(): { readonly touched: number } {
+  const count = { touched: 0 };
+  const touch = (key: string | symbol): void => {
+    if (typeof key === "string" && /^\d+$/.test(key)) count.touched++;
+  };
+  const handler: ProxyHandler<Int32Array> = {
+    get: (target, key) => {
+      touch(key);
+      return Reflect.get(target, key);
+    },
+    set: (target, key, value) => {
+      touch(key);
+      return Reflect.set(target, key, value);
+    },
+  };
+  const counted = new Proxy(Int32Array, {
+    construct: (made, [length]: [number]) => new Proxy(new made(length), handler),
+  });
+  vi.stubGlobal("Int32Array", counted);
+  return count;
+}

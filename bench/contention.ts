@@ -1,0 +1,156 @@
+/** What it costs that several dispatchers share one lane's rotation, next to one dispatcher; each run is checked for P3 and P4. */
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { setTimeout as pause } from "node:timers/promises";
+import { encode } from "../src/bus/codec/codec.ts";
+import type { Bench, Benchmark, Samples } from "./benchmark.ts";
+import { type Counts, since, sum } from "./contention/counts.ts";
+import { RotationWatch } from "./contention/rotation-watch.ts";
+import { ratios } from "./statistics.ts";
+import { BenchBroker, drive, startWorker, stopWorker } from "./swarm.ts";
+
+const TASKS = 50_000;
+const QUICK_TASKS = 2_000;
+const AGENTS = 16;
+const SLOTS = 64;
+/** One is compared with two in every pair; more are only reported, and measured in every third. */
+const JUDGED = [1, 2];
+const REPORTED = [4, 8];
+const EVERY = 3;
+
+/** A node shows the same metrics for half a second. */
+const METRICS_MS = 600;
+
+const LANE = { pool: "default", kind: "echo" };
+/** A task of 200 bytes. */
+const task = encode({ input: { text: "x".repeat(180) } });
+
+interface Run {
+  readonly tasksPerSecond: number;
+  readonly ticketsPerSecond: number;
+  readonly counts: Counts;
+  /** Tickets of swaps whose answer was not heard. */
+  readonly wasted: number;
+  /** Tickets of the dispatcher that drew fewest, as a share of an even share. */
+  readonly least: number;
+}
+
+export const contention: Benchmark = {
+  name: "contention",
+  measures: "tickets per second and lost swaps with 1, 2, 4 and 8 dispatchers on one lane; against one",
+  run: async (bench) => {
+    const runs = new Map<number, Run[]>();
+    for (let pair = 0; pair < bench.pairs; pair++) {
+      for (const dispatchers of pair % EVERY === 0 ? [...JUDGED, ...REPORTED] : JUDGED) {
+        if (bench.quick && dispatchers > 2) continue;
+        const run = await measure(dispatchers, bench);
+        runs.set(dispatchers, [...(runs.get(dispatchers) ?? []), run]);
+        bench.log(
+          `pair ${pair + 1} of ${bench.pairs}: dispatchers ${dispatchers}, ${Math.round(run.tasksPerSecond)} tasks/s, ${run.counts.swaps} swaps, ${run.counts.lost} lost`,
+        );
+      }
+    }
+    const of = (dispatchers: number, value: (run: Run) => number): Samples => (runs.get(dispatchers) ?? []).map(value);
+    const rate = ({ tasksPerSecond }: Run): number => tasksPerSecond;
+    const two = ratios(of(2, rate), of(1, rate));
+    // The runs of four and eight stand beside those of one in every third pair.
+    const one = (dispatchers: number): Samples =>
+      REPORTED.includes(dispatchers) ? of(1, rate).filter((_, pair) => pair % EVERY === 0) : of(1, rate);
+    const tasks = bench.quick ? QUICK_TASKS : TASKS;
+    return {
+      tables: [
+        {
+          title: `${tasks.toLocaleString("en")} tasks of 200 bytes, one lane, one host of ${AGENTS} agents, each dispatcher a process`,
+          columns: [
+            { title: "dispatchers" },
+            { title: "tasks/s" },
+            { title: "of one", digits: 2 },
+            { title: "tickets/s" },
+            { title: "tickets a task", digits: 3 },
+            { title: "swaps won" },
+            { title: "swaps lost" },
+            { title: "tasks a swap", digits: 1 },
+            { title: "wasted" },
+            { title: "least share", digits: 2 },
+          ],
+          rows: [...runs.keys()].map((dispatchers) => [
+            String(dispatchers),
+            of(dispatchers, rate),
+            ratios(of(dispatchers, rate), one(dispatchers)),
+            of(dispatchers, ({ ticketsPerSecond }) => ticketsPerSecond),
+            of(dispatchers, ({ counts }) => counts.tickets / tasks),
+            of(dispatchers, ({ counts }) => counts.swaps - counts.lost),
+            of(dispatchers, ({ counts }) => counts.lost),
+            of(dispatchers, ({ counts }) => tasks / (counts.swaps - counts.lost)),
+            of(dispatchers, ({ wasted }) => wasted),
+            of(dispatchers, ({ least }) => least),
+          ]),
+        },
+      ],
+      charts: [
+        {
+          title: "Dispatchers that share one lane",
+          unit: "tasks/s, more is better",
+          bars: [...runs.keys()].map((dispatchers) => ({
+            label: dispatchers === 1 ? "one dispatcher" : `${dispatchers} dispatchers`,
+            samples: of(dispatchers, rate),
+            of: "vgas",
+          })),
+        },
+      ],
+      targets: [{ what: "two dispatchers", unit: "of one", samples: two, bound: { atLeast: 0.8 } }],
+      notes: [
+        "every run was exact: the record counts the tickets that the dispatchers drew and those of swaps whose answer came too late (wasted), no ticket carried two tasks, and every task ran at the agent whose turn its ticket was",
+        "least share: tickets of the dispatcher that drew fewest, of an even share",
+      ],
+      notCompared: [],
+    };
+  },
+};
+
+async function measure(dispatchers: number, { quick }: Bench): Promise<Run> {
+  const tasks = quick ? QUICK_TASKS : TASKS;
+  const broker = await BenchBroker.start();
+  const rotation = new RotationWatch(broker, LANE);
+  const workers: ChildProcess[] = [];
+  const start = async (role: "dispatcher" | "worker"): Promise<ChildProcess> => {
+    const { seed, inboxPrefix } = await broker.home.credentials.issueNode(role);
+    const args = [broker.url, new TextDecoder().decode(seed), inboxPrefix, role, String(AGENTS), String(SLOTS)];
+    const worker = await startWorker("contention/node-worker.ts", ...args);
+    workers.push(worker);
+    return worker;
+  };
+  try {
+    await rotation.start();
+    await start("worker");
+    const dealers = await Promise.all(Array.from({ length: dispatchers }, () => start("dispatcher")));
+    const counts = (): Promise<Counts[]> => Promise.all(dealers.map(countsOf));
+    const subject = broker.names.task(LANE.pool, LANE.kind);
+    const warmUp = tasks / 10;
+    await drive(broker, subject, new Array(warmUp).fill(task), warmUp);
+    const before = await counts();
+    const tasksPerSecond = await drive(broker, subject, new Array(tasks).fill(task), tasks);
+    await pause(METRICS_MS);
+    const after = await counts();
+    const wasted = await rotation.check(sum(after).tickets, warmUp + tasks);
+    const each = after.map((now, i) => since(now, before[i] as Counts));
+    const all = sum(each);
+    return {
+      tasksPerSecond,
+      ticketsPerSecond: (tasksPerSecond * all.tickets) / tasks,
+      counts: all,
+      wasted,
+      least: (Math.min(...each.map(({ tickets }) => tickets)) * dispatchers) / all.tickets,
+    };
+  } finally {
+    rotation.stop();
+    await Promise.all(workers.map(stopWorker));
+    await broker.stop();
+  }
+}
+
+async function countsOf(dispatcher: ChildProcess): Promise<Counts> {
+  const answered = once(dispatcher.stdout as NodeJS.ReadableStream, "data");
+  dispatcher.kill("SIGUSR2");
+  return JSON.parse(String((await answered)[0])) as Counts;
+}

@@ -1,0 +1,45 @@
+/**
+ * A node of one role, on a broker that is there already: a dispatcher without agents, or agents without a dispatcher. A dispatcher is
+ * ready when it has heard a host. Sent SIGUSR2 it prints what it counted, as one line of JSON.
+ *
+ * Arguments: url, seed, inbox prefix, role, agents, slots.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { type Config, type Host, resolveConfig, startHost } from "vgas";
+import type { Counts } from "./counts.ts";
+
+const [url = "", seed = "", inboxPrefix = "", role = "dispatcher", agents = "16", slots = "64"] = process.argv.slice(2);
+const home = mkdtempSync(join(tmpdir(), "vgas-bench-node-"));
+const roles: Config["roles"] = role === "dispatcher" ? ["dispatcher", "http"] : ["agents"];
+const config = resolveConfig({ home, agents: Number(agents), slots: Number(slots), roles, httpPort: 0 }, {});
+const connection = {
+  url,
+  user: inboxPrefix.slice("_INBOX.".length),
+  inboxPrefix,
+  seed: new TextEncoder().encode(seed),
+  ca: undefined,
+};
+const host = await startHost({ config, connection });
+while (role === "dispatcher" && (host.status().dispatcher?.hosts["up"] ?? 0) === 0) await pause(10);
+process.on("SIGUSR2", async () => console.log(JSON.stringify(await countsOf(host))));
+process.on("SIGTERM", async () => {
+  await host.stop(1_000);
+  rmSync(home, { recursive: true, force: true });
+  process.exit(0);
+});
+console.log("ready");
+
+async function countsOf({ http }: Host): Promise<Counts> {
+  const text = await (await fetch(`${http}/metrics`)).text();
+  const read = (name: string): number =>
+    Number(new RegExp(`^${name}\\{[^}]*kind="echo"[^}]*\\} (\\d+)`, "m").exec(text)?.[1] ?? 0);
+  return {
+    tickets: read("vgas_tickets_total"),
+    skipped: read("vgas_turns_skipped_total"),
+    swaps: read("vgas_cas_tries_total"),
+    lost: read("vgas_cas_conflicts_total"),
+  };
+}
