@@ -9,7 +9,7 @@ import { BenchBroker, drive, startWorker, stopWorker } from "./swarm.ts";
 const TASKS = 60_000;
 /** About as many seconds as the others have. */
 const BULLMQ_TASKS = 12_000;
-const QUICK_TASKS = 2_000;
+const QUICK_TASKS = 1_000;
 const ARRAYS = [10, 100];
 const HOSTS = [1, 2];
 const IN_FLIGHT = 1_024;
