@@ -1,6 +1,7 @@
 /**
  * Set-up, then the faults of test/faults (main.ts says what its flags mean), then the tests that look for what happens rarely, with all
- * rounds (test/support/rounds.ts): `--only rounds` for those alone, and any other `--only` leaves them out.
+ * rounds (test/support/rounds.ts): `--only rounds` for those alone, and any other `--only` leaves them out. `--only vanishing` asks a
+ * nats-server alone whether it has the defect that loses tasks in a cluster (test/faults/vanishing.ts).
  */
 import "./lib/node-version.mjs";
 import { spawnSync } from "node:child_process";
@@ -12,6 +13,7 @@ import { setUp } from "./lib/setup.mjs";
 import { runTypeScript } from "./lib/typescript-job.mjs";
 
 const ROUNDS = "rounds";
+const VANISHING = "vanishing";
 const FILES = ["test/e2e", "test/bus/codec", "test/actors/vault/calls", "test/actors/vault/trail"];
 
 endWithNpm();
@@ -23,7 +25,10 @@ const only = (at < 0 ? "" : ((args[at] === "--only" ? args[at + 1] : args[at]?.s
 const faults = only.filter((name) => name !== ROUNDS);
 const withRounds = at < 0 || faults.length < only.length;
 
-if (faults.length > 0) {
+if (faults.includes(VANISHING)) {
+  await setUp();
+  await runTypeScript("test/faults/vanishing.ts", []);
+} else if (faults.length > 0) {
   await setUp();
   if (at >= 0) args.splice(at, args[at] === "--only" ? 2 : 1, "--only", faults.join(","));
   // It ends the process, so what follows is hung on that end; not where it was interrupted, or never began.

@@ -4,7 +4,9 @@
  */
 import type { Bus } from "./bus.ts";
 import { JsApiError, jsApiFind } from "./js-api.ts";
+import { isClustered } from "./leader.ts";
 import { nextBySubject, type StoredMessage } from "./stored.ts";
+import { consumerInfo } from "./topology.ts";
 
 export interface WaitingOptions {
   /** Subjects, with wildcards as NATS has them; `Names.tasks` gives those of a lane, one for each priority. */
@@ -60,4 +62,20 @@ export async function removeWaiting(bus: Bus, stream: string, sequence: number):
   } catch (error) {
     if (!(error instanceof JsApiError && GONE.has(error.apiCode))) throw error;
   }
+}
+
+/**
+ * As `removeWaiting`, but in a cluster only what `consumer`, whose message it is, has never delivered; the rest is for whoever has it
+ * in hand to acknowledge.
+ *
+ * nats-server 2.15.1 loses tasks otherwise: where a message that is out is deleted while nobody leads its consumer, the servers' copies
+ * of the consumer no longer agree on what is acknowledged. One of them may refuse the next snapshot of it for older than its own, go on
+ * without what was delivered before it, and when it leads, remove that from the queue (test/faults/vanishing.ts).
+ */
+export async function removeUndelivered(bus: Bus, stream: string, consumer: string, sequence: number): Promise<void> {
+  if (isClustered(bus)) {
+    const state = await consumerInfo(bus, stream, consumer);
+    if (state !== undefined && sequence <= state.delivered) return;
+  }
+  await removeWaiting(bus, stream, sequence);
 }

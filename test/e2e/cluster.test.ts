@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { streamInfo } from "../../src/bus/topology.ts";
+import { consumerInfo, streamInfo } from "../../src/bus/topology.ts";
 import { type Client, connect } from "../../src/client.ts";
 import { Names } from "../../src/protocols/subjects.ts";
 import { vgas } from "../cli/in-process.ts";
@@ -48,6 +48,24 @@ describe("a swarm on three brokers", () => {
     expect((await (await client.submit("echo", "one")).result()).output).toBe("one");
     const many = await client.submitMany("echo", INPUTS);
     expect((await Promise.all(many.map((task) => task.result()))).map(({ output }) => output)).toEqual(INPUTS);
+  });
+
+  test("P1: of what is cancelled only what nobody has in hand is deleted: a copy of the consumer that misses that would lose others", async () => {
+    const bus = await (cluster.servers[0] as TestNats).bus();
+    const names = new Names();
+    const waiting = async () => (await streamInfo(bus, names.streams.tasks))?.messages;
+    await eventually(async () => ((await waiting()) === 0 ? true : undefined), "the queue to be empty");
+    const later = await client.submit("echo", "later", { delayMs: 600_000 });
+    const consumer = names.consumer({ pool: "default", kind: "echo" });
+    await eventually(
+      async () => ((await consumerInfo(bus, names.streams.tasks, consumer))?.ackPending === 1 ? true : undefined),
+      "a dispatcher to have it",
+    );
+    const lonely = await client.submit("nobody", "has it");
+    expect(await waiting()).toBe(2);
+    for (const task of [later, lonely]) expect(await task.cancel()).toMatchObject({ state: "cancelled" });
+    expect(await waiting()).toBe(1);
+    expect(await consumerInfo(bus, names.streams.tasks, consumer)).toMatchObject({ ackPending: 1 });
   });
 
   test("every stream has three copies, and doctor finds nothing wrong", async () => {

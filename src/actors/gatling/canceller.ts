@@ -12,7 +12,7 @@ import type { Bus } from "../../bus/bus.ts";
 import { decodeMirrored, encodeMirrored } from "../../bus/codec/task.ts";
 import type { ResultStore } from "../../bus/results.ts";
 import type { TaskObjects } from "../../bus/task-objects.ts";
-import { removeWaiting } from "../../bus/waiting.ts";
+import { removeUndelivered } from "../../bus/waiting.ts";
 import type { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock } from "../../protocols/clock.ts";
 import { toWireError, VgasError } from "../../protocols/errors.ts";
@@ -123,8 +123,9 @@ export class Canceller {
     const won = await this.#store(pool, kind, record?.attempts ?? 0, asked, found);
     if (found?.alone) {
       if (won) objects.removeOf(found.body);
+      const consumer = names.consumer(found.lane, found.priority);
       // It is settled; what stays in the stream is dropped when it is reached.
-      await removeWaiting(bus, names.streams.tasks, found.sequence).catch((error: unknown) =>
+      await removeUndelivered(bus, names.streams.tasks, consumer, found.sequence).catch((error: unknown) =>
         logger.debug({ task: id, error: String(error) }, "a cancelled task stays in the stream until it is reached"),
       );
     }
