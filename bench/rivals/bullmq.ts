@@ -45,7 +45,7 @@ export interface BullMqOptions extends RedisOptions {
   readonly concurrency?: number;
 }
 
-const BEST_CONCURRENCY = 100;
+const BEST_CONCURRENCY = 300;
 
 let looked: Promise<BullMq | NotThere> | undefined;
 

@@ -55,7 +55,7 @@ export async function submitNow<Output>(
   const { headers } = sendingOf(options, undefined);
   checkOnEvent(options, undefined);
   const id = options.id ?? ownId();
-  const expected = options.track === false ? undefined : handles.waiting.expect(lane.pool, id);
+  const pending = options.track === false ? undefined : handles.waiting.expect(lane.pool, id);
   let feed: EventFeed | undefined;
   try {
     const question: Omit<Question, "body"> = {
@@ -63,8 +63,8 @@ export async function submitNow<Output>(
       subject: names.now(lane.pool, lane.kind),
       headers: { ...headers, [HEADERS.msgId]: id },
     };
-    const task = encodeAnyTask(lane, input, { ...options, id }, expected?.replyTo);
-    feed = listenFor(handles, lane.pool, { ...options, id }, expected?.pending);
+    const task = encodeAnyTask(lane, input, { ...options, id }, handles.waiting.replyTo(pending));
+    feed = listenFor(handles, lane.pool, { ...options, id }, pending);
     const { submitTimeoutMs: timeoutMs = ASK_TIMEOUT_MS, signal } = options;
     const taken = await asker.inTime(question.operation, { timeoutMs, ...(signal && { signal }) }, (given) =>
       sendTask(objects, task, { signal: given }, (body) =>
@@ -77,11 +77,11 @@ export async function submitNow<Output>(
     return new TaskHandle<Output>(
       handles,
       { id: taken.id, pool, kind, agent: taken.agent },
-      expected?.pending,
+      pending,
     ) as NowHandle<Output>;
   } catch (error) {
     void feed?.return();
-    if (expected !== undefined) handles.waiting.forget(expected.pending);
+    if (pending !== undefined) handles.waiting.forget(pending);
     throw error;
   }
 }

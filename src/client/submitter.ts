@@ -79,20 +79,20 @@ export class Submitter {
     const sending = sendingOf(options, this.#guest);
     checkOnEvent(options, this.#guest);
     const own = this.#withId(options);
-    const expected = own.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
+    const pending = own.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
     let feed: EventFeed | undefined;
     try {
-      const task = this.#encoded(lane, input, own, expected?.replyTo);
-      feed = listenFor(this.#handles, lane.pool, own, expected?.pending);
+      const task = this.#encoded(lane, input, own, this.#waiting.replyTo(pending));
+      feed = listenFor(this.#handles, lane.pool, own, pending);
       const ack = await this.#inTime(lane, own, (signal) =>
         task instanceof LargeTask
           ? sendTask(this.#objects, task, { signal }, (body) => this.#stored(lane, body, sending, signal))
           : this.#stored(lane, task, sending, signal),
       );
-      return this.#handle(lane, own.id, automaticId(ack.sequence), ack, expected?.pending);
+      return this.#handle(lane, own.id, automaticId(ack.sequence), ack, pending);
     } catch (error) {
       void feed?.return();
-      if (expected !== undefined) this.#waiting.forget(expected.pending);
+      if (pending !== undefined) this.#waiting.forget(pending);
       throw error;
     }
   }
@@ -237,15 +237,14 @@ export class Submitter {
 
   #encode<Input>(lane: LaneName, input: Input, index: number, options: SubmitManyOptions<Input>): EncodedTask {
     const own = this.#ownOf(input, index, options);
-    const expected = options.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
+    const pending = options.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
     try {
-      const encoded = this.#encoded(lane, input, own, expected?.replyTo);
-      const pending = expected?.pending;
+      const encoded = this.#encoded(lane, input, own, this.#waiting.replyTo(pending));
       return encoded instanceof LargeTask
         ? { id: own.id, bytes: NOTHING, pending, large: encoded }
         : { id: own.id, bytes: encoded, pending };
     } catch (error) {
-      if (expected !== undefined) this.#waiting.forget(expected.pending);
+      if (pending !== undefined) this.#waiting.forget(pending);
       throw ofTask(index, error);
     }
   }

@@ -63,7 +63,8 @@ export class WaitingResults {
   readonly #clock: Clock;
   readonly #read: ReadStored;
   readonly #announcements: Announcements;
-  readonly #inbox: string;
+  /** Of every `replyTo`; a token follows. */
+  readonly #replyPrefix: string;
   readonly #entries = new Map<number, PendingResult>();
   #next = 0;
   #answers: Subscription | undefined;
@@ -83,12 +84,12 @@ export class WaitingResults {
     this.#announcements = options.announcements ?? {
       listen: (pool, id, onResult) => bus.subscribeNow(names.result(pool, id), onResult),
     };
-    this.#inbox = bus.inbox();
+    this.#replyPrefix = `${bus.inbox()}.`;
   }
 
   /** @throws VgasError PERMISSION_DENIED if the credential does not open its inbox */
   async start(): Promise<void> {
-    this.#answers = await this.#bus.subscribe(`${this.#inbox}.*`, (message) => this.#answered(message));
+    this.#answers = await this.#bus.subscribe(`${this.#replyPrefix}*`, (message) => this.#answered(message));
     this.#stopListening = this.#bus.onStatus((status) => {
       if (status.type === "disconnected") this.#onCut(new Error("the connection was cut"));
       else if (status.type === "reconnected") this.#expectLosses();
@@ -102,12 +103,18 @@ export class WaitingResults {
     return this.#entries.size;
   }
 
-  /** For a submission about to be made: its `replyTo`, and where the answer will be. */
-  expect(pool: string, id: string | undefined): { readonly replyTo: string; readonly pending: PendingResult } {
+  /** For a submission about to be made: where the answer to its `replyTo` will be. */
+  expect(pool: string, id: string | undefined): PendingResult {
     const pending = new PendingResult(this.#token(), pool, id);
-    pending.lookUpAt = this.#clock.monotonic() + FIRST_LOOK_UP_MS;
+    // Whole: a fraction would be an object of its own for each.
+    pending.lookUpAt = Math.ceil(this.#clock.monotonic()) + FIRST_LOOK_UP_MS;
     this.#add(pending);
-    return { replyTo: `${this.#inbox}.${pending.token.toString(TOKEN_BASE)}`, pending };
+    return pending;
+  }
+
+  /** Undefined for what no answer is asked for. */
+  replyTo(pending: PendingResult | undefined): string | undefined {
+    return pending && `${this.#replyPrefix}${pending.token.toString(TOKEN_BASE)}`;
   }
 
   /** For a task submitted by somebody else, or without `replyTo`: listens to its result's subject and looks it up at once. */
@@ -192,7 +199,7 @@ export class WaitingResults {
   }
 
   #answered(message: BusMessage): void {
-    this.#settle(Number.parseInt(message.subject.slice(this.#inbox.length + 1), TOKEN_BASE), message.data);
+    this.#settle(Number.parseInt(message.subject.slice(this.#replyPrefix.length), TOKEN_BASE), message.data);
   }
 
   /** Bytes that are no result are left alone: whoever may publish to an inbox may send anything. */

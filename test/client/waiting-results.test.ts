@@ -41,7 +41,7 @@ async function parts(): Promise<Parts> {
 
 test("an answer that was never sent is made up for by a look-up, and then nothing is left armed", async () => {
   const { fake, clock, waiting } = await parts();
-  const { pending } = waiting.expect("default", "t1");
+  const pending = waiting.expect("default", "t1");
   const task = new TaskHandle(handles(waiting), { id: "t1", pool: "default", kind: "echo" }, pending);
   const result = task.result();
   await fake.store("t1", "stored");
@@ -55,7 +55,7 @@ test("an answer that was never sent is made up for by a look-up, and then nothin
 
 test("what nobody waits for is not looked up; when somebody does, it is looked up at once", async () => {
   const { fake, clock, waiting } = await parts();
-  const { pending } = waiting.expect("default", "t1");
+  const pending = waiting.expect("default", "t1");
   await fake.store("t1", 1);
   await clock.advance(60_000);
   await fake.bus.flush();
@@ -66,7 +66,8 @@ test("what nobody waits for is not looked up; when somebody does, it is looked u
 
 test("an answer is found by its inbox, before its id is known", async () => {
   const { fake, waiting } = await parts();
-  const { pending, replyTo } = waiting.expect("default", undefined);
+  const pending = waiting.expect("default", undefined);
+  const replyTo = waiting.replyTo(pending) as string;
   fake.bus.publish(replyTo, encode({ id: "s1", status: "ok" }));
   await until(() => pending.outcome !== undefined);
   expect(pending.outcome).toMatchObject({ id: "s1" });
@@ -74,7 +75,8 @@ test("an answer is found by its inbox, before its id is known", async () => {
 
 test("what is no result changes nothing, and is logged", async () => {
   const { fake, bus, logger, waiting } = await parts();
-  const { pending, replyTo } = waiting.expect("default", "t1");
+  const pending = waiting.expect("default", "t1");
+  const replyTo = waiting.replyTo(pending) as string;
   const nonsense = [
     new Uint8Array(0),
     new Uint8Array([0xc1]),
@@ -95,7 +97,7 @@ test("a thousand results that were missed are found in one sweep", async () => {
   const { fake, clock, waiting } = await parts();
   const ids = Array.from({ length: 1_500 }, (_, i) => `t${i}`);
   const results = ids.map((id) => {
-    const { pending } = waiting.expect("default", id);
+    const pending = waiting.expect("default", id);
     return new TaskHandle(handles(waiting), { id, pool: "default", kind: "echo" }, pending).result();
   });
   await Promise.all(ids.map((id, i) => fake.store(id, i)));
@@ -106,7 +108,7 @@ test("a thousand results that were missed are found in one sweep", async () => {
 
 test("the end of the connection fails what is waited for", async () => {
   const { bus, waiting } = await parts();
-  const { pending } = waiting.expect("default", "t1");
+  const pending = waiting.expect("default", "t1");
   const task = new TaskHandle(handles(waiting), { id: "t1", pool: "default", kind: "echo" }, pending);
   const failed = rejection(task.result());
   await bus.close();
@@ -128,7 +130,7 @@ test("a result that is waited for is read as soon as its task is known to be can
   // The clock stands still: whatever waits for a look-up to be due waits for ever.
   for (const given of [true, false]) {
     const id = `t${given}`;
-    const { pending } = waiting.expect("default", id);
+    const pending = waiting.expect("default", id);
     const result = new TaskHandle(handles(waiting), { id, pool: "default" }, pending).result();
     await questions.cancel("default", id, {}, given ? pending : undefined);
     expect(await result).toMatchObject({ id, status: "cancelled" });
