@@ -30,7 +30,7 @@ export class Complaints {
       const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, size - length);
       const whole = buffer.subarray(0, bytesRead).lastIndexOf("\n") + 1;
       // A line that is being written is read when it is whole.
-      this.#from = size - length + (whole === 0 && length === MOST_BYTES ? bytesRead : whole);
+      this.#from = size - length + whole;
       return complaintIn(buffer.toString("utf8", 0, whole), this.#mark);
     } catch {
       return undefined;

@@ -157,6 +157,13 @@ test("nor where it was stopped during a look, nor while its store was tried", as
   await looking.clock.advance(10_000);
   expect(looking.renewed).toEqual([]);
   expect(looking.clock.armed).toBe(0);
+  const hanging = watched();
+  Object.assign(hanging.found, { look: "silent", lookMs: 5_000 });
+  // The look that would find that it hangs is under way.
+  await hanging.clock.advance(18_000);
+  hanging.watch.stop();
+  await hanging.clock.advance(10_000);
+  expect(hanging.renewed).toEqual([]);
   const trying = watched();
   trying.found.complaint = "critical write error";
   trying.onTry(() => trying.watch.stop());
