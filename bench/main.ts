@@ -14,11 +14,12 @@ import { latency } from "./latency.ts";
 import { picture } from "./picture.ts";
 import { reportLines } from "./print.ts";
 import { recovery } from "./recovery.ts";
+import { scale } from "./scale.ts";
 import { cleanUpAtTheEnd } from "./scratch.ts";
 import { submit } from "./submit.ts";
 import { throughput } from "./throughput.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [throughput, submit, latency, allocation, contention, recovery];
+const BENCHMARKS: readonly Benchmark[] = [throughput, submit, latency, allocation, contention, scale, recovery];
 
 const { chosen, json, quick, pairs } = argumentsOrEnd();
 const bench: Bench = { quick, pairs, log: (line) => console.error(line) };

@@ -8,10 +8,10 @@ import { fileURLToPath } from "node:url";
 import type { Bus } from "../src/bus/bus.ts";
 import { connectBus } from "../src/bus/connection.ts";
 import { type Home, openHome } from "../src/bus/home/home.ts";
-import { startNatsServer } from "../src/bus/nats-server/server.ts";
+import { type NatsServer, startNatsServer } from "../src/bus/nats-server/server.ts";
 import { Publisher } from "../src/bus/publisher.ts";
 import { ensureTopology, streamInfo } from "../src/bus/topology.ts";
-import { TOPOLOGY_DEFAULTS } from "../src/protocols/streams.ts";
+import { TOPOLOGY_DEFAULTS, type TopologyOptions } from "../src/protocols/streams.ts";
 import { Names } from "../src/protocols/subjects.ts";
 import { bundle } from "./bundle.ts";
 
@@ -21,16 +21,23 @@ export class BenchBroker {
   readonly home: Home;
   readonly url: string;
   readonly bus: Bus;
+  readonly #server: NatsServer;
   readonly #stop: () => Promise<void>;
 
-  private constructor(home: Home, url: string, bus: Bus, stop: () => Promise<void>) {
+  private constructor(home: Home, server: NatsServer, bus: Bus, stop: () => Promise<void>) {
     this.home = home;
-    this.url = url;
+    this.url = server.url;
+    this.#server = server;
     this.bus = bus;
     this.#stop = stop;
   }
 
-  static async start(): Promise<BenchBroker> {
+  /** Of nats-server. */
+  get pid(): number | undefined {
+    return this.#server.pid;
+  }
+
+  static async start(topology: Partial<TopologyOptions> = {}): Promise<BenchBroker> {
     const dir = mkdtempSync(join(tmpdir(), "vgas-bench-"));
     const home = await openHome(dir);
     await home.lock();
@@ -40,8 +47,8 @@ export class BenchBroker {
     const server = await startNatsServer({ home, port: 0, durability: "process", onExit });
     const { seed, inboxPrefix } = await home.credentials.read("system");
     const bus = await connectBus({ url: server.url, seed, inboxPrefix, name: "bench" });
-    await ensureTopology(bus, new Names(), TOPOLOGY_DEFAULTS);
-    return new BenchBroker(home, server.url, bus, async () => {
+    await ensureTopology(bus, new Names(), { ...TOPOLOGY_DEFAULTS, ...topology });
+    return new BenchBroker(home, server, bus, async () => {
       await bus.close();
       await server.stop();
       await home.release();
@@ -72,21 +79,22 @@ export async function stopWorker(child: ChildProcess): Promise<void> {
 }
 
 /**
- * Publishes `bodies` and waits until `results` more results are stored and every task is acknowledged. Returns results
+ * Publishes `bodies`, to each subject in turn, and waits until `results` more results are stored and every task is acknowledged. Returns results
  * per second, from the first publish to the last stored result.
  */
 export async function drive(
   broker: BenchBroker,
-  subject: string,
+  subject: string | readonly string[],
   bodies: readonly Uint8Array[],
   results: number,
 ): Promise<number> {
+  const subjects = typeof subject === "string" ? [subject] : subject;
   const { bus, names } = broker;
   const publisher = new Publisher(bus);
   const before = (await streamInfo(bus, names.streams.results))?.messages ?? 0;
   const started = performance.now();
-  for (const body of bodies) {
-    publisher.send(subject, body, undefined, (error) => {
+  for (const [i, body] of bodies.entries()) {
+    publisher.send(subjects[i % subjects.length] as string, body, undefined, (error) => {
       if (error) throw error;
     });
   }

@@ -11,7 +11,7 @@ import { ActorHost } from "./actors/agent/actor-host.ts";
 import type { AgentDefinition } from "./actors/agent/definition.ts";
 import { Heartbeat } from "./actors/agent/heartbeat.ts";
 import { IsolationPool } from "./actors/agent/isolation/pool.ts";
-import { agentMachine } from "./actors/agent/machine.ts";
+import { agentLogic } from "./actors/agent/machine.ts";
 import { Dispatcher, type DispatcherStatus } from "./actors/gatling/dispatcher.ts";
 import { dispatcherMachine } from "./actors/gatling/machine.ts";
 import { HOST_INTENSITY, RestartIntensity } from "./actors/runtime/restart-intensity.ts";
@@ -249,7 +249,7 @@ async function compose(
         heartbeat,
         vault: caller,
         isolation,
-        spawn: (agent) => system.spawnLocal(`agent-${agent}`, agentMachine),
+        spawn: (agent) => system.spawnLocal(`agent-${agent}`, agentLogic),
         local: deals ? { dispatcherId, deliver: (notice) => dispatcher?.onSettled(notice) } : undefined,
       })
     : undefined;

@@ -115,6 +115,8 @@ export function streamSpecs(names: Names, options: TopologyOptions): readonly St
       maxMsgsPerSubject: 1,
       maxBytes: options.maxResultBytes,
       maxAgeMs: options.resultsTtlMs,
+      // The server takes no window that is longer than what it keeps.
+      duplicateWindowMs: Math.min(DUPLICATE_WINDOW_MS, options.resultsTtlMs),
       firstSequenceIsTime: false,
     },
     {

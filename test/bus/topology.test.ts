@@ -136,7 +136,12 @@ describe("ensureTopology", () => {
     await ensureTopology(bus, names, options);
     expect(await streamInfo(bus, names.streams.tasks)).toMatchObject({ maxBytes: 2_000_000 });
     expect(await streamInfo(bus, names.streams.dead)).toMatchObject({ maxBytes: 5_000_000 });
-    expect((await manager.streams.info(names.streams.results)).config.max_age).toBe(3_600_000 * 1e6);
+    const resultsAge = async (): Promise<number> =>
+      (await manager.streams.info(names.streams.results)).config.max_age / 1e6;
+    expect(await resultsAge()).toBe(3_600_000);
+    // Shorter than a submission is known by its message id.
+    await ensureTopology(bus, names, { ...options, resultsTtlMs: 60_000 });
+    expect(await resultsAge()).toBe(60_000);
   });
 
   test("caps what waits of a lane and priority as the last node asked for", async () => {

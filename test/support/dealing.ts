@@ -7,7 +7,7 @@ import { ActorHost as AgentHost } from "../../src/actors/agent/actor-host.ts";
 import type { AgentDefinition } from "../../src/actors/agent/definition.ts";
 import type { Heartbeat } from "../../src/actors/agent/heartbeat.ts";
 import { LoadBoard } from "../../src/actors/agent/load-board.ts";
-import { agentMachine } from "../../src/actors/agent/machine.ts";
+import { agentLogic } from "../../src/actors/agent/machine.ts";
 import { resolveAgent } from "../../src/actors/agent/resolve.ts";
 import { WorkTable } from "../../src/actors/agent/work-table.ts";
 import { Dispatcher, type DispatcherOptions } from "../../src/actors/gatling/dispatcher.ts";
@@ -138,7 +138,7 @@ export class Dealing {
       run: "r",
       agents,
       heartbeat,
-      spawn: (agent) => actors.system.spawnLocal(`agent-${agent}`, agentMachine),
+      spawn: (agent) => actors.system.spawnLocal(`agent-${agent}`, agentLogic),
     });
     onTestFinished(async () => {
       clearInterval(beating);

@@ -38,12 +38,12 @@ import type { Logger } from "../../protocols/logger.ts";
 import type { HostOperation, LaneName, Names } from "../../protocols/subjects.ts";
 import { ProcessSpan } from "../../telemetry/process-span.ts";
 import type { LocalActor } from "../runtime/refs.ts";
-import { Agent } from "./agent.ts";
+import { Agent, kindIndex } from "./agent.ts";
 import { RunContext } from "./context.ts";
 import type { Heartbeat } from "./heartbeat.ts";
 import type { IsolationPool } from "./isolation/pool.ts";
 import { LoadShown } from "./load-shown.ts";
-import type { agentMachine } from "./machine.ts";
+import type { agentLogic } from "./machine.ts";
 import { Notices } from "./notices.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Receipts } from "./receipts.ts";
@@ -80,7 +80,7 @@ export interface ActorHostOptions {
   /** Runs agents with `isolation: "process"`. */
   readonly isolation?: IsolationPool | undefined;
   /** Runs an agent's chart under supervision. */
-  readonly spawn: (agent: number) => LocalActor<typeof agentMachine>;
+  readonly spawn: (agent: number) => LocalActor<typeof agentLogic>;
   /** The dispatcher of this process, if it has one. */
   readonly local?: { readonly dispatcherId: string; readonly deliver: (notice: Settled) => void } | undefined;
 }
@@ -110,8 +110,9 @@ export class ActorHost {
     this.#meters = options.meters ?? new LaneMeters();
     this.#runs = new RunRegistry(options.hostId, options.clock);
     for (const behaviour of options.agents) {
+      const kinds = kindIndex(behaviour);
       for (let i = 0; i < behaviour.instances; i++) {
-        this.#agents.push(new Agent(this.#agents.length, behaviour, options.spawn(this.#agents.length)));
+        this.#agents.push(new Agent(this.#agents.length, behaviour, options.spawn(this.#agents.length), kinds));
       }
     }
     this.#hooks = {

@@ -1,6 +1,6 @@
 import type { LaneName } from "../../protocols/subjects.ts";
 import type { LocalActor } from "../runtime/refs.ts";
-import type { agentMachine } from "./machine.ts";
+import type { agentLogic } from "./machine.ts";
 import type { ResolvedAgent } from "./resolve.ts";
 
 interface LaneTickets extends LaneName {
@@ -8,20 +8,35 @@ interface LaneTickets extends LaneName {
   tickets: number;
 }
 
-/** One agent: its slots, and the tickets that brought it a task. The actor shows its life. */
+/** Place of each kind among those of a behaviour; its agents share it. */
+export type KindIndex = ReadonlyMap<string, number>;
+
+export function kindIndex({ kinds }: Pick<ResolvedAgent, "kinds">): KindIndex {
+  return new Map(kinds.map((kind, i) => [kind, i]));
+}
+
+/** One agent: its slots, and the tickets that brought it a task. The actor shows its life. There are thousands, so it is small. */
 export class Agent {
   readonly number: number;
   readonly behaviour: ResolvedAgent;
-  readonly #actor: LocalActor<typeof agentMachine>;
-  readonly #lanes: Map<string, LaneTickets>;
+  readonly #actor: LocalActor<typeof agentLogic>;
+  readonly #kinds: KindIndex;
+  /** In the order of the kinds. */
+  readonly #lanes: readonly LaneTickets[];
   #running = 0;
   #shownBusy = false;
 
-  constructor(number: number, behaviour: ResolvedAgent, actor: LocalActor<typeof agentMachine>) {
+  constructor(
+    number: number,
+    behaviour: ResolvedAgent,
+    actor: LocalActor<typeof agentLogic>,
+    kinds = kindIndex(behaviour),
+  ) {
     this.number = number;
     this.behaviour = behaviour;
+    this.#kinds = kinds;
     this.#actor = actor;
-    this.#lanes = new Map(behaviour.kinds.map((kind) => [kind, { pool: behaviour.pool, kind, base: -1, tickets: 0 }]));
+    this.#lanes = behaviour.kinds.map((kind) => ({ pool: behaviour.pool, kind, base: -1, tickets: 0 }));
   }
 
   get running(): number {
@@ -33,13 +48,13 @@ export class Agent {
   }
 
   offers({ pool, kind }: LaneName): boolean {
-    return pool === this.behaviour.pool && this.#lanes.has(kind);
+    return pool === this.behaviour.pool && this.#kinds.has(kind);
   }
 
   /** Takes a slot for a ticket of the roster that began at `base`. */
   take({ kind }: LaneName, base: number): void {
     this.#running++;
-    const lane = this.#lanes.get(kind) as LaneTickets;
+    const lane = this.#lanes[this.#kinds.get(kind) as number] as LaneTickets;
     if (base > lane.base) {
       lane.base = base;
       lane.tickets = 0;
@@ -67,6 +82,6 @@ export class Agent {
   }
 
   tickets(): readonly Readonly<LaneTickets>[] {
-    return [...this.#lanes.values()].filter(({ base }) => base >= 0);
+    return this.#lanes.filter(({ base }) => base >= 0);
   }
 }

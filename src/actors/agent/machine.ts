@@ -7,6 +7,7 @@
  * - `stopped`: final. A machine that throws is `faulted` under its supervisor, which starts it again.
  */
 import { setup } from "xstate";
+import { finite } from "../runtime/finite.ts";
 
 export type AgentEvent = { readonly type: "WORK" | "REST" | "DRAIN" };
 
@@ -21,3 +22,6 @@ export const agentMachine = setup({ types: { events: {} as AgentEvent } }).creat
     stopped: { type: "final" },
   },
 });
+
+/** What an agent runs. */
+export const agentLogic = finite(agentMachine);

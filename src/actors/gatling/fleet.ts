@@ -14,6 +14,14 @@ import { FreePlaces } from "./places.ts";
 
 const NO_PROVIDERS: readonly string[] = Object.freeze([]);
 
+/** Where an agent sits. */
+interface Seat {
+  readonly seats: RosterSeats;
+  readonly place: number;
+}
+
+const NO_SEATS: readonly Seat[] = Object.freeze([]);
+
 /** One agent as this dispatcher sees it. */
 export class AgentView {
   readonly host: HostView;
@@ -29,7 +37,8 @@ export class AgentView {
   #pending = 0;
   /** `free` as the seats know it. */
   #shown = 0;
-  readonly #seats: { readonly seats: RosterSeats; readonly place: number }[] = [];
+  /** Replaced as a whole: an array that grows keeps room for a dozen more, and there are thousands of agents. */
+  #seats = NO_SEATS;
 
   constructor(host: HostView, number: number, { slots, providers }: AgentGroup, running: number) {
     this.host = host;
@@ -68,13 +77,13 @@ export class AgentView {
   }
 
   sit(seats: RosterSeats, place: number): void {
-    this.#seats.push({ seats, place });
+    this.#seats = [...this.#seats, { seats, place }];
     seats.change(place, 0, this.#shown);
   }
 
   leave(seats: RosterSeats): void {
-    const index = this.#seats.findIndex((seat) => seat.seats === seats);
-    if (index >= 0) this.#seats.splice(index, 1);
+    const others = this.#seats.filter((seat) => seat.seats !== seats);
+    this.#seats = others.length === 0 ? NO_SEATS : others;
   }
 
   /** Brings the seats in line with `free`; the host calls it when `usable` changes. */

@@ -19,12 +19,14 @@ export const RESTART_POLICY: RestartPolicy = { limit: 5, windowMs: 30_000, backo
 /** The host's own: at the fourth escalation within 60 s the process ends with exit code 70. */
 export const HOST_INTENSITY: IntensityLimit = { limit: 3, windowMs: 60_000 };
 
+const NONE: readonly number[] = Object.freeze([]);
+
 /** Counts restarts over a sliding window of the monotonic clock. */
 export class RestartIntensity {
   readonly #clock: Pick<Clock, "monotonic">;
   readonly #bounds: IntensityLimit;
   /** Times of the restarts within the window, oldest first; never longer than the limit. */
-  #times: readonly number[] = [];
+  #times: readonly number[] = NONE;
 
   constructor(clock: Pick<Clock, "monotonic">, bounds: IntensityLimit) {
     this.#clock = clock;
@@ -46,6 +48,6 @@ export class RestartIntensity {
   }
 
   reset(): void {
-    this.#times = [];
+    this.#times = NONE;
   }
 }

@@ -19,11 +19,13 @@ import {
   type EventObject,
   isMachineSnapshot,
 } from "xstate";
-import type { Clock, Timer } from "../../protocols/clock.ts";
+import type { Timer } from "../../protocols/clock.ts";
 import { toWireError } from "../../protocols/errors.ts";
 import type { RuntimeContext } from "./context.ts";
 import type { StopReason } from "./inspection.ts";
+import { type LocalRoot, timersOf } from "./local-root.ts";
 import { RESTART_POLICY, RestartIntensity, type RestartPolicy } from "./restart-intensity.ts";
+import { stateOf, Watched } from "./watched.ts";
 
 /** What surrounds the machine and must follow its life. None of these may throw, except `input`. */
 export interface SupervisedHooks {
@@ -46,6 +48,8 @@ export interface SupervisedOptions {
   readonly logic: AnyActorLogic;
   readonly hooks: SupervisedHooks;
   readonly restart?: Partial<RestartPolicy> | undefined;
+  /** Its parent; without one it has an XState system of its own. */
+  readonly root?: LocalRoot | undefined;
 }
 
 /** `off` before the start and after a stop; `ended` came to its end by itself. Both can be started. */
@@ -54,22 +58,20 @@ export type SupervisedState = "off" | "running" | "restarting" | "ended";
 export class Supervised {
   readonly name: string;
   readonly #context: RuntimeContext;
-  readonly #logic: AnyActorLogic;
-  readonly #hooks: SupervisedHooks;
+  readonly #options: SupervisedOptions;
   readonly #policy: RestartPolicy;
   readonly #intensity: RestartIntensity;
   #state: SupervisedState = "off";
   #actor: Actor<AnyActorLogic> | undefined;
   #timer: Timer | undefined;
+  #watched: Watched | undefined;
   #restarts = 0;
-  #busy = false;
 
   constructor(context: RuntimeContext, options: SupervisedOptions) {
     this.name = options.name;
     this.#context = context;
-    this.#logic = options.logic;
-    this.#hooks = options.hooks;
-    this.#policy = { ...RESTART_POLICY, ...options.restart };
+    this.#options = options;
+    this.#policy = options.restart ? { ...RESTART_POLICY, ...options.restart } : RESTART_POLICY;
     this.#intensity = new RestartIntensity(context.clock, this.#policy);
   }
 
@@ -94,7 +96,7 @@ export class Supervised {
 
   /** True while the machine is in the middle of a transition: its snapshot is the one before it. */
   get busy(): boolean {
-    return this.#busy;
+    return this.#watched?.busy === true;
   }
 
   /**
@@ -142,21 +144,23 @@ export class Supervised {
     this.#state = "off";
     const actor = this.#actor;
     this.#actor = undefined;
-    actor?.stop();
+    if (actor && this.#options.root) this.#options.root.stop(actor);
+    else actor?.stop();
     this.#stopped(reason);
   }
 
   /** One start; returns the failure of the machine's first moment. */
   #run(): { readonly error: unknown } | undefined {
     const { clock, logger } = this.#context;
-    const scopes: { own?: AnyActorScope } = {};
+    const watched = new Watched(this.#context, this.#options);
+    this.#watched = watched;
     let actor: Actor<AnyActorLogic>;
     try {
-      actor = createActor(this.#watched(scopes), {
+      actor = createActor(watched as AnyActorLogic, {
         id: this.name,
-        input: this.#hooks.input(),
-        clock: timersOf(clock),
+        input: this.#options.hooks.input(),
         logger: (...args: unknown[]) => logger.info({ actor: this.name, args }, "The machine logged."),
+        ...(this.#options.root ? { parent: this.#options.root.actor } : { clock: timersOf(clock) }),
       });
     } catch (error) {
       return { error };
@@ -167,7 +171,7 @@ export class Supervised {
         if (!starting && this.#actor === actor && actor.getSnapshot().status === "done") this.#end("done");
       },
       error: (error: unknown) => {
-        this.#stopChildren(actor, scopes.own);
+        this.#stopChildren(actor, watched.scope);
         if (!starting && this.#actor === actor) this.#failed(error);
       },
     });
@@ -184,47 +188,14 @@ export class Supervised {
     }
     this.#inspectStart();
     if (status === "done") this.#end("done");
-    else this.#hooks.running?.();
+    else this.#options.hooks.running?.();
     return undefined;
-  }
-
-  /** The logic, with a look at every event that it has taken, and a hold on its scope. */
-  #watched(scopes: { own?: AnyActorScope }): AnyActorLogic {
-    const logic = this.#logic;
-    return {
-      config: logic.config,
-      getInitialSnapshot: (scope, input) => {
-        scopes.own = scope;
-        return logic.getInitialSnapshot(scope, input);
-      },
-      transition: (before, event, scope) => {
-        const wasBusy = this.#busy;
-        this.#busy = true;
-        try {
-          const after = logic.transition(before, event, scope);
-          if (after.status !== "error") this.#taken(event, before, after);
-          return after;
-        } finally {
-          this.#busy = wasBusy;
-        }
-      },
-      getPersistedSnapshot: (snapshot, options) => logic.getPersistedSnapshot(snapshot, options),
-      ...(logic.start && { start: (snapshot, scope) => logic.start?.(snapshot, scope) }),
-    };
-  }
-
-  #taken(event: EventObject, before: unknown, after: unknown): void {
-    this.#hooks.processed?.(event);
-    const { inspection, clock } = this.#context;
-    if (!inspection.any || before === after || event.type === "xstate.stop") return;
-    const [from, to] = [stateOf(before), stateOf(after)];
-    inspection.emit({ type: "transition", name: this.name, at: clock.now(), event: event.type, from, to });
   }
 
   #failed(error: unknown): void {
     this.#actor = undefined;
     this.#state = "restarting";
-    this.#hooks.failed?.(error);
+    this.#options.hooks.failed?.(error);
     if (this.#wasStopped()) return;
     const { clock, inspection, logger } = this.#context;
     if (this.#intensity.allow()) {
@@ -283,7 +254,7 @@ export class Supervised {
     this.#state = "ended";
     this.#actor = undefined;
     this.#stopped(reason);
-    this.#hooks.ended?.(reason);
+    this.#options.hooks.ended?.(reason);
   }
 
   #stopChildren(actor: Actor<AnyActorLogic>, scope: AnyActorScope | undefined): void {
@@ -300,7 +271,7 @@ export class Supervised {
   #inspectStart(): void {
     const { inspection, clock } = this.#context;
     if (!inspection.any) return;
-    const epoch = this.#hooks.epoch?.();
+    const epoch = this.#options.hooks.epoch?.();
     inspection.emit({ type: "started", name: this.name, at: clock.now(), restarts: this.#restarts, epoch });
   }
 
@@ -308,27 +279,4 @@ export class Supervised {
     const { inspection, clock } = this.#context;
     if (inspection.any) inspection.emit({ type: "stopped", name: this.name, at: clock.now(), reason });
   }
-}
-
-function stateOf(snapshot: unknown): unknown {
-  return isMachineSnapshot(snapshot) ? snapshot.value : undefined;
-}
-
-/** The injected clock as XState wants it; one object per clock, because there are thousands of actors. */
-const timers = new WeakMap<Clock, ReturnType<typeof newTimers>>();
-
-function timersOf(clock: Clock): ReturnType<typeof newTimers> {
-  let found = timers.get(clock);
-  if (found === undefined) {
-    found = newTimers(clock);
-    timers.set(clock, found);
-  }
-  return found;
-}
-
-function newTimers(clock: Clock) {
-  return {
-    setTimeout: (callback: () => void, delayMs: number): Timer => clock.setTimeout(callback, delayMs),
-    clearTimeout: (timer: Timer | undefined): void => clock.clear(timer),
-  };
 }

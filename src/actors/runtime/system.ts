@@ -9,7 +9,7 @@
  * 3. A local message is encoded and decoded like a remote one, so where an actor lives changes nothing but the speed.
  * 4. Once `stop` was called nothing new is spawned; once it has resolved nothing runs.
  */
-import type { AnyActorLogic, InputFrom, SnapshotFrom } from "xstate";
+import type { AnyActorLogic, InputFrom } from "xstate";
 import { ACTOR_HEADERS, DELIVERY_TELL } from "../../protocols/actor-messages.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { toWireError, VgasError } from "../../protocols/errors.ts";
@@ -18,14 +18,16 @@ import type { Names } from "../../protocols/subjects.ts";
 import { isToken } from "../../protocols/tokens.ts";
 import type { RuntimeContext } from "./context.ts";
 import { type ActorDefinition, checkDefinition, type MessageTable } from "./definition.ts";
-import type { ActorDeadLetter, Escalation, EscalationDecision, InspectionEvent, StopReason } from "./inspection.ts";
+import type { ActorDeadLetter, Escalation, EscalationDecision, InspectionEvent } from "./inspection.ts";
 import type { OwnerStore } from "./lease.ts";
 import { Listeners } from "./listeners.ts";
+import { Local } from "./local.ts";
+import { LocalRoot } from "./local-root.ts";
 import { type ActorBus, NamedActor } from "./named-actor.ts";
 import type { ActorHandle, ActorRef, AnyMessage, LocalActor, SendOptions } from "./refs.ts";
 import type { RestartPolicy } from "./restart-intensity.ts";
 import { type ActorStatus, localStatus, namedStatus } from "./status.ts";
-import { Supervised } from "./supervised.ts";
+import type { Supervised } from "./supervised.ts";
 import { waitFor } from "./waiting.ts";
 import { readReply, writeMessage } from "./wire.ts";
 
@@ -69,6 +71,10 @@ export class ActorSystem {
   readonly #deadLetters: Listeners<ActorDeadLetter>;
   /** In the order of their start. */
   readonly #actors = new Map<string, NamedActor | Supervised>();
+  readonly #root: LocalRoot;
+  readonly #forget = (actor: Supervised): void => {
+    if (this.#actors.get(actor.name) === actor) this.#actors.delete(actor.name);
+  };
   #deadLetterCount = 0;
   #stopping: Promise<void> | undefined;
 
@@ -81,6 +87,7 @@ export class ActorSystem {
     const escalate = options.onEscalate ?? (() => "stop");
     this.#context = { clock, random, logger, inspection, escalate };
     this.#deadLetters = new Listeners(logger);
+    this.#root = new LocalRoot(clock);
   }
 
   /** Messages that reached nobody, or that an actor lost, since the start. */
@@ -139,7 +146,8 @@ export class ActorSystem {
   }
 
   /**
-   * Hosts a supervised machine that only its owner talks to: no address, no mailbox; cheap enough for thousands.
+   * Hosts a supervised machine that only its owner talks to: no address, no mailbox; cheap enough for thousands. All of them share
+   * one XState system, so no two may give a child the same `systemId`.
    *
    * @throws VgasError INVALID, CONFLICT, SHUTTING_DOWN as `spawn`; and what the machine throws at its start
    */
@@ -150,30 +158,15 @@ export class ActorSystem {
     restart?: Partial<RestartPolicy>,
   ): LocalActor<Logic> {
     this.#checkName(name);
-    const forget = (): void => {
-      if (this.#actors.get(name) === actor) this.#actors.delete(name);
-    };
-    const hooks = { input: () => input, ended: (reason: StopReason) => reason === "done" && forget() };
-    const actor = new Supervised(this.#context, { name, logic: machine, hooks, restart });
-    this.#enter(name, actor);
+    const local = new Local(this.#context, this.#root, { name, logic: machine, input, restart, forget: this.#forget });
+    this.#enter(name, local.actor);
     try {
-      actor.start();
+      local.actor.start();
     } catch (error) {
-      forget();
+      this.#forget(local.actor);
       throw error;
     }
-    return {
-      name,
-      get state() {
-        return actor.state;
-      },
-      send: (event) => actor.send(event),
-      snapshot: () => actor.snapshot() as SnapshotFrom<Logic> | undefined,
-      stop: () => {
-        actor.stop();
-        forget();
-      },
-    };
+    return local;
   }
 
   /** The actor of that name wherever it is, with the types of its protocol. `defaults` go with every message. */

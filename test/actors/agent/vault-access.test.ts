@@ -6,7 +6,7 @@ import { ActorHost as AgentHost } from "../../../src/actors/agent/actor-host.ts"
 import type { AgentDefinition, TaskContext } from "../../../src/actors/agent/definition.ts";
 import type { Heartbeat } from "../../../src/actors/agent/heartbeat.ts";
 import { LoadBoard } from "../../../src/actors/agent/load-board.ts";
-import { agentMachine } from "../../../src/actors/agent/machine.ts";
+import { agentLogic } from "../../../src/actors/agent/machine.ts";
 import { resolveAgent } from "../../../src/actors/agent/resolve.ts";
 import type { VaultLease } from "../../../src/actors/agent/task-vault.ts";
 import { WorkTable } from "../../../src/actors/agent/work-table.ts";
@@ -93,7 +93,7 @@ class Setup {
         attempts: new AttemptsLog(new KvBucket(bus, publisher, names.buckets.attempts), names),
         heartbeat,
         vault: anonymous ? undefined : new VaultCaller({ ask, signer, clock: systemClock }),
-        spawn: (agent) => actors.system.spawnLocal(`agent-${agent}`, agentMachine),
+        spawn: (agent) => actors.system.spawnLocal(`agent-${agent}`, agentLogic),
       });
     });
     if (!noVault) await setup.spawnVault();

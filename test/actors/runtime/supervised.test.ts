@@ -8,6 +8,7 @@ import type {
   StopReason,
 } from "../../../src/actors/runtime/inspection.ts";
 import { Listeners } from "../../../src/actors/runtime/listeners.ts";
+import { LocalRoot } from "../../../src/actors/runtime/local-root.ts";
 import { Supervised, type SupervisedOptions } from "../../../src/actors/runtime/supervised.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import { RecordingLogger } from "../../support/recording-logger.ts";
@@ -25,11 +26,16 @@ function bench(decide: (escalation: Escalation) => EscalationDecision = () => "s
   };
   const context: RuntimeContext = { clock, random: () => 1, logger, inspection, escalate };
   const ends: StopReason[] = [];
-  const make = (logic: SupervisedOptions["logic"], hooks: Partial<SupervisedOptions["hooks"]> = {}): Supervised =>
+  const make = (
+    logic: SupervisedOptions["logic"],
+    hooks: Partial<SupervisedOptions["hooks"]> = {},
+    root?: LocalRoot,
+  ): Supervised =>
     new Supervised(context, {
       name: "subject",
       logic,
       hooks: { input: () => undefined, ended: (reason) => ends.push(reason), ...hooks },
+      root,
     });
   return { clock, logger, context, events, escalations, ends, make };
 }
@@ -292,4 +298,45 @@ test("reports transitions with both states, and a listener that throws is logged
     { type: "stopped", reason: "done" },
   ]);
   expect(logger.lines.filter(({ message }) => message.startsWith("A listener threw"))).toHaveLength(4);
+});
+
+test("actors of one root share its XState system, and none minds how another ends", async () => {
+  const { make, clock, ends } = bench();
+  const root = new LocalRoot(clock);
+  const systems = new Set<unknown>();
+  const watched = setup({ types: { events: {} as CounterEvent } }).createMachine({
+    entry: ({ system }) => systems.add(system),
+    on: {
+      boom: {
+        actions: () => {
+          throw new Error("boom");
+        },
+      },
+      finish: ".closed",
+    },
+    initial: "open",
+    states: { open: { after: { 1000: "late" } }, late: {}, closed: { type: "final" } },
+  });
+  const [failing, ending, stopped, last] = Array.from({ length: 4 }, () => make(watched, {}, root));
+  for (const actor of [failing, ending, stopped, last]) actor?.start();
+  expect(systems.size).toBe(1);
+  failing?.send({ type: "boom" });
+  ending?.send({ type: "finish" });
+  stopped?.stop();
+  expect([failing?.state, ending?.state, stopped?.state, last?.state]).toEqual([
+    "restarting",
+    "ended",
+    "off",
+    "running",
+  ]);
+  expect(stopped?.send({ type: "finish" })).toBe(false);
+  expect(ends).toEqual(["done"]);
+  await clock.advance(100);
+  expect([failing?.value(), last?.value()]).toEqual(["open", "open"]);
+  // Their delays are their own: one began anew.
+  await clock.advance(900);
+  expect([failing?.value(), last?.value()]).toEqual(["open", "late"]);
+  await clock.advance(100);
+  expect(failing?.value()).toBe("late");
+  expect(root.actor.getSnapshot().status).toBe("active");
 });

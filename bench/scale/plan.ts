@@ -1,0 +1,47 @@
+/** How large the swarms of one run are, and how many tasks go through them. */
+export interface Plan {
+  readonly tasks: number;
+  /** How often that is measured of which nothing is judged. */
+  readonly rounds: number;
+  /** Agents of one host; the last is judged. */
+  readonly agents: readonly number[];
+  readonly hosts: readonly number[];
+  readonly lanes: readonly number[];
+  /** Bytes of a task, and how many of them are submitted. */
+  readonly bytes: readonly { readonly bytes: number; readonly tasks: number }[];
+  /** Tasks that wait, at least; without any the long queue is left out. */
+  readonly waiting: number;
+}
+
+export function planOf({ quick, pairs }: { readonly quick: boolean; readonly pairs: number }): Plan {
+  if (quick) {
+    // Most of it is starting processes.
+    const tasks = 1_000;
+    return {
+      tasks,
+      rounds: 1,
+      agents: [200],
+      hosts: [],
+      lanes: [],
+      bytes: [
+        { bytes: 100, tasks },
+        { bytes: 1_000, tasks },
+      ],
+      waiting: 0,
+    };
+  }
+  return {
+    tasks: 20_000,
+    rounds: Math.min(pairs, 3),
+    agents: [1_000, 10_000],
+    hosts: [2, 4, 8],
+    lanes: [5, 20, 100],
+    bytes: [
+      { bytes: 100, tasks: 20_000 },
+      { bytes: 1_000, tasks: 15_000 },
+      { bytes: 10_000, tasks: 5_000 },
+      { bytes: 100_000, tasks: 600 },
+    ],
+    waiting: 1_000_000,
+  };
+}
