@@ -24,6 +24,14 @@ const SIDES: readonly Side[] = [
   { how: "submitUntracked", title: "vgas submit, no answer wanted", of: "vgas", tasks: 40_000, window: 500, bulk: 0 },
   { how: "submitMany", title: "vgas submitMany, a message each", of: "vgas", tasks: 40_000, window: 4, bulk: 1_000 },
   { how: "arrays", title: "vgas submitMany", of: "vgas", tasks: 160_000, window: 4, bulk: 1_000 },
+  {
+    how: "arraysUntracked",
+    title: "vgas submitMany, no answer wanted",
+    of: "vgas",
+    tasks: 160_000,
+    window: 4,
+    bulk: 1_000,
+  },
   { how: "addBulk", title: "BullMQ addBulk", of: "rival", tasks: 20_000, window: 4, bulk: 500 },
 ];
 const QUICK_TASKS = 1_000;
@@ -132,7 +140,9 @@ function reportOf(
       },
     ],
     targets: targets.filter(({ samples }) => samples.length > 0),
-    notes: [],
+    notes: [
+      "no answer wanted (track: false): as with a job of addBulk, whoever wants its result later looks for it; by default a submitter is told",
+    ],
     notCompared,
   };
 }
