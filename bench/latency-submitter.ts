@@ -14,8 +14,8 @@ export interface Order {
   readonly target: Target;
   /** Round trips one after the other. */
   readonly idle: number;
-  /** For how long, and with how many at once, to look for the most that it carries. */
-  readonly most: { readonly seconds: number; readonly atOnce: number };
+  /** For how long to warm up, and then to look for the most that it carries, with so many at once. */
+  readonly most: { readonly warmUpSeconds: number; readonly seconds: number; readonly atOnce: number };
   readonly loads: readonly Load[];
   /** Loads of this length at these shares of the most that it carries. */
   readonly shares: { readonly of: readonly number[]; readonly seconds: number };
@@ -52,6 +52,8 @@ console.log(JSON.stringify(await measure(order, roundTrip)));
 process.exit(0);
 
 async function measure({ idle, most, loads, shares }: Order, roundTrip: RoundTrip): Promise<Outcome> {
+  // Everything is new, and compiled while it runs.
+  await mostOf(roundTrip, { ...most, seconds: most.warmUpSeconds });
   const perSecond = await mostOf(roundTrip, most);
   const alone: number[] = [];
   for (let i = 0; i < idle; i++) {
@@ -69,8 +71,11 @@ async function measure({ idle, most, loads, shares }: Order, roundTrip: RoundTri
   return { most: perSecond, idle: rounded(alone), loads: loaded, shares: shared };
 }
 
-/** Round trips per second with so many at once. It also warms everything up. */
-async function mostOf(roundTrip: RoundTrip, { seconds, atOnce }: Order["most"]): Promise<number> {
+/** Round trips per second with so many at once. */
+async function mostOf(
+  roundTrip: RoundTrip,
+  { seconds, atOnce }: Pick<Order["most"], "seconds" | "atOnce">,
+): Promise<number> {
   const startedAt = performance.now();
   const until = startedAt + seconds * 1_000;
   let done = 0;

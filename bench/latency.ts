@@ -20,16 +20,27 @@ const SLOTS = 64;
 const AT_ONCE = 128;
 const MAX_ABOVE_FLOOR_MS = 0.4;
 const FLOOR: System = "floor";
+/** Nobody is compared at shares of its own most, so a few pairs are enough. */
+const PAIRS_OF_ITSELF = 3;
 
 interface Counts {
   readonly idle: number;
+  readonly warmUpSeconds: number;
   readonly mostSeconds: number;
   readonly loadSeconds: number;
 }
 
-const FULL: Counts = { idle: 300, mostSeconds: 0.6, loadSeconds: 0.6 };
-const QUICK: Counts = { idle: 20, mostSeconds: 0.1, loadSeconds: 0.1 };
+const FULL: Counts = { idle: 300, warmUpSeconds: 1, mostSeconds: 0.4, loadSeconds: 0.5 };
+const QUICK: Counts = { idle: 20, warmUpSeconds: 0.05, mostSeconds: 0.05, loadSeconds: 0.1 };
 const QUICK_RATE = 200;
+
+type Measure = (
+  system: System,
+  rates: readonly number[],
+  /** Of its own most. */
+  shares: readonly number[],
+  asked?: Counts,
+) => Promise<Outcome>;
 
 type Outcomes = ReadonlyMap<System, readonly Outcome[]>;
 
@@ -41,8 +52,7 @@ export const latency: Benchmark = {
     const compared = rival instanceof BullMq ? rival : undefined;
     const systems: readonly System[] = compared ? ["floor", "bullmq", "vgas"] : ["floor", "vgas"];
     const counts = bench.quick ? QUICK : FULL;
-    const measured = (system: System, rates: readonly number[], asked: Counts = counts): Promise<Outcome> => {
-      const shares = system === "vgas" && rates.length > 1 ? SHARES : [];
+    const measured: Measure = (system, rates, shares, asked = counts) => {
       const given = orderOf(asked, rates, shares);
       if (system !== "bullmq") return onNats(system, given);
       return onRedis(compared as BullMq, given);
@@ -53,7 +63,8 @@ export const latency: Benchmark = {
       // Each is first in turn.
       for (let i = 0; i < systems.length; i++) {
         const system = systems[(pair + i) % systems.length] as System;
-        const outcome = await measured(system, rates);
+        const ofItself = system === "vgas" && !bench.quick && pair < PAIRS_OF_ITSELF;
+        const outcome = await measured(system, rates, ofItself ? SHARES : []);
         outcomes.get(system)?.push(outcome);
         bench.log(`pair ${pair + 1} of ${bench.pairs}: ${lineOf(system, outcome, rates)}`);
       }
@@ -63,14 +74,10 @@ export const latency: Benchmark = {
 };
 
 /** Shares of what the slowest carries, which is looked for once, so that every pair is measured at the same rates. */
-async function commonRates(
-  systems: readonly System[],
-  measured: (system: System, rates: readonly number[], asked: Counts) => Promise<Outcome>,
-  { log }: Bench,
-): Promise<readonly number[]> {
+async function commonRates(systems: readonly System[], measured: Measure, { log }: Bench): Promise<readonly number[]> {
   const most: number[] = [];
   for (const system of systems) {
-    const outcome = await measured(system, [], { ...FULL, idle: 0 });
+    const outcome = await measured(system, [], [], { ...FULL, idle: 0 });
     log(`${TITLES[system]} carries ${Math.round(outcome.most)}/s`);
     most.push(outcome.most);
   }
@@ -80,7 +87,7 @@ async function commonRates(
 function orderOf(counts: Counts, rates: readonly number[], shares: readonly number[]): Omit<Order, "target"> {
   return {
     idle: counts.idle,
-    most: { seconds: counts.mostSeconds, atOnce: AT_ONCE },
+    most: { warmUpSeconds: counts.warmUpSeconds, seconds: counts.mostSeconds, atOnce: AT_ONCE },
     loads: rates.map((perSecond) => ({ perSecond, seconds: counts.loadSeconds })),
     shares: { of: shares, seconds: counts.loadSeconds },
   };
@@ -180,7 +187,7 @@ function reportOf(outcomes: Outcomes, rates: readonly number[], notCompared: rea
 }
 
 function sharesOf(outcomes: Outcomes): { percent: string; perSecond: Samples; pairs: readonly Samples[] }[] {
-  const all = outcomes.get("vgas") ?? [];
+  const all = (outcomes.get("vgas") ?? []).filter(({ shares }) => shares.length > 0);
   const asked = all[0]?.shares.length ?? 0;
   return SHARES.slice(0, asked).map((of, i) => ({
     percent: String(100 * of),
