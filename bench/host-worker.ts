@@ -1,6 +1,6 @@
 /**
  * A node with dispatcher and agents in one process, on a broker that is there already. Arguments: url, seed, inbox
- * prefix, agents, slots. Sent SIGUSR2 it prints the bytes of its heap after a collection.
+ * prefix, agents, slots.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -25,9 +25,5 @@ process.on("SIGTERM", async () => {
   await host.stop(1_000);
   rmSync(home, { recursive: true, force: true });
   process.exit(0);
-});
-process.on("SIGUSR2", () => {
-  globalThis.gc?.();
-  console.log(process.memoryUsage().heapUsed);
 });
 console.log("ready");

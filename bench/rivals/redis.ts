@@ -146,7 +146,8 @@ async function must(command: string, args: string[], cwd?: string): Promise<void
   const { code, stderr } = await run(command, args, { env, timeoutMs: DOWNLOAD_TIMEOUT_MS, ...(cwd && { cwd }) });
   if (code === 0) return;
   const [why = `exit code ${code}`] = stderr.split("\n").filter((line) => /^(E:|dpkg)/.test(line));
-  throw new Error(`${command} could not bring redis-server: ${why}`);
+  const hint = why.includes("Unable to locate") ? " (after `apt-get update` it may)" : "";
+  throw new Error(`${command} could not bring redis-server: ${why}${hint}`);
 }
 
 async function answers(port: number): Promise<boolean> {
