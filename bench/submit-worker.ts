@@ -19,15 +19,7 @@ export interface Order {
   readonly bulk: number;
 }
 
-export type How =
-  | "raw"
-  | "rawWithId"
-  | "submit"
-  | "submitUntracked"
-  | "submitMany"
-  | "arrays"
-  | "arraysUntracked"
-  | "addBulk";
+export type How = "raw" | "rawWithId" | "submit" | "submitMany" | "arrays" | "arraysUntracked" | "addBulk";
 
 interface Broker {
   readonly url: string;
@@ -60,10 +52,8 @@ async function submitterOf({ how, to, subject, window, bulk }: Order): Promise<S
       return (tasks) => atOnce(window, tasks / bulk, () => client.submitMany("echo", inputs));
     case "arraysUntracked":
       return (tasks) => atOnce(window, tasks / bulk, () => client.submitMany("echo", inputs, { track: false }));
-    default: {
-      const options = how === "submitUntracked" ? { track: false } : {};
-      return (tasks) => atOnce(window, tasks, () => client.submit("echo", INPUT, options));
-    }
+    default:
+      return (tasks) => atOnce(window, tasks, () => client.submit("echo", INPUT));
   }
 }
 

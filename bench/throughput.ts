@@ -6,9 +6,9 @@ import { BullMq, findBullMq } from "./rivals/bullmq.ts";
 import { ratios } from "./statistics.ts";
 import { BenchBroker, drive, startWorker, stopWorker } from "./swarm.ts";
 
-const TASKS = 60_000;
+const TASKS = 40_000;
 /** About as many seconds as the others have. */
-const BULLMQ_TASKS = 12_000;
+const BULLMQ_TASKS = 8_000;
 const QUICK_TASKS = 1_000;
 const ARRAYS = [10, 100];
 const HOSTS = [1, 2];
