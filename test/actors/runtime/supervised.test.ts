@@ -304,6 +304,7 @@ test("actors of one root share its XState system, and none minds how another end
   const { make, clock, ends } = bench();
   const root = new LocalRoot(clock);
   const systems = new Set<unknown>();
+  let late = 0;
   const watched = setup({ types: { events: {} as CounterEvent } }).createMachine({
     entry: ({ system }) => systems.add(system),
     on: {
@@ -315,7 +316,7 @@ test("actors of one root share its XState system, and none minds how another end
       finish: ".closed",
     },
     initial: "open",
-    states: { open: { after: { 1000: "late" } }, late: {}, closed: { type: "final" } },
+    states: { open: { after: { 1000: "late" } }, late: { entry: () => late++ }, closed: { type: "final" } },
   });
   const [failing, ending, stopped, last] = Array.from({ length: 4 }, () => make(watched, {}, root));
   for (const actor of [failing, ending, stopped, last]) actor?.start();
@@ -338,5 +339,7 @@ test("actors of one root share its XState system, and none minds how another end
   expect([failing?.value(), last?.value()]).toEqual(["open", "late"]);
   await clock.advance(100);
   expect(failing?.value()).toBe("late");
+  // Neither the one that ended nor the one that was stopped lives on.
+  expect(late).toBe(2);
   expect(root.actor.getSnapshot().status).toBe("active");
 });
