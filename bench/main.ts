@@ -12,6 +12,7 @@ import { contention } from "./contention.ts";
 import { type Measured, machine, measured, type Results, versions } from "./document.ts";
 import { latency } from "./latency.ts";
 import { picture } from "./picture.ts";
+import { power } from "./power.ts";
 import { reportLines } from "./print.ts";
 import { recovery } from "./recovery.ts";
 import { scale } from "./scale.ts";
@@ -19,7 +20,7 @@ import { cleanUpAtTheEnd } from "./scratch.ts";
 import { submit } from "./submit.ts";
 import { throughput } from "./throughput.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [throughput, submit, latency, allocation, contention, scale, recovery];
+const BENCHMARKS: readonly Benchmark[] = [throughput, submit, latency, allocation, contention, scale, power, recovery];
 
 const { chosen, json, quick, pairs } = argumentsOrEnd();
 const bench: Bench = { quick, pairs, log: (line) => console.error(line) };

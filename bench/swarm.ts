@@ -37,17 +37,24 @@ export class BenchBroker {
     return this.#server.pid;
   }
 
-  static async start(topology: Partial<TopologyOptions> = {}): Promise<BenchBroker> {
+  static async start(
+    topology: Partial<TopologyOptions> = {},
+    durability: "process" | "power" = "process",
+  ): Promise<BenchBroker> {
     const dir = mkdtempSync(join(tmpdir(), "vgas-bench-"));
     const home = await openHome(dir);
     await home.lock();
     const onExit = (error: Error): never => {
       throw error;
     };
-    const server = await startNatsServer({ home, port: 0, durability: "process", onExit });
+    const server = await startNatsServer({ home, port: 0, durability, onExit });
     const { seed, inboxPrefix } = await home.credentials.read("system");
     const bus = await connectBus({ url: server.url, seed, inboxPrefix, name: "bench" });
-    await ensureTopology(bus, new Names(), { ...TOPOLOGY_DEFAULTS, ...topology });
+    await ensureTopology(bus, new Names(), {
+      ...TOPOLOGY_DEFAULTS,
+      batches: durability === "power",
+      ...topology,
+    });
     return new BenchBroker(home, server, bus, async () => {
       await bus.close();
       await server.stop();
@@ -59,6 +66,11 @@ export class BenchBroker {
   stop(): Promise<void> {
     return this.#stop();
   }
+}
+
+/** Results that are stored now. */
+export async function results({ bus, names }: BenchBroker): Promise<number> {
+  return (await streamInfo(bus, names.streams.results))?.messages ?? 0;
 }
 
 /** Starts `bench/<file>` in a process of its own and resolves when it has printed its first line. */

@@ -168,8 +168,10 @@ async function compose(
   stops.push(await watchForCopies({ bus, names, link, run, beats: runsAgents, clock, logger, fail }));
   let keeper: TopologyKeeper | undefined;
   if (link.ownsTopology) {
-    const { replicas, resultsTtlMs, maxWaiting } = config;
-    const topology = { ...TOPOLOGY_DEFAULTS, replicas, resultsTtlMs, maxWaiting };
+    const { replicas, resultsTtlMs, maxWaiting, durability } = config;
+    // Of an external system another node may know that it forces every write.
+    const batches = durability === "power" || (link.server === undefined ? undefined : false);
+    const topology = { ...TOPOLOGY_DEFAULTS, replicas, resultsTtlMs, maxWaiting, batches };
     await ensureTopology(bus, names, topology);
     keeper = new TopologyKeeper({ bus, names, topology, clock, logger });
     keeper.start();

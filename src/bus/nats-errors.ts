@@ -37,6 +37,9 @@ export const API = {
   duplicateInProcess: 10_158,
   wrongLastSequenceConstant: 10_164,
   tooManyRequests: 10_167,
+  batchesDisabled: 10_174,
+  /** Also a server of 2.12.0 for a message id: it takes batches only without. */
+  batchHeaderUnsupported: 10_177,
 } as const;
 
 /** The catalogue's code for a JetStream API error. */

@@ -10,6 +10,11 @@ export interface PubAck {
   readonly duplicate: boolean;
 }
 
+/** `count` is undefined if the server stored the message by itself: it knows no batches. */
+export interface BatchAck extends PubAck {
+  readonly count?: number;
+}
+
 /** JetStream's refusal of a publish. `apiCode` is the server's error code, for what the catalogue does not tell apart. */
 export class PublishRefused extends VgasError {
   readonly apiCode: number;
@@ -55,7 +60,12 @@ export class PubAckReader {
     return this.#parse(subject, data);
   }
 
-  #parse(subject: string, data: Uint8Array): PubAck | VgasError {
+  /** The answer to the last message of a batch to `subject`: its sequence, and how many were stored with it. */
+  readBatch(subject: string, data: Uint8Array): BatchAck | VgasError {
+    return this.#parse(subject, data);
+  }
+
+  #parse(subject: string, data: Uint8Array): BatchAck | VgasError {
     const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString();
     const answer = parseAnswer(text);
     if (answer?.error !== undefined) {
@@ -69,6 +79,7 @@ export class PubAckReader {
       );
     }
     const ack = { stream: answer.stream, sequence: answer.seq, duplicate: answer.duplicate === true };
+    if (typeof answer.count === "number") return { ...ack, count: answer.count };
     if (this.#known.length < MAX_KNOWN_STREAMS && !this.#known.some(({ stream }) => stream === ack.stream))
       this.#learn(ack, text);
     return ack;
@@ -85,6 +96,7 @@ interface Answer {
   readonly stream?: unknown;
   readonly seq?: unknown;
   readonly duplicate?: unknown;
+  readonly count?: unknown;
   readonly error?: { readonly err_code?: number; readonly description?: string };
 }
 

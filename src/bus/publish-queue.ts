@@ -1,7 +1,9 @@
 /** Publishes in flight and waiting, in order, within a window of messages and bytes. No effects. */
 import type { VgasError } from "../protocols/errors.ts";
+import { Gathering, type Taken } from "./gathering.ts";
 import type { EncodedHeaders } from "./headers.ts";
 import type { PubAck } from "./pub-ack.ts";
+import { WaitingPublishes } from "./waiting-publishes.ts";
 
 export interface PendingPublish {
   /** Names the answer; given when it enters the window. */
@@ -20,21 +22,26 @@ export interface PendingPublish {
   /** When it was first answered with what a moment can change, or 0. */
   refusedAt: number;
   settled: boolean;
+  /** Those that it may be stored together with; undefined if it goes by itself. */
+  gathering: Gathering | undefined;
+  /** The batch that it is in flight with, or 0. */
+  batch: number;
   readonly signal: AbortSignal | undefined;
   onAbort: (() => void) | undefined;
   readonly done: (error: VgasError | undefined, ack: PubAck | undefined) => void;
 }
 
-/** Waiting entries are taken from the front; the array is cut only now and then, since `shift` would move all the rest. */
-const COMPACT_AFTER = 4_096;
+/** More lanes than anybody submits to so fast that it matters; each is remembered as long as the publisher. */
+const MAX_GATHERINGS = 1_000;
 
 export class PublishQueue {
   readonly #maxMessages: number;
   readonly #maxBytes: number;
   readonly #sent = new Map<number, PendingPublish>();
-  /** Undefined where it was taken; one that was given up is skipped when its turn comes. */
-  #waiting: (PendingPublish | undefined)[] = [];
-  #head = 0;
+  readonly #waiting = new WaitingPublishes();
+  readonly #gatherings = new Map<string, Gathering>();
+  /** Those of them in which something waits. */
+  readonly #gathered = new Set<Gathering>();
   #waitingCount = 0;
   #bytes = 0;
   #nextToken = 1;
@@ -56,29 +63,63 @@ export class PublishQueue {
     return this.#sent.size === 0 && this.#waitingCount === 0;
   }
 
-  add(pending: PendingPublish): void {
-    this.#waiting.push(pending);
-    this.#waitingCount++;
+  /** The one of this name, unless its stream refuses batches or there are too many. */
+  gathering(name: string): Gathering | undefined {
+    let gathering = this.#gatherings.get(name);
+    if (gathering === undefined) {
+      if (this.#gatherings.size >= MAX_GATHERINGS) return undefined;
+      gathering = new Gathering(name);
+      this.#gatherings.set(name, gathering);
+    }
+    return gathering.refused ? undefined : gathering;
   }
 
-  /** Moves the first waiting publish into the window and returns it, or undefined if none waits or there is no room. */
+  add(pending: PendingPublish): void {
+    this.#waitingCount++;
+    const { gathering } = pending;
+    if (gathering === undefined) {
+      this.#waiting.add(pending);
+    } else {
+      gathering.add(pending);
+      this.#gathered.add(gathering);
+    }
+  }
+
+  /** Moves the first publish that waits by itself into the window and returns it, or undefined if none does or there is no room. */
   next(): PendingPublish | undefined {
-    while (this.#head < this.#waiting.length) {
-      const pending = this.#waiting[this.#head];
-      if (pending !== undefined && !pending.settled) {
-        const full = this.#sent.size >= this.#maxMessages || this.#bytes + pending.bytes > this.#maxBytes;
-        // One larger than the whole window goes alone.
-        if (full && this.#sent.size > 0) return undefined;
-        this.#advance();
-        this.#waitingCount--;
-        pending.token = this.#nextToken++;
-        this.#sent.set(pending.token, pending);
-        this.#bytes += pending.bytes;
-        return pending;
-      }
-      this.#advance();
+    const pending = this.#waiting.first();
+    if (pending === undefined || pending.bytes > this.#roomBytes || this.#room <= 0) return undefined;
+    this.#waiting.drop();
+    this.#enter(pending);
+    return pending;
+  }
+
+  /** Moves what some gathering gives up now into the window, or undefined if none does. */
+  nextTaken(): Taken | undefined {
+    for (const gathering of this.#gathered) {
+      const taken = gathering.take(this.#room, this.#roomBytes);
+      if (gathering.isEmpty) this.#gathered.delete(gathering);
+      if (taken.messages.length === 0) continue;
+      for (const pending of taken.messages) this.#enter(pending);
+      return taken;
     }
     return undefined;
+  }
+
+  /** What waits in it goes one by one from now on. */
+  refuse(gathering: Gathering): void {
+    if (gathering.refused) return;
+    gathering.refused = true;
+    this.#gathered.delete(gathering);
+    for (const pending of gathering.takeAll()) {
+      pending.gathering = undefined;
+      this.#waiting.add(pending);
+    }
+  }
+
+  /** Another server may take batches. */
+  forgetRefusals(): void {
+    for (const gathering of this.#gatherings.values()) gathering.refused = false;
   }
 
   /** The publish in flight that `token` names. */
@@ -90,9 +131,9 @@ export class PublishQueue {
   pick(test: (pending: PendingPublish) => boolean): PendingPublish[] {
     const picked: PendingPublish[] = [];
     for (const pending of this.#sent.values()) if (test(pending)) picked.push(pending);
-    for (let i = this.#head; i < this.#waiting.length; i++) {
-      const pending = this.#waiting[i];
-      if (pending !== undefined && !pending.settled && test(pending)) picked.push(pending);
+    for (const pending of this.#waiting) if (test(pending)) picked.push(pending);
+    for (const { waiting } of this.#gathered) {
+      for (const pending of waiting) if (test(pending)) picked.push(pending);
     }
     return picked;
   }
@@ -101,15 +142,30 @@ export class PublishQueue {
   remove(pending: PendingPublish): boolean {
     if (pending.settled) return false;
     pending.settled = true;
-    if (this.#sent.delete(pending.token)) this.#bytes -= pending.bytes;
-    else this.#waitingCount--;
+    const { gathering } = pending;
+    if (this.#sent.delete(pending.token)) {
+      this.#bytes -= pending.bytes;
+      if (pending.batch === 0) gathering?.singleEnded();
+    } else {
+      this.#waitingCount--;
+      gathering?.gaveUp();
+    }
     return true;
   }
 
-  #advance(): void {
-    this.#waiting[this.#head++] = undefined;
-    if (this.#head < COMPACT_AFTER && this.#head < this.#waiting.length) return;
-    this.#waiting = this.#waiting.slice(this.#head);
-    this.#head = 0;
+  get #room(): number {
+    return this.#maxMessages - this.#sent.size;
+  }
+
+  /** One larger than the whole window goes when nothing else is in flight. */
+  get #roomBytes(): number {
+    return this.#sent.size === 0 ? Number.POSITIVE_INFINITY : this.#maxBytes - this.#bytes;
+  }
+
+  #enter(pending: PendingPublish): void {
+    this.#waitingCount--;
+    pending.token = this.#nextToken++;
+    this.#sent.set(pending.token, pending);
+    this.#bytes += pending.bytes;
   }
 }

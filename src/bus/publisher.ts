@@ -5,39 +5,30 @@
  *
  * Invariants
  * 1. `done` is called exactly once for each message, never from within `send`.
- * 2. A message is handed on in the order of `send`; only a repetition can overtake.
+ * 2. A message is handed on in the order of `send` among those that are stored `together`, and among all others; only a repetition can
+ *    overtake.
  * 3. With `retry` the same bytes are sent again (lost answer, reconnect) until the server takes or refuses them: use it
  *    only where a second copy is harmless or refused (message id, one message per subject). Without it a lost answer is
  *    TIMEOUT, whether it was stored is unknown; sent again is only what is known not to be stored (`#tryLater`).
  * 4. Never more in flight than the window. Waiting messages are not bounded here: whoever sends without waiting is.
+ * 5. What a batch holds has the answer of the batch only if that says that all of it is stored. Else each goes again by itself, as
+ *    invariant 3 says, and has an answer of its own: so one that is refused refuses no other.
  */
 import { failpoint } from "../failpoints/failpoints.ts";
 import { VgasError } from "../protocols/errors.ts";
-import { HEADERS } from "../protocols/subjects.ts";
-import type { Bus, BusMessage, HeaderRecord, Subscription } from "./bus.ts";
-import { type EncodedHeaders, encodeHeaders } from "./headers.ts";
+import { AtomicBatches } from "./atomic-batches.ts";
+import type { Bus, BusMessage, Subscription } from "./bus.ts";
+import type { Taken } from "./gathering.ts";
+import type { EncodedHeaders, HeaderRecord } from "./headers.ts";
 import { ELECTION_MS, isClustered } from "./leader.ts";
-import { API } from "./nats-errors.ts";
-import { type PubAck, PubAckReader, PublishRefused } from "./pub-ack.ts";
+import { type PubAck, PubAckReader } from "./pub-ack.ts";
+import { denied, isPassing, refusesBatches, shuttingDown, unknownOutcome } from "./publish-outcomes.ts";
 import { type PendingPublish, PublishQueue } from "./publish-queue.ts";
 import type { BusStatus } from "./status.ts";
+import { type Stored, type StoreOptions, storeHeaders } from "./store-options.ts";
 
 export { type PubAck, PublishRefused } from "./pub-ack.ts";
-
-/** Either `error` or `ack`. */
-export type Stored = (error: VgasError | undefined, ack: PubAck | undefined) => void;
-
-export interface StoreOptions {
-  /** De-duplicates within the stream's window. */
-  readonly msgId?: string;
-  readonly headers?: HeaderRecord;
-  /** Stored only if the newest message of the subject has this sequence (0: there is none); else CONFLICT. */
-  readonly expectLastSubjectSequence?: number;
-  /** Invariant 3. Default: true, except with `expectLastSubjectSequence`. */
-  readonly retry?: boolean;
-  /** Gives up waiting, with ABORTED. What was sent may still be stored. */
-  readonly signal?: AbortSignal;
-}
+export type { Stored, StoreOptions } from "./store-options.ts";
 
 export interface PublisherOptions {
   /** Messages in flight. More does not raise the rate, and costs memory and time after a reconnect. */
@@ -57,19 +48,22 @@ const NO_STREAM_GRACE_MS = 1_000;
 /** How often such a message is offered again at most: thousands may be in flight while nobody takes them. */
 const REFUSED_PAUSE_MS = 500;
 const NO_RESPONDERS = 503;
-const EXPECT_LAST_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence";
+/** Begins what names a batch in a reply subject; a token of base 36 has no capitals. */
+const OF_BATCH = "B";
 
 export class Publisher {
   readonly #bus: Bus;
   readonly #queue: PublishQueue;
   readonly #ackTimeoutMs: number;
   readonly #acks = new PubAckReader();
+  readonly #batches = new AtomicBatches();
   readonly #replyPrefix: string;
   readonly #subscription: Subscription;
   readonly #stopListening: () => void;
   readonly #idleWaiters: (() => void)[] = [];
   #sweeper: NodeJS.Timeout | undefined;
   #closed = false;
+  #pumping = false;
   /** The server has said that it is about to stop: its streams are gone before its connections are. */
   #lame = false;
 
@@ -146,6 +140,8 @@ export class Publisher {
       again: false,
       refusedAt: 0,
       settled: false,
+      gathering: options.together === undefined ? undefined : this.#queue.gathering(options.together),
+      batch: 0,
       signal: options.signal,
       onAbort: undefined,
       done,
@@ -153,7 +149,8 @@ export class Publisher {
     if (options.signal !== undefined) this.#listenToAbort(pending, options.signal);
     this.#queue.add(pending);
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS);
-    this.#pump();
+    if (pending.gathering === undefined) this.#pump();
+    else this.#pumpSoon();
   }
 
   /** Resolves when nothing is in flight and nothing waits. */
@@ -178,8 +175,45 @@ export class Publisher {
   #pump(): void {
     while (this.#bus.state === "connected") {
       const pending = this.#queue.next();
-      if (pending === undefined) return;
-      this.#transmit(pending);
+      if (pending !== undefined) {
+        this.#transmit(pending);
+        continue;
+      }
+      const taken = this.#queue.nextTaken();
+      if (taken === undefined) return;
+      this.#transmitTaken(taken);
+    }
+  }
+
+  /** When all that is sent in this turn is there: it may go as one batch. */
+  #pumpSoon(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    queueMicrotask(() => {
+      this.#pumping = false;
+      this.#pump();
+    });
+  }
+
+  #transmitTaken({ messages, batchOf }: Taken): void {
+    if (batchOf === undefined) {
+      for (const pending of messages) this.#transmit(pending);
+      return;
+    }
+    const batch = this.#batches.open(messages, batchOf);
+    const now = performance.now();
+    try {
+      for (const [i, pending] of messages.entries()) {
+        pending.sentAt = now;
+        pending.sends++;
+        const headers = this.#batches.headers(batch, i + 1);
+        const last = i + 1 === messages.length;
+        const reply = `${this.#replyPrefix}${OF_BATCH}${batch.id.toString(36)}`;
+        this.#bus.publish(pending.subject, pending.data, last ? { reply, headers } : { headers });
+      }
+    } catch {
+      // Without its last message nothing of it is stored. Each by itself is told what is wrong with it.
+      for (const pending of this.#batches.dissolve(batch)) this.#transmit(pending);
     }
   }
 
@@ -200,7 +234,12 @@ export class Publisher {
   }
 
   #answered(message: BusMessage): void {
-    const pending = this.#queue.sent(Number.parseInt(message.subject.slice(this.#replyPrefix.length), 36));
+    const token = message.subject.slice(this.#replyPrefix.length);
+    if (token.startsWith(OF_BATCH)) {
+      this.#batchAnswered(Number.parseInt(token.slice(OF_BATCH.length), 36), message);
+      return;
+    }
+    const pending = this.#queue.sent(Number.parseInt(token, 36));
     if (pending === undefined || failpoint("publish.answer")) return;
     const { data } = message;
     if (data.length === 0 && message.status === NO_RESPONDERS) {
@@ -212,6 +251,40 @@ export class Publisher {
       else if (!isPassing(answer) || !this.#tryLater(pending)) this.#settle(pending, answer, undefined);
     }
     this.#pump();
+  }
+
+  #batchAnswered(id: number, { status, data }: BusMessage): void {
+    const batch = this.#batches.find(id);
+    if (batch === undefined || failpoint("publish.answer")) return;
+    const { messages, gathering } = batch;
+    const last = messages.at(-1) as PendingPublish;
+    const answer = data.length === 0 && status === NO_RESPONDERS ? undefined : this.#acks.readBatch(last.subject, data);
+    if (answer === undefined || answer instanceof VgasError) {
+      // Nothing of it is stored.
+      if (refusesBatches(answer)) this.#queue.refuse(gathering);
+      failpoint("batch.refused");
+      for (const pending of this.#batches.dissolve(batch)) this.#transmit(pending);
+    } else if (answer.count === messages.length) {
+      failpoint("batch.stored");
+      this.#batches.stored(batch);
+      const { stream, sequence } = answer;
+      for (const [i, pending] of messages.entries())
+        this.#settle(pending, undefined, { stream, sequence: sequence - messages.length + 1 + i, duplicate: false });
+    } else {
+      // A server that knows no batches has stored each by itself, and answers only for the last.
+      this.#queue.refuse(gathering);
+      const left = this.#batches.dissolve(batch);
+      this.#settle(last, undefined, answer);
+      for (const pending of left) this.#repeat(pending, "was stored without an answer of its own");
+    }
+    this.#pump();
+  }
+
+  /** Invariant 3, for what was sent and has no answer. */
+  #repeat(pending: PendingPublish, what: string): void {
+    if (pending.settled) return;
+    if (pending.retry) this.#transmit(pending);
+    else this.#settle(pending, unknownOutcome(pending, what), undefined);
   }
 
   /**
@@ -231,6 +304,8 @@ export class Publisher {
   #sweep(): void {
     const now = performance.now();
     for (const pending of this.#queue.pick((entry) => this.#isOverdue(entry, now))) {
+      const batch = this.#batches.find(pending.batch);
+      if (batch !== undefined) this.#batches.dissolve(batch);
       if (!pending.retry && !pending.again)
         this.#settle(pending, unknownOutcome(pending, `was not answered within ${this.#ackTimeoutMs} ms`), undefined);
       else if (pending.sends > 0 && this.#bus.state === "connected") this.#transmit(pending);
@@ -256,13 +331,15 @@ export class Publisher {
   #onStatus(status: BusStatus): void {
     switch (status.type) {
       case "disconnected":
-        // Its answer would have come over the connection that is gone.
+        // Their answers would have come over the connection that is gone.
+        this.#batches.dissolveAll();
         for (const pending of this.#queue.pick((entry) => !entry.retry && entry.sends > 0)) {
           this.#settle(pending, unknownOutcome(pending, "was cut off by a lost connection"), undefined);
         }
         return;
       case "reconnected":
         this.#lame = false;
+        this.#queue.forgetRefusals();
         for (const pending of this.#queue.pick((entry) => entry.sends > 0)) this.#transmit(pending);
         this.#pump();
         return;
@@ -324,34 +401,4 @@ export class Publisher {
     };
     signal.addEventListener("abort", pending.onAbort);
   }
-}
-
-function storeHeaders(headers: HeaderRecord | undefined, options: StoreOptions): EncodedHeaders | undefined {
-  const { msgId, expectLastSubjectSequence } = options;
-  const given = headers ?? options.headers;
-  if (given === undefined && msgId === undefined && expectLastSubjectSequence === undefined) return undefined;
-  const record: Record<string, string> = { ...given };
-  if (msgId !== undefined) record[HEADERS.msgId] = msgId;
-  if (expectLastSubjectSequence !== undefined) record[EXPECT_LAST_SUBJECT_SEQUENCE] = String(expectLastSubjectSequence);
-  return encodeHeaders(record);
-}
-
-const PASSING: readonly number[] = [API.clusterNotAvailable, API.tooManyRequests, API.duplicateInProcess];
-
-/** Refusals that a moment can change. */
-function isPassing(error: VgasError): boolean {
-  return error instanceof PublishRefused && PASSING.includes(error.apiCode);
-}
-
-function unknownOutcome(pending: PendingPublish, what: string): VgasError {
-  const outcome = pending.sends === 0 ? "it was not sent" : "whether it was stored is unknown";
-  return new VgasError("TIMEOUT", `publishing to ${pending.subject} ${what}; ${outcome}`);
-}
-
-function denied(subject: string): VgasError {
-  return new VgasError("PERMISSION_DENIED", `the credential does not open ${subject}`);
-}
-
-function shuttingDown(): VgasError {
-  return new VgasError("SHUTTING_DOWN", "the publisher is closed");
 }

@@ -13,7 +13,7 @@ import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import { HEADERS, type Names } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
-import type { Publisher } from "./publisher.ts";
+import type { Publisher, Stored, StoreOptions } from "./publisher.ts";
 import { lastBySubject, lastBySubjects, type StoredMessage } from "./stored.ts";
 
 /** `stored`: this one; `already`: another was there, and stays. */
@@ -45,6 +45,7 @@ export interface ResultStoreOptions {
 
 export class ResultStore {
   readonly #options: ResultStoreOptions;
+  readonly #together: StoreOptions;
   readonly #retries = new Set<Timer>();
   readonly #waiting = new Set<StoreCallback>();
   #refused = 0;
@@ -52,6 +53,7 @@ export class ResultStore {
 
   constructor(options: ResultStoreOptions) {
     this.#options = options;
+    this.#together = { together: options.names.streams.results };
   }
 
   /** Results that the server does not take for now. Above 0 the swarm is degraded. */
@@ -66,7 +68,7 @@ export class ResultStore {
     const subject = names.result(pool, id);
     const headers = traceparent === undefined ? undefined : { [HEADERS.traceparent]: traceparent };
     failpoint("result.before");
-    publisher.send(subject, bytes, headers, (error) => {
+    const settled: Stored = (error) => {
       if (error === undefined) {
         failpoint("result.after");
         if (replyTo !== undefined) this.#reply(replyTo, bytes, traceparent);
@@ -76,7 +78,8 @@ export class ResultStore {
       } else {
         this.#settleRefusal(error, subject, pool, id, bytes, address, done);
       }
-    });
+    };
+    publisher.send(subject, bytes, headers, settled, this.#together);
   }
 
   /** The stored result of one task. */

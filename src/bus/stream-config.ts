@@ -23,7 +23,7 @@ export type WantedConfig = Pick<
   | "num_replicas"
   | "deny_delete"
   | "deny_purge"
-> & { readonly first_seq?: number; readonly allow_msg_ttl?: boolean };
+> & { readonly first_seq?: number; readonly allow_msg_ttl?: boolean; readonly allow_atomic?: boolean };
 
 /** A field that differs and cannot be brought in line without losing what the stream promises. */
 export interface Difference {
@@ -63,6 +63,7 @@ export function streamConfig(spec: StreamSpec, nowMs: number): WantedConfig {
     deny_delete: spec.appendOnly,
     deny_purge: spec.appendOnly,
     num_replicas: spec.replicas,
+    ...(spec.batches !== undefined && { allow_atomic: spec.batches }),
     ...(spec.firstSequenceIsTime && { first_seq: Math.floor(nowMs * MICROS_PER_MS) }),
   };
 }
@@ -142,6 +143,9 @@ export function compareConfig(wanted: WantedConfig, found: StreamConfig): Compar
   for (const field of CAPS) if (cap(wanted[field]) > cap(found[field])) update[field] = wanted[field];
   for (const field of FOR_GOOD) if (wanted[field] && !found[field]) update[field] = true;
   for (const field of DURATIONS) if (wanted[field] !== (found[field] ?? 0)) update[field] = wanted[field];
+  // The last one asked for holds; a server's default is that it takes none.
+  if (wanted.allow_atomic !== undefined && wanted.allow_atomic !== (found.allow_atomic ?? false))
+    update.allow_atomic = wanted.allow_atomic;
   if (wanted.num_replicas > found.num_replicas) update.num_replicas = wanted.num_replicas;
   // One per subject is a promise (P2), a bucket's history is only a depth.
   const perSubject = { wanted: cap(wanted.max_msgs_per_subject), found: cap(found.max_msgs_per_subject) };

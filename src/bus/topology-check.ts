@@ -28,12 +28,13 @@ export interface StreamCheck {
   readonly replicas?: ReplicaState;
 }
 
-/** Lifetimes and the cap of waiting tasks are what the last node that started asked for, and nobody else knows it. */
+/** Lifetimes, the cap of waiting tasks and batches are what the last node that started asked for, and nobody else knows it. */
 const OF_THE_NODE: readonly string[] = [
   "max_age",
   "duplicate_window",
   "max_msgs_per_subject",
   "discard_new_per_subject",
+  "allow_atomic",
 ];
 
 /**

@@ -5,7 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Objects } from "../bus/objects.ts";
-import type { PubAck, Publisher, Stored } from "../bus/publisher.ts";
+import type { PubAck, Publisher, Stored, StoreOptions } from "../bus/publisher.ts";
 import { systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { LaneName, Names } from "../protocols/subjects.ts";
@@ -215,7 +215,7 @@ export class Submitter {
     const subject = this.#names.task(lane.pool, lane.kind, sending.priority);
     const msgId = sending.msgId ?? `${this.#run}-${(this.#submitted++).toString(36)}`;
     const told: Stored = (error, ack) => done(error === undefined ? undefined : this.#meaningOf(error, subject), ack);
-    const options = signal === undefined ? { msgId } : { msgId, signal };
+    const options: StoreOptions = { msgId, signal, together: this.#guest === undefined ? subject : undefined };
     if (!isTraced()) {
       this.#publisher.send(subject, body, sending.headers, told, options);
       return;

@@ -94,6 +94,10 @@ const MET = [
   "task.outrun",
   /** An attempt ended when a later one was recorded already: neither its record was written nor its task given back. */
   "attempt.superseded",
+  /** A batch was stored as a whole. */
+  "batch.stored",
+  /** A batch was refused, and each of its messages sent again by itself. */
+  "batch.refused",
 ] as const;
 
 /** All names, in the order of the counts. */

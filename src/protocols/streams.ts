@@ -12,6 +12,8 @@ export interface TopologyOptions {
   readonly maxWaiting: number;
   readonly maxResultBytes: number;
   readonly maxDeadBytes: number;
+  /** Tasks and results may come in atomic batches. Undefined leaves it as it is, or to the server's default. */
+  readonly batches?: boolean | undefined;
 }
 
 const HOUR_MS = 3_600_000;
@@ -44,6 +46,8 @@ export interface StreamSpec {
   readonly firstSequenceIsTime: boolean;
   /** What is stored can be neither deleted nor purged; the server never takes that back. */
   readonly appendOnly: boolean;
+  /** It takes atomic batches; undefined leaves that as it is. */
+  readonly batches?: boolean | undefined;
 }
 
 export interface BucketSpec {
@@ -104,6 +108,7 @@ export function streamSpecs(names: Names, options: TopologyOptions): readonly St
       maxMsgSize: MAX_TASK_BYTES,
       maxAgeMs: 0,
       firstSequenceIsTime: true,
+      batches: options.batches,
     },
     {
       ...common,
@@ -118,6 +123,7 @@ export function streamSpecs(names: Names, options: TopologyOptions): readonly St
       // The server takes no window that is longer than what it keeps.
       duplicateWindowMs: Math.min(DUPLICATE_WINDOW_MS, options.resultsTtlMs),
       firstSequenceIsTime: false,
+      batches: options.batches,
     },
     {
       ...common,

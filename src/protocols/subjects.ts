@@ -26,6 +26,10 @@
 export const HEADERS = {
   /** De-duplication id of a publish, defined by JetStream. */
   msgId: "Nats-Msg-Id",
+  /** The atomic batch that a message was stored with, its place in it from 1, and what ends it; defined by JetStream. */
+  batchId: "Nats-Batch-Id",
+  batchSequence: "Nats-Batch-Sequence",
+  batchCommit: "Nats-Batch-Commit",
   /** Id that a re-queued array element keeps. Only dispatchers set it. */
   taskId: "Vgas-Task-Id",
   /** Submission time of a re-queued element, ms since the epoch. */

@@ -95,6 +95,24 @@ describe("ensureTopology", () => {
     expect(await streamInfo(bus, stream)).toMatchObject({ messages: 2, firstSequence: revision });
   });
 
+  test("lets tasks and results come in batches as the node that asked last says, and leaves it where it says nothing", async () => {
+    const { bus, names, manager } = await open("together");
+    const taken = async (): Promise<readonly boolean[]> => {
+      const { tasks, results, dead } = names.streams;
+      const infos = await Promise.all([tasks, results, dead].map((stream) => manager.streams.info(stream)));
+      return infos.map(({ config }) => config.allow_atomic ?? false);
+    };
+    const ask = (batches?: boolean) => ensureTopology(bus, names, { ...TOPOLOGY_DEFAULTS, batches });
+    await ask();
+    expect(await taken()).toEqual([false, false, false]);
+    await ask(true);
+    expect(await taken()).toEqual([true, true, false]);
+    await ask();
+    expect(await taken()).toEqual([true, true, false]);
+    await ask(false);
+    expect(await taken()).toEqual([false, false, false]);
+  });
+
   test("makes the vault's bucket with a history, read from the leader only", async () => {
     const { bus, names, manager } = await open("witness");
     await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);

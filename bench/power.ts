@@ -1,0 +1,178 @@
+/**
+ * Durable tasks per second where everything is forced to the disk before it is acknowledged (`--durability power`), next to raw
+ * JetStream workers on such a broker (the floor) and to BullMQ on a Redis with `appendfsync always`.
+ */
+import type { ChildProcess } from "node:child_process";
+import { encode } from "../src/bus/codec/codec.ts";
+import { type Client, connect } from "../src/client.ts";
+import type { Bar, Bench, Benchmark, Cell, Report, Samples } from "./benchmark.ts";
+import { BullMq, findBullMq } from "./rivals/bullmq.ts";
+import { ratios } from "./statistics.ts";
+import { BenchBroker, drive, results, startWorker, stopWorker } from "./swarm.ts";
+
+const TASKS = 20_000;
+/** Each costs at least two forced writes: about as many seconds as vgas has. */
+const FLOOR_TASKS = 1_500;
+const BULLMQ_TASKS = 3_000;
+const QUICK_TASKS = 100;
+const ARRAYS = [10, 100];
+const AGENTS = 16;
+const IN_FLIGHT = 1_024;
+const LANE = { pool: "default", kind: "echo" };
+/** A task of 200 bytes. */
+const INPUT = { text: "x".repeat(180) };
+
+const FLOOR = "raw JetStream, no dispatch (the floor)";
+const ONE_BY_ONE = "vgas, one by one";
+const BULLMQ = "BullMQ on Redis, appendfsync always";
+
+type Rates = Map<string, number[]>;
+
+export const power: Benchmark = {
+  name: "power",
+  measures:
+    "durable tasks per second with everything forced to the disk first; against raw JetStream workers and BullMQ",
+  run: async (bench) => {
+    const rival = await findBullMq(bench);
+    const bullmq = rival instanceof BullMq ? rival : undefined;
+    const rates: Rates = new Map();
+    const note = (name: string, rate: number): void => {
+      rates.set(name, [...(rates.get(name) ?? []), rate]);
+    };
+    const sides = [
+      () => onFloor(bench, note),
+      () => onVgas(bench, note),
+      ...(bullmq === undefined ? [] : [() => onRedis(bullmq, bench, note)]),
+    ];
+    for (let pair = 0; pair < bench.pairs; pair++) {
+      // Each is first in turn.
+      for (let i = 0; i < sides.length; i++) await sides[(pair + i) % sides.length]?.();
+      const now = [...rates].map(([name, values]) => `${name} ${Math.round(values[pair] ?? Number.NaN)}/s`);
+      bench.log(`pair ${pair + 1} of ${bench.pairs}: ${now.join(", ")}`);
+    }
+    return reportOf(rates, bench, bullmq, rival instanceof BullMq ? [] : [rival.reason]);
+  },
+};
+
+type Note = (name: string, rate: number) => void;
+
+async function onFloor({ quick }: Bench, note: Note): Promise<void> {
+  const tasks = quick ? QUICK_TASKS : FLOOR_TASKS;
+  await withBroker(async (broker) => {
+    const { seed, inboxPrefix } = await broker.home.credentials.read("system");
+    const access = [broker.url, new TextDecoder().decode(seed), inboxPrefix];
+    await withWorker(await startWorker("floor-worker.ts", ...access, String(IN_FLIGHT)), async () => {
+      const subject = broker.names.task(LANE.pool, LANE.kind);
+      const task = encode({ input: INPUT });
+      await drive(broker, subject, new Array(tasks / 10).fill(task), tasks / 10);
+      note(FLOOR, await drive(broker, subject, new Array(tasks).fill(task), tasks));
+    });
+  });
+}
+
+/** Submitted as users do, with the client library. */
+async function onVgas({ quick }: Bench, note: Note): Promise<void> {
+  const tasks = quick ? QUICK_TASKS : TASKS;
+  await withBroker(async (broker) => {
+    const { seed, inboxPrefix } = await broker.home.credentials.issueNode("dispatcher");
+    const access = [broker.url, new TextDecoder().decode(seed), inboxPrefix];
+    const worker = await startWorker("host-worker.ts", ...access, String(AGENTS), String(IN_FLIGHT / AGENTS));
+    await withWorker(worker, async () => {
+      const user = await broker.home.credentials.read("client");
+      const { url } = broker;
+      const nkeySeed = new TextDecoder().decode(user.seed);
+      const client = await connect({ connection: { url, nkeySeed, inboxPrefix: user.inboxPrefix } });
+      try {
+        await submitted(client, broker, tasks / 10, false);
+        note(ONE_BY_ONE, await submitted(client, broker, tasks, false));
+        for (const size of ARRAYS) note(arraysOf(size), await submitted(client, broker, tasks, size));
+      } finally {
+        await client.close();
+      }
+    });
+  });
+}
+
+/** Tasks per second, from the first submission to the last stored result. */
+async function submitted(client: Client, broker: BenchBroker, tasks: number, array: number | false): Promise<number> {
+  const inputs = new Array(tasks).fill(INPUT);
+  const before = await results(broker);
+  const started = performance.now();
+  await client.submitMany(LANE.kind, inputs, { array, track: false });
+  while ((await results(broker)) - before < tasks) await new Promise((resolve) => setTimeout(resolve, 10));
+  return (tasks / (performance.now() - started)) * 1_000;
+}
+
+async function onRedis(bullmq: BullMq, { quick }: Bench, note: Note): Promise<void> {
+  const jobs = quick ? QUICK_TASKS : BULLMQ_TASKS;
+  const system = await bullmq.start({ appendfsync: "always" });
+  try {
+    await system.drive(jobs / 10, INPUT);
+    note(BULLMQ, await system.drive(jobs, INPUT));
+  } finally {
+    await system.stop();
+  }
+}
+
+async function withBroker(measure: (broker: BenchBroker) => Promise<void>): Promise<void> {
+  const broker = await BenchBroker.start({}, "power");
+  try {
+    await measure(broker);
+  } finally {
+    await broker.stop();
+  }
+}
+
+async function withWorker(worker: ChildProcess, measure: () => Promise<void>): Promise<void> {
+  try {
+    await measure();
+  } finally {
+    await stopWorker(worker);
+  }
+}
+
+function reportOf(rates: Rates, { quick }: Bench, bullmq: BullMq | undefined, notCompared: readonly string[]): Report {
+  const of = (name: string): Samples => rates.get(name) ?? [];
+  const times = (name: string): Cell => (bullmq === undefined ? "-" : ratios(of(name), of(BULLMQ)));
+  const names = [FLOOR, ONE_BY_ONE, ...ARRAYS.map(arraysOf), ...(bullmq === undefined ? [] : [BULLMQ])];
+  return {
+    tables: [
+      {
+        title: `${(quick ? QUICK_TASKS : TASKS).toLocaleString("en")} 200-byte echo tasks, submit to stored result, forced to the disk`,
+        columns: [
+          { title: "what" },
+          { title: "tasks/s" },
+          { title: "of the floor", digits: 1 },
+          { title: "times BullMQ", digits: 1 },
+        ],
+        rows: names.map((name) => [name, of(name), ratios(of(name), of(FLOOR)), times(name)]),
+      },
+    ],
+    charts: [
+      {
+        title: "Power: as above, with everything forced to the disk before it is acknowledged",
+        unit: "tasks/s, more is better",
+        bars: names.map((name) => ({ label: name, samples: of(name), of: kindOf(name) })),
+      },
+    ],
+    targets: [ONE_BY_ONE, ...ARRAYS.map(arraysOf)].map((what) => ({
+      what,
+      unit: "tasks/s",
+      samples: of(what),
+      bound: { atLeast: 10_000 },
+    })),
+    notes: [
+      `${FLOOR_TASKS.toLocaleString("en")} tasks of the floor and ${BULLMQ_TASKS.toLocaleString("en")} jobs of BullMQ: each is forced to the disk by itself there, or nearly`,
+    ],
+    notCompared,
+  };
+}
+
+function kindOf(name: string): Bar["of"] {
+  if (name === FLOOR) return "floor";
+  return name === BULLMQ ? "rival" : "vgas";
+}
+
+function arraysOf(size: number): string {
+  return `vgas, arrays of ${size}`;
+}

@@ -1,0 +1,38 @@
+/** How a message is to be stored, and the headers that say so to the server. */
+import type { VgasError } from "../protocols/errors.ts";
+import { HEADERS } from "../protocols/subjects.ts";
+import { type EncodedHeaders, encodeHeaders, type HeaderRecord } from "./headers.ts";
+import type { PubAck } from "./pub-ack.ts";
+
+/** Either `error` or `ack`. */
+export type Stored = (error: VgasError | undefined, ack: PubAck | undefined) => void;
+
+export interface StoreOptions {
+  /** De-duplicates within the stream's window. */
+  readonly msgId?: string;
+  readonly headers?: HeaderRecord;
+  /** Stored only if the newest message of the subject has this sequence (0: there is none); else CONFLICT. */
+  readonly expectLastSubjectSequence?: number;
+  /** Invariant 3. Default: true, except with `expectLastSubjectSequence`. */
+  readonly retry?: boolean;
+  /**
+   * Stored in one batch with others of this name that wait, where the stream takes batches (gathering.ts). The name is that of the
+   * stream, or the subject itself where there may be several messages of it; one name never stands for two streams.
+   */
+  readonly together?: string | undefined;
+  /** Gives up waiting, with ABORTED. What was sent may still be stored. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const EXPECT_LAST_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence";
+
+/** @throws VgasError INVALID for what no header can hold */
+export function storeHeaders(headers: HeaderRecord | undefined, options: StoreOptions): EncodedHeaders | undefined {
+  const { msgId, expectLastSubjectSequence } = options;
+  const given = headers ?? options.headers;
+  if (given === undefined && msgId === undefined && expectLastSubjectSequence === undefined) return undefined;
+  const record: Record<string, string> = { ...given };
+  if (msgId !== undefined) record[HEADERS.msgId] = msgId;
+  if (expectLastSubjectSequence !== undefined) record[EXPECT_LAST_SUBJECT_SEQUENCE] = String(expectLastSubjectSequence);
+  return encodeHeaders(record);
+}
