@@ -10,10 +10,10 @@ import { BullMq, findBullMq } from "./rivals/bullmq.ts";
 import { ratios } from "./statistics.ts";
 import { BenchBroker, drive, results, startWorker, stopWorker } from "./swarm.ts";
 
-const TASKS = 20_000;
+const TASKS = 8_000;
 /** Each costs at least two forced writes: about as many seconds as vgas has. */
-const FLOOR_TASKS = 1_500;
-const BULLMQ_TASKS = 3_000;
+const FLOOR_TASKS = 800;
+const BULLMQ_TASKS = 1_500;
 const QUICK_TASKS = 100;
 const ARRAYS = [10, 100];
 const AGENTS = 16;
