@@ -90,6 +90,16 @@ export class ElementOwners {
     if (record?.moved !== undefined && record.as === undefined) await this.#swap(pool, element, revision, { by });
   }
 
+  /** The message at `sequence`, which owned the element, is lost: the next that is published has it. False if another has it. */
+  async release(pool: string, element: string, sequence: number): Promise<boolean> {
+    const { revision, record } = await this.#read(pool, element);
+    // Its record was lost, or has expired: `claim` lets any message have it.
+    if (record === undefined) return true;
+    if (record.moved === undefined) return false;
+    if (record.as === undefined) return true;
+    return record.as === sequence && (await this.#swap(pool, element, revision, { moved: record.moved })) !== undefined;
+  }
+
   /** Whether the message at `sequence`, which the element was published as, may run it. */
   async claim(pool: string, element: string, sequence: number): Promise<boolean> {
     for (;;) {

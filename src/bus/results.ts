@@ -14,7 +14,7 @@ import type { Logger } from "../protocols/logger.ts";
 import { HEADERS, type Names } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
 import type { Publisher, Stored, StoreOptions } from "./publisher.ts";
-import { lastBySubject, lastBySubjects, type StoredMessage } from "./stored.ts";
+import { lastAtLeader, lastBySubject, lastBySubjects, type StoredMessage } from "./stored.ts";
 
 /** `stored`: this one; `already`: another was there, and stays. */
 export type StoreOutcome = "stored" | "already";
@@ -86,6 +86,12 @@ export class ResultStore {
   async find(pool: string, id: string): Promise<StoredMessage | undefined> {
     const { bus, names } = this.#options;
     return await lastBySubject(bus, names.streams.results, names.result(pool, id));
+  }
+
+  /** The stored result of one task as the stream's leader has it. */
+  async findAtLeader(pool: string, id: string): Promise<Uint8Array | undefined> {
+    const { bus, names } = this.#options;
+    return (await lastAtLeader(bus, names.streams.results, names.result(pool, id)))?.data;
   }
 
   /** The stored results of those `ids` that have one. */

@@ -63,18 +63,7 @@ export async function lastAtLeader(
   subject: string,
   timeoutMs = TIMEOUT_MS,
 ): Promise<Pick<StoredMessage, "data" | "header" | "sequence" | "timestampMs"> | undefined> {
-  const operation = `reading ${subject}`;
-  const request = encoder.encode(JSON.stringify({ last_by_subj: subject }));
-  const message = await askLeader(bus, timeoutMs, async (tryMs) => {
-    const answer = await bus.request(operation, jsApi.messageGet(stream), request, { timeoutMs: tryMs });
-    const { error, message: found } = JSON.parse(Buffer.from(answer.data).toString()) as MessageGetAnswer;
-    if (error?.err_code === API.noMessage) return undefined;
-    if (error !== undefined)
-      throw new VgasError(apiErrorCode(error.err_code), `${operation}: ${error.description} (${error.err_code})`);
-    if (found === undefined)
-      throw new VgasError("INTERNAL", `${operation}: the server answered neither a message nor an error`);
-    return found;
-  });
+  const message = await getAtLeader(bus, stream, `reading ${subject}`, { last_by_subj: subject }, timeoutMs);
   if (message === undefined) return undefined;
   const headers = message.hdrs === undefined ? undefined : MsgHdrsImpl.decode(Buffer.from(message.hdrs, "base64"));
   return {
@@ -83,6 +72,31 @@ export async function lastAtLeader(
     timestampMs: Date.parse(message.time),
     header: (name) => headers?.get(name) || undefined,
   };
+}
+
+/** Whether the stream's leader has a message at `sequence`. Fails as `lastAtLeader`. */
+export async function isStored(bus: Bus, stream: string, sequence: number, timeoutMs = TIMEOUT_MS): Promise<boolean> {
+  return (await getAtLeader(bus, stream, `reading ${stream}`, { seq: sequence }, timeoutMs)) !== undefined;
+}
+
+async function getAtLeader(
+  bus: Bus,
+  stream: string,
+  operation: string,
+  which: { readonly last_by_subj: string } | { readonly seq: number },
+  timeoutMs: number,
+): Promise<MessageGetAnswer["message"]> {
+  const request = encoder.encode(JSON.stringify(which));
+  return await askLeader(bus, timeoutMs, async (tryMs) => {
+    const answer = await bus.request(operation, jsApi.messageGet(stream), request, { timeoutMs: tryMs });
+    const { error, message } = JSON.parse(Buffer.from(answer.data).toString()) as MessageGetAnswer;
+    if (error?.err_code === API.noMessage) return undefined;
+    if (error !== undefined)
+      throw new VgasError(apiErrorCode(error.err_code), `${operation}: ${error.description} (${error.err_code})`);
+    if (message === undefined)
+      throw new VgasError("INTERNAL", `${operation}: the server answered neither a message nor an error`);
+    return message;
+  });
 }
 
 interface MessageGetAnswer {

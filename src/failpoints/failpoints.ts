@@ -98,6 +98,8 @@ const MET = [
   "batch.stored",
   /** A batch was refused, and each of its messages sent again by itself. */
   "batch.refused",
+  /** A task whose message the broker had lost was published again. */
+  "task.lost",
 ] as const;
 
 /** All names, in the order of the counts. */

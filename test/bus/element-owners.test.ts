@@ -72,6 +72,19 @@ describe("an element of an array", () => {
     expect(await owners.claim("p", "s1-3", 96)).toBe(true);
   });
 
+  test("whose message is lost is the next one's, unless another has it", async () => {
+    expect(await owners.release("p", "s1-7", 90)).toBe(true);
+    const first = await moved("s1-7");
+    expect(await owners.release("p", "s1-7", 90)).toBe(true);
+    await owners.settle("p", "s1-7", first, 90);
+    expect(await owners.release("p", "s1-7", 89)).toBe(false);
+    expect(await owners.claim("p", "s1-7", 91)).toBe(false);
+    expect(await owners.release("p", "s1-7", 90)).toBe(true);
+    expect(await owners.claim("p", "s1-7", 91)).toBe(true);
+    await owners.keep("p", "s1-8", "later");
+    expect(await owners.release("p", "s1-8", 92)).toBe(false);
+  });
+
   test("has one owner, however many want it at once", async () => {
     await moved("s1-4");
     const claims = await Promise.all(Array.from({ length: 20 }, (_, i) => owners.claim("p", "s1-4", 100 + i)));

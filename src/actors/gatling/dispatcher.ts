@@ -11,6 +11,7 @@ import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
 import { decode } from "../../bus/codec/codec.ts";
 import { KvBucket } from "../../bus/kv.ts";
+import { isClustered } from "../../bus/leader.ts";
 import { watchPauses } from "../../bus/pauses.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import type { ResultStore } from "../../bus/results.ts";
@@ -42,6 +43,7 @@ import { Monitor } from "./monitor.ts";
 import { Now } from "./now.ts";
 import { Requeue } from "./requeue.ts";
 import { ResultsRoom } from "./results-room.ts";
+import { Strays } from "./strays.ts";
 import type { TaskInHand } from "./task-in-hand.ts";
 import { Verdicts } from "./verdicts.ts";
 
@@ -99,6 +101,7 @@ export class Dispatcher {
   readonly #inquiries: Inquiries;
   readonly #room: ResultsRoom;
   readonly #leftovers: Leftovers;
+  readonly #strays: Strays;
   readonly #cancels: Cancels;
   readonly #desk: Desk;
   readonly #now: Now;
@@ -123,6 +126,13 @@ export class Dispatcher {
     this.#leftovers = new Leftovers(options);
     this.#inquiries = new Inquiries(options);
     this.#requeue = new Requeue({ ...options, nonce });
+    this.#strays = new Strays({
+      ...options,
+      requeue: this.#requeue,
+      mayForget: () => isClustered(options.bus),
+      held: () => this.#lanes.held(),
+      stillRunning: (lane, ids) => this.#inquiries.stillRunning(this.#monitor.hosts.values(), lane, ids),
+    });
     this.#bursts = new Bursts({
       ...options,
       grants: signer && new Grants(signer, own),
@@ -163,6 +173,7 @@ export class Dispatcher {
       ledger: this.#ledger,
       monitor: this.#monitor,
       requeue: this.#requeue,
+      strays: this.#strays,
       inquiries: this.#inquiries,
       isEvicted: (host, run) => this.#evicted.has(host, run),
       onActivity: () => this.#reportActivity(),
@@ -264,6 +275,7 @@ export class Dispatcher {
     for (const timer of this.#timers) clock.clear(timer);
     this.#room.stop();
     this.#leftovers.stop();
+    this.#strays.stop();
     this.#cancels.stop();
     this.#monitor.stop();
     this.#subscription?.unsubscribe();
@@ -285,13 +297,15 @@ export class Dispatcher {
   #onReceipt(host: HostView, assigned: readonly Assigned[], receipt: Receipt): void {
     host.reportedAt = this.#options.clock.monotonic();
     const refused = new Set(receipt.refused);
+    const mayForget = isClustered(this.#options.bus);
     const back = new Map<Lane, TaskInHand[]>();
     for (const each of assigned) {
       if (!refused.has(each.n)) {
         each.taken = true;
         if (each.task.now !== undefined) this.#now.accepted(each.task, agentId(host.id, each.agent.number));
-        // The message stays in the stream until it is acknowledged; an element is needed again if its host vanishes.
-        if (!each.task.array) each.task.body = NO_BYTES;
+        // The message stays in the stream until it is acknowledged, but for a cluster that loses it (strays.ts); an element is needed
+        // again if its host vanishes.
+        if (!each.task.array && !mayForget) each.task.body = NO_BYTES;
       } else if (this.#ledger.take(host, each.n)) {
         const lane = this.#lanes.of(each);
         const tasks = back.get(lane);

@@ -40,6 +40,11 @@ export class Hand {
     return this.#tasks.length;
   }
 
+  /** All of it, with what is taken out for a swap. */
+  get tasks(): readonly TaskInHand[] {
+    return [...this.#swapping, ...this.#tasks];
+  }
+
   /** Arrays of which an element is not settled. */
   get openArrays(): number {
     return this.#arrays.size;

@@ -72,6 +72,8 @@ export interface LaneOptions
   readonly ensureConsumers: () => Promise<void>;
   /** The lane began or stopped to have work it can, or cannot, hand over. */
   readonly onActivity: () => void;
+  /** Another server may lead its consumer. */
+  readonly onLeaderLost: () => void;
 }
 
 export class Lane {
@@ -134,6 +136,11 @@ export class Lane {
   /** Tasks pulled and not handed over. */
   get inHand(): number {
     return this.#hand.size + this.#intake.lookups;
+  }
+
+  /** Tasks that were pulled and not handed over, but for those that are looked up. */
+  get tasksInHand(): readonly TaskInHand[] {
+    return this.#hand.tasks;
   }
 
   /** Nothing is on its way to the hand or out of it. */
@@ -409,6 +416,7 @@ export class Lane {
     this.#inTrouble = true;
     // Another server of a cluster may lead it now, and may have forgotten deliveries: the record tells, before more comes.
     this.#pulls.close();
+    this.#options.onLeaderLost();
     this.#wake();
   }
 }

@@ -16,6 +16,8 @@ import type { Monitor } from "./monitor.ts";
 import type { Requeue } from "./requeue.ts";
 import { lanesOf, limitsOf, wantedRanges } from "./rosters.ts";
 import { runningOfLeaving, sharedRanges } from "./shares.ts";
+import type { Known, Strays } from "./strays.ts";
+import type { TaskInHand } from "./task-in-hand.ts";
 
 export interface LanesOptions
   extends Omit<DispatcherOptions, "spawn" | "local" | "signer" | "publisher" | "meters">,
@@ -24,6 +26,7 @@ export interface LanesOptions
   readonly meters: LaneMeters;
   readonly requeue: Requeue;
   readonly inquiries: Inquiries;
+  readonly strays: Pick<Strays, "remember">;
   /** That incarnation of a host was evicted by this dispatcher. */
   readonly isEvicted: (host: string, run: string) => boolean;
 }
@@ -120,7 +123,15 @@ export class Lanes {
   }
 
   brokerRestarted(): void {
+    this.#options.strays.remember(this.#known());
     for (const lane of this.#lanes.values()) lane.brokerRestarted();
+  }
+
+  /** Ids of the tasks that are in a hand, or that a host was given. */
+  held(): ReadonlySet<string> {
+    const ids = new Set<string>();
+    for (const { task } of this.#known()) ids.add(task.id);
+    return ids;
   }
 
   /** Something was cancelled. */
@@ -145,7 +156,7 @@ export class Lanes {
   }
 
   #ensure(name: LaneName): void {
-    const { bus, names, rotation, monitor, meters, isEvicted, requeue, inquiries, now } = this.#options;
+    const { bus, names, rotation, monitor, meters, isEvicted, requeue, strays, inquiries, now } = this.#options;
     const key = names.consumer(name);
     if (this.#lanes.has(key)) return;
     const { hosts } = monitor;
@@ -170,12 +181,23 @@ export class Lanes {
       rateLimit: () => limitsOf(name, hosts.values()).rate,
       ensureConsumers: () => ensureLaneConsumers(bus, names, name),
       giveBack: (of, tasks) => requeue.unstarted(of, now.sift(of.kind, tasks, true)),
-      disown: (of, tasks) => requeue.forgotten(of, tasks),
+      disown: (of, tasks) => {
+        requeue.forgotten(of, tasks);
+        strays.remember(tasks.map((task) => unstarted(of, task)));
+      },
+      onLeaderLost: () => strays.remember(this.#known()),
       stillRunning: (of, ids) => inquiries.stillRunning(hosts.values(), of, ids),
     });
     this.#lanes.set(key, lane);
     lane.pause(this.#paused.has(key));
     if (this.#pulling) lane.open();
+  }
+
+  /** What is in the hands, and with hosts. */
+  *#known(): Iterable<Known> {
+    for (const lane of this.#lanes.values()) for (const task of lane.tasksInHand) yield unstarted(lane.name, task);
+    for (const assigned of this.#options.ledger.all())
+      yield { lane: this.of(assigned).name, task: assigned.task, attempts: assigned.task.attempt };
   }
 
   /** Takes over rosters of kinds that nobody offers any more, so that they are emptied: once, when all hosts must be known. */
@@ -197,4 +219,8 @@ export class Lanes {
       this.#adoptionFailed = true;
     }
   }
+}
+
+function unstarted(lane: LaneName, task: TaskInHand): Known {
+  return { lane, task, attempts: task.attempt - 1 };
 }

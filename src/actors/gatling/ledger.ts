@@ -58,6 +58,11 @@ export class Ledger {
     return all;
   }
 
+  /** All of them. */
+  *all(): Iterable<Assigned> {
+    for (const ofHost of this.#byHost.values()) yield* ofHost.values();
+  }
+
   /** Applies a host's notice: calls `again` for elements to be tried again. */
   settle(host: HostView, notice: Settled, again: (assigned: Assigned) => void): void {
     for (const n of notice.done) this.take(host, n)?.task.array?.settleOne();

@@ -78,8 +78,24 @@ export class Requeue {
     });
   }
 
+  /**
+   * Publishes a task whose message the broker has lost, with its first `attempts` executions counted. False if another message, or
+   * another delivery of its array, has it. Rejects as publishing does.
+   */
+  async again(lane: LaneName, task: TaskInHand, attempts: number): Promise<boolean> {
+    const { publisher, names, attempts: log } = this.#options;
+    if (isElement(task)) return await this.#move(lane, task, attempts);
+    if (task.element !== undefined && !(await log.elements.release(lane.pool, task.element, task.sequence)))
+      return false;
+    await publisher.publish(names.task(lane.pool, lane.kind, task.priority), task.body, {
+      msgId: `again-${task.sequence}`,
+      headers: requeuedHeaders(task, attempts),
+    });
+    return true;
+  }
+
   /** What fails is left: un-acknowledged, it comes back by ack_wait, and counts as an execution then. One line in the log for an array. */
-  async #returnAll(tasks: readonly TaskInHand[], giveBack: (task: TaskInHand) => Promise<void>): Promise<void> {
+  async #returnAll(tasks: readonly TaskInHand[], giveBack: (task: TaskInHand) => Promise<unknown>): Promise<void> {
     const failed = new Map<ArrayInHand | undefined, { readonly task: string; readonly error: string; tasks: number }>();
     this.#returning += tasks.length;
     await Promise.all(
@@ -116,16 +132,18 @@ export class Requeue {
     return (await attempts.follow(lane.pool, task, record, found)) !== undefined;
   }
 
-  /** Publishes an element as a message of its own, unless that was done, and takes it out of the array that is in hand. */
-  async #move(lane: LaneName, task: Leaving, attempts: number): Promise<void> {
+  /** Publishes an element as a message of its own, unless that was done, and takes it out of the array that is in hand. True if it did. */
+  async #move(lane: LaneName, task: Leaving, attempts: number): Promise<boolean> {
     const { elements } = this.#options.attempts;
     const { array, element } = task;
     try {
       const moved = await elements.move(lane.pool, element, attempts, array.delivery);
-      if (moved !== undefined && (moved.as !== undefined || (await this.#publish(lane, task, moved))))
-        array.settleOne();
+      const before = moved?.as !== undefined;
+      const published = moved !== undefined && !before && (await this.#publish(lane, task, moved));
+      if (before || published) array.settleOne();
       // A later delivery of the array has the element: that one acknowledges the message.
       else array.abandon();
+      return published;
     } catch (error) {
       array.abandon();
       throw error;
@@ -141,13 +159,7 @@ export class Requeue {
     try {
       ({ sequence } = await publisher.publish(names.task(lane.pool, lane.kind, task.priority), task.body, {
         msgId: nonce(),
-        headers: {
-          [HEADERS.taskId]: task.id,
-          [HEADERS.submittedAt]: String(task.submittedAt),
-          [HEADERS.attempts]: String(moved.attempts),
-          [HEADERS.element]: element,
-          ...(task.traceparent !== undefined && { [HEADERS.traceparent]: task.traceparent }),
-        },
+        headers: requeuedHeaders(task, moved.attempts),
       }));
     } catch (error) {
       // An element as large as a message may be has no room for the headers; and its lane or the stream may be full for long.
@@ -157,6 +169,17 @@ export class Requeue {
     failpoint("task.moved");
     return await attempts.elements.settle(lane.pool, element, moved, sequence);
   }
+}
+
+/** Of a task that is published again: it keeps its id, and how often it has run. */
+function requeuedHeaders(task: TaskInHand, attempts: number): Readonly<Record<string, string>> {
+  return {
+    [HEADERS.taskId]: task.id,
+    [HEADERS.submittedAt]: String(task.submittedAt),
+    [HEADERS.attempts]: String(attempts),
+    ...(task.element !== undefined && { [HEADERS.element]: task.element }),
+    ...(task.traceparent !== undefined && { [HEADERS.traceparent]: task.traceparent }),
+  };
 }
 
 function isElement(task: TaskInHand): task is Leaving {
