@@ -286,11 +286,12 @@ export class Lane {
     this.#reseat();
     if (this.#rosterStale) await this.#maintainRoster();
     if (!this.#options.knowsHosts(this.rotation.ranges)) return;
-    this.#siftNow();
-    this.#hand.sift((tasks) => dropExpired(tasks, this.name, this.#options.verdicts, this.#options.clock.now()));
+    const at = this.#options.clock.now();
+    this.#siftNow(at);
+    this.#hand.sift((tasks) => dropExpired(tasks, this.name, this.#options.verdicts, at));
     this.#hand.sift((tasks) => this.#options.cancels.drop(this.name, tasks, this.#options.verdicts));
     if (this.#hand.size > 0 && this.#seats.freeSlots > 0) await this.#fire();
-    this.#siftNow();
+    this.#siftNow(this.#options.clock.now());
     this.#askForMore();
   }
 
@@ -382,10 +383,10 @@ export class Lane {
   }
 
   /** What was to be taken at once, and cannot be, is refused. */
-  #siftNow(): void {
+  #siftNow(at: number): void {
     if (!this.#hand.mixed) return;
     const full = this.#seats.freeSlots === 0 || this.#pace.allowed(this.rotation.rate) === 0;
-    this.#hand.sift((tasks) => this.#options.now.sift(this.name.kind, tasks, full));
+    this.#hand.sift((tasks) => this.#options.now.sift(this.name.kind, tasks, full, at));
   }
 
   #askForMore(): void {

@@ -89,9 +89,16 @@ export class Now {
     if (now !== undefined) this.#answer(now.reply, readEncoding(body), { id, agent } satisfies NowReply);
   }
 
-  /** Refuses those of `tasks` that came by `now` and cannot be given to an agent: too late, expired, or `full`. Returns the others. */
-  sift(kind: string, tasks: readonly TaskInHand[], full: boolean): readonly TaskInHand[] {
-    const at = this.#options.clock.now();
+  /**
+   * Refuses those of `tasks` that came by `now` and cannot be given to an agent: too late, expired at `at`, or `full`. Returns the others.
+   * Whoever drops what has expired besides asks for the same moment, or a task that expires in between is dropped unanswered.
+   */
+  sift(
+    kind: string,
+    tasks: readonly TaskInHand[],
+    full: boolean,
+    at = this.#options.clock.now(),
+  ): readonly TaskInHand[] {
     const isRefused = ({ now, expiresAt = at }: TaskInHand): boolean =>
       now !== undefined && (full || now.until < at || expiresAt < at);
     const refused = tasks.filter(isRefused);
