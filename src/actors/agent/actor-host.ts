@@ -152,8 +152,12 @@ export class ActorHost {
     await heartbeat.start();
   }
 
-  /** Takes what it can of a burst and says what it refused. The tasks start after the receipt is on its way. */
-  burst(burst: Burst): Receipt {
+  /**
+   * Takes what it can of a burst and says what it refused. The tasks start after the receipt is on its way.
+   *
+   * @param walked its tasks were read by the dispatcher of this process
+   */
+  burst(burst: Burst, walked = false): Receipt {
     failpoint("receipt.before");
     const { run } = this.#options;
     const gone = burst.run !== run;
@@ -165,7 +169,7 @@ export class ActorHost {
     this.#notices.heard(burst.from);
     const lane: LaneName = { pool: burst.pool, kind: burst.kind };
     const meter = this.#meters.of(lane);
-    const origin: RunOrigin = { lane, dispatcher: burst.from, meter };
+    const origin: RunOrigin = { lane, dispatcher: burst.from, meter, walked };
     const refused: number[] = [];
     const taken: Run[] = [];
     const named = new Set<Agent>();
@@ -295,7 +299,7 @@ export class ActorHost {
   #onSettled(run: Run, next: "done" | "again"): void {
     this.#options.heartbeat.work.release(run.entry);
     this.#runs.remove(run);
-    if (this.#holding.delete(run)) this.#freeSlot(run);
+    if (this.#holding.size > 0 && this.#holding.delete(run)) this.#freeSlot(run);
     if (next === "done") this.#notices.done(run.dispatcher, run.n);
     else this.#notices.again(run.dispatcher, run.n);
     this.#showQuiet();

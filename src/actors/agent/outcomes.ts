@@ -7,10 +7,11 @@
  */
 import type { AttemptsLog } from "../../bus/attempts.ts";
 import type { Bus } from "../../bus/bus.ts";
+import type { TaskCheckpoints } from "../../bus/checkpoints.ts";
 import { encode } from "../../bus/codec/codec.ts";
 import { encodeObject } from "../../bus/codec/object.ts";
 import { EncodingTooLarge } from "../../bus/codec/plain.ts";
-import { encodeMirrored } from "../../bus/codec/task.ts";
+import { encodeResult, type WholeResult } from "../../bus/codec/result.ts";
 import { makeUpLetter } from "../../bus/missing-letters.ts";
 import type { Publisher } from "../../bus/publisher.ts";
 import { ackTask, nakTask } from "../../bus/pull.ts";
@@ -20,7 +21,7 @@ import { failpoint } from "../../failpoints/failpoints.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
 import { toWireError, VgasError, type WireError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
-import type { DeadLetter, TaskResult, TaskUsage } from "../../protocols/result.ts";
+import type { DeadLetter, ObjectRef, ResultStatus, TaskUsage } from "../../protocols/result.ts";
 import { agentId } from "../../protocols/rotation.ts";
 import type { Names } from "../../protocols/subjects.ts";
 import type { Usage } from "../../protocols/vault/keys.ts";
@@ -48,6 +49,8 @@ export interface OutcomesOptions {
 
 export class Outcomes {
   readonly #options: OutcomesOptions;
+  /** Ids of agents, by their numbers. */
+  readonly #agentIds: string[] = [];
   #open = 0;
 
   constructor(options: OutcomesOptions) {
@@ -80,7 +83,7 @@ export class Outcomes {
     // Whatever else it may have come to: a cancelled task is neither tried again nor a dead letter.
     if (run.cancelled) {
       const wire = toWireError(new VgasError("CANCELLED", "the task was cancelled"));
-      this.#store(run, this.#encode(run, { status: "cancelled", error: wire }), undefined);
+      this.#store(run, this.#encode(run, "cancelled", undefined, wire), undefined);
       return false;
     }
     if (error.retryable && run.attempt < run.maxAttempts) {
@@ -97,7 +100,7 @@ export class Outcomes {
   /** The result in one message; undefined if it does not fit. @throws VgasError INVALID_OUTPUT */
   #encodeSmall(run: Run, output: unknown): Uint8Array | undefined {
     try {
-      const bytes = this.#encode(run, { status: "ok", ...(output === undefined ? {} : { output }) });
+      const bytes = this.#encode(run, "ok", output);
       return bytes.length <= this.#options.bus.maxPayload - RESULT_RESERVE_BYTES ? bytes : undefined;
     } catch (error) {
       if (error instanceof EncodingTooLarge) return undefined;
@@ -110,7 +113,7 @@ export class Outcomes {
     const { objects } = this.#options;
     try {
       const outputRef = await objects.putOutput(encodeObject(output, run.encoding));
-      const bytes = this.#encode(run, { status: "ok", outputRef });
+      const bytes = this.#encode(run, "ok", undefined, undefined, outputRef);
       this.#store(run, bytes, undefined, () => objects.dropOutput(outputRef));
     } catch (thrown) {
       this.#endFailed(run, toWireError(thrown));
@@ -156,7 +159,7 @@ export class Outcomes {
   }
 
   #fail(run: Run, error: WireError): void {
-    this.#store(run, this.#encode(run, { status: "failed", error: { ...error, retryable: false } }), error);
+    this.#store(run, this.#encode(run, "failed", undefined, { ...error, retryable: false }), error);
   }
 
   /** `unneeded` is called if another result is there, or this one is refused. */
@@ -172,7 +175,7 @@ export class Outcomes {
         return;
       }
       if (outcome === "stored") run.meter.results[run.cancelled ? "cancelled" : error ? "failed" : "ok"]++;
-      void this.#forget(run);
+      if (run.checkpoints) void this.#forget(run.id, run.checkpoints);
       if (error && outcome === "stored") this.#bury(run, error);
       else if (stored) makeUpLetter(this.#options, run.lane, run, stored, (why) => this.#buried(run, why));
       else this.#acknowledge(run);
@@ -180,9 +183,9 @@ export class Outcomes {
   }
 
   /** The task has its result: no attempt follows that could begin at a checkpoint. */
-  async #forget({ id: task, checkpoints }: Run): Promise<void> {
+  async #forget(task: string, checkpoints: TaskCheckpoints): Promise<void> {
     try {
-      await checkpoints?.remove();
+      await checkpoints.remove();
     } catch (thrown) {
       this.#options.logger.debug({ task, error: String(thrown) }, "a checkpoint was not removed; its age removes it");
     }
@@ -221,25 +224,35 @@ export class Outcomes {
     this.#options.settled(run, next);
   }
 
-  #encode(run: Run, ending: Pick<TaskResult, "status" | "output" | "outputRef" | "error">): Uint8Array {
+  #encode(run: Run, status: ResultStatus, output: unknown, error?: WireError, outputRef?: ObjectRef): Uint8Array {
     const { clock, hostId } = this.#options;
-    const result: TaskResult = {
+    const started = run.startedAt > 0;
+    const result: WholeResult = {
       id: run.id,
       pool: run.lane.pool,
       kind: run.lane.kind,
-      ...ending,
+      status,
+      output,
+      outputRef,
+      error,
       // One that was cancelled before it started is no execution.
-      attempt: run.startedAt === 0 ? run.attempt - 1 : run.attempt,
+      attempt: started ? run.attempt : run.attempt - 1,
       submittedAt: run.submittedAt,
-      ...(run.startedAt > 0 && { startedAt: run.startedAt }),
+      startedAt: started ? run.startedAt : undefined,
       finishedAt: clock.now(),
-      agent: agentId(hostId, run.agent),
+      agent: this.#agentId(run.agent),
       host: hostId,
       ticket: run.ticket,
-      ...(run.usage && { usage: taskUsage(run.usage) }),
-      ...(run.replayOf !== undefined && { replayOf: run.replayOf }),
+      usage: run.usage && taskUsage(run.usage),
+      replayOf: run.replayOf,
     };
-    return encodeMirrored(result, run.encoding);
+    return encodeResult(result, run.encoding);
+  }
+
+  #agentId(agent: number): string {
+    const known = this.#agentIds[agent] ?? agentId(this.#options.hostId, agent);
+    this.#agentIds[agent] = known;
+    return known;
   }
 }
 

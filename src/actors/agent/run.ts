@@ -57,6 +57,8 @@ export interface RunOrigin {
   readonly dispatcher: string;
   /** Where the lane is counted. */
   readonly meter: LaneMeter;
+  /** Its tasks were read in this process, so their bytes need not be checked again. */
+  readonly walked?: boolean;
 }
 
 export class Run {
@@ -77,6 +79,7 @@ export class Run {
   readonly lane: LaneName;
   readonly dispatcher: string;
   readonly meter: LaneMeter;
+  readonly #walked: boolean;
   readonly entry: WorkEntry;
   /** In what the task was sent, and so its result and events are. */
   readonly encoding: TaskEncoding;
@@ -114,19 +117,18 @@ export class Run {
     this.lane = origin.lane;
     this.dispatcher = origin.dispatcher;
     this.meter = origin.meter;
+    this.#walked = origin.walked ?? false;
     this.entry = entry;
-    [
-      this.n,
-      this.agent,
-      this.ticket,
-      this.attempt,
-      this.id,
-      this.submittedAt,
-      this.timeoutMs,
-      this.maxAttempts,
-      this.ack,
-      this.body,
-    ] = assignment;
+    this.n = assignment[0];
+    this.agent = assignment[1];
+    this.ticket = assignment[2];
+    this.attempt = assignment[3];
+    this.id = assignment[4];
+    this.submittedAt = assignment[5];
+    this.timeoutMs = assignment[6];
+    this.maxAttempts = assignment[7];
+    this.ack = assignment[8];
+    this.body = assignment[9];
     this.grant = assignment[10] ?? undefined;
     this.traceparent = assignment[11];
     this.encoding = readEncoding(this.body);
@@ -172,7 +174,7 @@ export class Run {
     let output: unknown;
     let pending: Promise<unknown> | undefined;
     try {
-      const { fields } = readBody(this.body);
+      const { fields } = readBody(this.body, this.#walked);
       this.#readEnvelope(fields);
       this.#span = hooks.span?.(this);
       output = this.#span === undefined ? this.#run(fields) : this.#inSpan(this.#span, fields);

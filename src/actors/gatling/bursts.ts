@@ -31,7 +31,7 @@ const ITEM_OVERHEAD_BYTES = 320;
 /** A host in this process: it takes a burst without the bus. */
 export interface LocalHost {
   readonly hostId: string;
-  burst(burst: Burst): Receipt;
+  burst(burst: Burst, walked: true): Receipt;
 }
 
 export interface BurstsOptions {
@@ -72,7 +72,8 @@ export class Bursts {
   ): void {
     let from = 0;
     let bytes = 0;
-    for (const [i, { task, agent }] of assigned.entries()) {
+    for (let i = 0; i < assigned.length; i++) {
+      const { task, agent } = assigned[i] as Assigned;
       const size = task.body.length + ITEM_OVERHEAD_BYTES + agent.grantBytes;
       if (i > from && bytes + size > MAX_BURST_BYTES) {
         this.#sendOne(lane, base, host, assigned.slice(from, i), caps);
@@ -106,7 +107,7 @@ export class Bursts {
     if (host.declaresProviders) grants?.attach(lane, assigned, burst.items);
     failpoint("burst.before");
     if (local?.hostId === host.id) {
-      const answer = local.burst(burst);
+      const answer = local.burst(burst, true);
       failpoint("burst.after");
       this.#settle(host, assigned, answer);
       return;

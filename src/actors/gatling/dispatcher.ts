@@ -296,11 +296,11 @@ export class Dispatcher {
 
   #onReceipt(host: HostView, assigned: readonly Assigned[], receipt: Receipt): void {
     host.reportedAt = this.#options.clock.monotonic();
-    const refused = new Set(receipt.refused);
+    const refused = receipt.refused.length > 0 ? new Set(receipt.refused) : undefined;
     const mayForget = isClustered(this.#options.bus);
     const back = new Map<Lane, TaskInHand[]>();
     for (const each of assigned) {
-      if (!refused.has(each.n)) {
+      if (!refused?.has(each.n)) {
         each.taken = true;
         if (each.task.now !== undefined) this.#now.accepted(each.task, agentId(host.id, each.agent.number));
         // The message stays in the stream until it is acknowledged, but for a cluster that loses it (strays.ts); an element is needed

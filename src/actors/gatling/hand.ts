@@ -122,14 +122,25 @@ export class Hand {
 
   /** Those of `tasks` that may still be dealt; the others go back to the stream, or come back by themselves. */
   #ours(tasks: readonly TaskInHand[]): readonly TaskInHand[] {
-    const { lane, keeps, giveBack, disown } = this.#options;
-    const stale = tasks.filter(({ generation }) => generation !== this.#generation);
-    if (stale.length > 0) disown(lane, stale);
-    const rest = stale.length > 0 ? tasks.filter(({ generation }) => generation === this.#generation) : tasks;
+    const { lane, keeps, giveBack } = this.#options;
+    const rest = tasks.every((task) => this.#isFresh(task)) ? tasks : this.#disownStale(tasks);
     this.#mixed ||= rest.some(({ priority }) => priority !== "normal");
     if (keeps()) return rest;
     giveBack(lane, rest);
     return [];
+  }
+
+  #isFresh({ generation }: TaskInHand): boolean {
+    return generation === this.#generation;
+  }
+
+  #disownStale(tasks: readonly TaskInHand[]): readonly TaskInHand[] {
+    const { lane, disown } = this.#options;
+    disown(
+      lane,
+      tasks.filter((task) => !this.#isFresh(task)),
+    );
+    return tasks.filter((task) => this.#isFresh(task));
   }
 
   /** While `normal` and `low` wait for slots nothing is asked for, so what is in hand is reached whatever its priority. */

@@ -45,13 +45,18 @@ export interface IntakeOptions extends DelaysOptions {
   readonly onArrayAbandoned: (array: ArrayInHand) => void;
 }
 
-/** Where a task was found. */
-interface At {
+/** What the tasks of one message have in common. */
+interface Source {
+  readonly message: PulledMessage;
   readonly priority: Priority;
   readonly redelivered: boolean;
   readonly array: ArrayInHand | undefined;
-  /** Its place in `array`. */
-  readonly element: number | undefined;
+  /** Id of an element that was published again on its own. */
+  readonly requeuedId: string | undefined;
+  readonly submittedAt: number;
+  /** Executions of it that the message tells of. */
+  readonly presumed: number;
+  readonly traceparent: string | undefined;
 }
 
 /** What is to become of the tasks of one message. */
@@ -100,10 +105,8 @@ export class Intake {
     const array = read.array ? this.#openArray(message, redelivered, read.tasks.length) : undefined;
     const sorted: Sorted = { ready: [], doubtful: [], later: [] };
     const { ready, doubtful, later } = sorted;
-    for (const [element, parsed] of read.tasks.entries()) {
-      const at = { priority, redelivered, array, element: array ? element : undefined };
-      this.#sort(message, at, parsed, sorted);
-    }
+    const source = sourceOf(message, priority, redelivered, array);
+    for (let i = 0; i < read.tasks.length; i++) this.#sort(source, array && i, read.tasks[i] as ParsedTask, sorted);
     if (ready.length > 0) this.#options.accept(ready);
     if (doubtful.length > 0) this.#lookUp(message, array, doubtful, later);
     else if (later.length > 0) this.#options.giveBack(this.#options.lane, later);
@@ -123,12 +126,9 @@ export class Intake {
     return array;
   }
 
-  #sort(
-    message: PulledMessage,
-    { priority, redelivered, array, element }: At,
-    parsed: ParsedTask,
-    { ready, doubtful, later }: Sorted,
-  ): void {
+  /** `element`: its place in the array, if it is of one. */
+  #sort(source: Source, element: number | undefined, parsed: ParsedTask, { ready, doubtful, later }: Sorted): void {
+    const { message, priority, redelivered, array, requeuedId, submittedAt, presumed } = source;
     let envelope: TaskEnvelope;
     try {
       if (!parsed.ok) throw parsed.error;
@@ -137,9 +137,6 @@ export class Intake {
       this.#refuse(message, parsed, array ? { array, element: element as number } : undefined, error);
       return;
     }
-    const requeuedId = array ? undefined : requeued(message);
-    const submittedAt = requeuedId === undefined ? message.timestampMs : Number(message.header(HEADERS.submittedAt));
-    const presumed = requeuedId === undefined ? 0 : Number(message.header(HEADERS.attempts));
     if (redelivered) failpoint("task.redelivered");
     const inArray = array && automaticId(message.sequence, element);
     const task: TaskInHand = {
@@ -153,7 +150,7 @@ export class Intake {
       maxAttempts: envelope.maxAttempts,
       expiresAt: envelope.expiresMs === undefined ? undefined : submittedAt + envelope.expiresMs,
       replyTo: envelope.replyTo,
-      traceparent: traceparentOf(message.header(HEADERS.traceparent)),
+      traceparent: source.traceparent,
       attempt: 1,
       // Under an id of a client's own another task may have been recorded.
       revision: envelope.id === undefined ? 0 : undefined,
@@ -253,4 +250,23 @@ export class Intake {
     array?.abandon();
     nakTask(this.#options.bus, message.ack, STILL_RUNNING_MS);
   }
+}
+
+function sourceOf(
+  message: PulledMessage,
+  priority: Priority,
+  redelivered: boolean,
+  array: ArrayInHand | undefined,
+): Source {
+  const requeuedId = array ? undefined : requeued(message);
+  return {
+    message,
+    priority,
+    redelivered,
+    array,
+    requeuedId,
+    submittedAt: requeuedId === undefined ? message.timestampMs : Number(message.header(HEADERS.submittedAt)),
+    presumed: requeuedId === undefined ? 0 : Number(message.header(HEADERS.attempts)),
+    traceparent: traceparentOf(message.header(HEADERS.traceparent)),
+  };
 }

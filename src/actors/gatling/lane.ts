@@ -329,7 +329,9 @@ export class Lane {
     const drawn = draw(rotation.index, rotation.base, seats, Math.min(this.#hand.size, most, MAX_BATCH));
     const rate = this.#pace.after(rotation.rate, drawn.places.length);
     const tasks = this.#hand.takeForSwap(drawn.places.length);
-    const agents = drawn.places.map((place) => seats.agent(place));
+    const unassign = (): void => {
+      for (const place of drawn.places) seats.agent(place).unassign();
+    };
     const { generation } = this.#hand;
     let won = false;
     try {
@@ -337,7 +339,7 @@ export class Lane {
     } finally {
       this.#hand.swapped();
       if (!won) {
-        for (const agent of agents) agent.unassign();
+        unassign();
         this.takeBack(tasks);
       }
     }
@@ -346,7 +348,7 @@ export class Lane {
     if (won) this.#options.meter.skipped += drawn.drawn - tasks.length;
     if (won && generation === this.#hand.generation) this.#handOver(drawn, tasks, seats);
     else if (won) {
-      for (const agent of agents) agent.unassign();
+      unassign();
       this.takeBack(tasks);
     }
     if (rotation.ranges !== seats.ranges) this.#reseat();
@@ -359,7 +361,8 @@ export class Lane {
     const givenAt = clock.monotonic();
     const byHost = new Map<HostView, Assigned[]>();
     const stranded: TaskInHand[] = [];
-    for (const [i, task] of tasks.entries()) {
+    for (let i = 0; i < tasks.length; i++) {
+      const task = tasks[i] as TaskInHand;
       const agent = seats.agent(drawn.places[i] as number);
       // Evicted while the swap was under way: the turn is skipped.
       if (!agent.host.usable) {

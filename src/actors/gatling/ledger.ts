@@ -65,7 +65,13 @@ export class Ledger {
 
   /** Applies a host's notice: calls `again` for elements to be tried again. */
   settle(host: HostView, notice: Settled, again: (assigned: Assigned) => void): void {
-    for (const n of notice.done) this.take(host, n)?.task.array?.settleOne();
+    const ofHost = this.#byHost.get(host);
+    for (const n of notice.done) {
+      const assigned = ofHost?.get(n);
+      if (!assigned || !ofHost?.delete(n)) continue;
+      this.#size--;
+      assigned.task.array?.settleOne();
+    }
     for (const n of notice.again) {
       const assigned = this.take(host, n);
       if (assigned) again(assigned);

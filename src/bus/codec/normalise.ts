@@ -24,10 +24,11 @@ const MAX_EXACT = 2 ** 53;
  * The value as msgpackr is to pack it: integers beyond 32 bits are bigints, because as numbers they would be floats, which
  * typed readers of other languages refuse; other bigints are numbers; text is well-formed; maps have no undefined values.
  *
+ * @param field of a map in which it stands, if it is not on its own
  * @throws VgasError INVALID_OUTPUT as `encode` does
  */
-export function normalise(value: unknown, maxValues: number): unknown {
-  return new Normaliser(maxValues).value(value, 0);
+export function normalise(value: unknown, maxValues: number, field?: string): unknown {
+  return new Normaliser(maxValues, field).within(value);
 }
 
 class Normaliser {
@@ -37,10 +38,16 @@ class Normaliser {
   /** At most what the encoding takes so far. */
   #bytes = 0;
   /** Keys and indices around the value; only the first `depth` parts are of this value. */
-  readonly #path: Path = [];
+  readonly #path: Path;
 
-  constructor(maxValues: number) {
+  constructor(maxValues: number, field: string | undefined) {
     this.#maxValues = maxValues;
+    this.#path = field === undefined ? [] : [field];
+  }
+
+  /** The outermost value. */
+  within(value: unknown): unknown {
+    return this.value(value, this.#path.length);
   }
 
   value(value: unknown, depth: number): unknown {

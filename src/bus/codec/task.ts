@@ -48,13 +48,17 @@ export function readEncoding(bytes: Uint8Array): TaskEncoding {
 /**
  * Decodes one task completely.
  *
+ * @param walked it is from `readTasks` of this process, which has checked all of it
  * @throws VgasError INVALID if `body` is no map in either encoding
  */
-export function readBody(body: Uint8Array): {
+export function readBody(
+  body: Uint8Array,
+  walked = false,
+): {
   readonly encoding: TaskEncoding;
   readonly fields: Record<string, unknown>;
 } {
-  const { encoding, value } = decodeMirrored(body);
+  const { encoding, value } = walked && !isJson(body) ? walkedMsgpack(body) : decodeMirrored(body);
   if (!isMap(value)) throw new VgasError("INVALID", `a task must be a map, got ${kindOf(value)}`);
   return { encoding, fields: value };
 }
@@ -89,6 +93,10 @@ export function encodeMirrored(value: unknown, encoding: TaskEncoding): Uint8Arr
   return encoding === "json" ? encodeJson(value) : encode(value);
 }
 
+function walkedMsgpack(body: Uint8Array): ReturnType<typeof decodeMirrored> {
+  return { encoding: "msgpack", value: unpack(viewOf(body), 0, body.length) };
+}
+
 function readMsgpackTasks(data: Uint8Array): ParsedTasks {
   if (data.length === 0) throw new VgasError("INVALID", "the message is empty");
   const view = viewOf(data);
@@ -107,8 +115,12 @@ function readMsgpackTasks(data: Uint8Array): ParsedTasks {
     const start = reader.position;
     reader.recount();
     const fields = reader.peek() === "map" ? readFields(reader, view, 1) : reader.skip(1);
-    const element = { encoding: "msgpack", body: data.subarray(start, reader.position) } as const;
-    tasks.push(fields ? { ok: true, ...element, fields } : { ok: false, ...element, error: noMap(i) });
+    const body = view.subarray(start, reader.position);
+    tasks.push(
+      fields
+        ? { ok: true, encoding: "msgpack", fields, body }
+        : { ok: false, encoding: "msgpack", error: noMap(i), body },
+    );
   }
   reader.finish();
   return { array: true, tasks };

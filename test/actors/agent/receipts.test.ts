@@ -126,3 +126,13 @@ test("P8: a host that stops refuses each burst that has reached it, and leaves n
   const answers = await Promise.all(bursts);
   expect([...new Set(answers)].sort()).toEqual(["UNDELIVERABLE", "answered"]);
 });
+
+test("P9: tasks of a burst that came over the bus are checked before they are decoded, whoever sent them", async () => {
+  const { swarm, began } = await holding();
+  // `{input: a Set}`, as only msgpackr writes it.
+  const extension = Uint8Array.from([0x81, 0xa5, ...Buffer.from("input"), 0xd4, 0x73, 0x00, 0x91, 0x01]);
+  const item: Assignment = [1, 0, 1, 1, "t1", 0, 60_000, 3, "", extension];
+  expect(await swarm.ask(swarm.names.host("h", "burst"), burstOf(1, [item]))).toMatchObject({ refused: [] });
+  expect(await swarm.result("t1")).toMatchObject({ status: "failed", error: { code: "INVALID" } });
+  expect(began).toEqual([]);
+});
