@@ -9,22 +9,23 @@ import { promisify } from "node:util";
 import { encode } from "../src/bus/codec/codec.ts";
 import { keepInFlight } from "./allocation/in-flight.ts";
 import { InProcess } from "./allocation/in-process.ts";
-import { BATCHES, FULL, ROSTERS, type Roster, SIZES } from "./allocation/rosters.ts";
+import { BATCHES, FULL, ROSTERS, type Roster, SIZES, samplesOf } from "./allocation/rosters.ts";
 import type { HandOver, Quantiles } from "./allocation/samples.ts";
 import type { Bench, Benchmark, Cell, Column, Report, Samples, Table } from "./benchmark.ts";
 import { bundle } from "./bundle.ts";
 import { ratios } from "./statistics.ts";
 import { BenchBroker, startWorker, stopWorker } from "./swarm.ts";
 
-const DRAWS = 1_000;
+const DRAWS = 10_000;
 const QUICK_DRAWS = 100;
 /** Tasks of each number in flight: enough for the last of a thousand, where one in flight takes its time. */
 const LOADS = [
   { inFlight: 1, tasks: 1_000 },
   { inFlight: 100, tasks: 5_000 },
   { inFlight: 1_000, tasks: 15_000 },
-  { inFlight: 10_000, tasks: 30_000 },
+  { inFlight: 10_000, tasks: 20_000 },
 ] as const;
+const WARM_UP = 10_000;
 const QUICK_SHARE = 20;
 const AGENTS = 16;
 /** More than are ever in flight. */
@@ -55,7 +56,7 @@ export const allocation: Benchmark = {
       measured.decisions.push(decided);
       if (rival !== undefined) {
         const picked: Quantiles[] = [];
-        for (const { agents, batch } of PICKS) picked.push(await rival.measure(agents, batch, draws));
+        for (const { agents, batch } of PICKS) picked.push(await rival.measure(agents, batch, samplesOf(batch, draws)));
         measured.inProcess.push(picked);
       }
       const handed = await handOver(bench);
@@ -222,7 +223,7 @@ async function handOver({ quick }: Bench): Promise<readonly HandOver[]> {
     try {
       const subject = broker.names.task(LANE.pool, LANE.kind);
       const share = quick ? QUICK_SHARE : 1;
-      await keepInFlight(broker, subject, task, 1_000, 20_000 / share);
+      await keepInFlight(broker, subject, task, 1_000, WARM_UP / share);
       await noted(node);
       const handed: HandOver[] = [];
       for (const { inFlight, tasks } of LOADS) {

@@ -26,3 +26,8 @@ const SHAPES = [
 export const ROSTERS: readonly Roster[] = SHAPES.flatMap((shape) =>
   FULL.flatMap((full) => BATCHES.map((batch) => ({ ...shape, full, batch }))),
 );
+
+/** Of a larger batch fewer: each is the mean of its tasks. */
+export function samplesOf(batch: number, draws: number): number {
+  return batch === 1 ? draws : draws / 5;
+}
