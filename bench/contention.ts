@@ -9,7 +9,7 @@ import { RotationWatch } from "./contention/rotation-watch.ts";
 import { ratios } from "./statistics.ts";
 import { BenchBroker, drive, startWorker, stopWorker } from "./swarm.ts";
 
-const TASKS = 50_000;
+const TASKS = 40_000;
 const QUICK_TASKS = 2_000;
 const AGENTS = 16;
 const SLOTS = 64;
@@ -18,6 +18,7 @@ const JUDGED = [1, 2];
 const REPORTED = [4, 8];
 const EVERY = 3;
 
+const MOST_WARM_UPS = 4;
 /** A node shows the same metrics for half a second. */
 const METRICS_MS = 600;
 
@@ -71,6 +72,7 @@ export const contention: Benchmark = {
             { title: "swaps lost" },
             { title: "tasks a swap", digits: 1 },
             { title: "wasted" },
+            { title: "nodes' us a task", digits: 1 },
             { title: "least share", digits: 2 },
           ],
           rows: [...runs.keys()].map((dispatchers) => [
@@ -83,6 +85,7 @@ export const contention: Benchmark = {
             of(dispatchers, ({ counts }) => counts.lost),
             of(dispatchers, ({ counts }) => tasks / (counts.swaps - counts.lost)),
             of(dispatchers, ({ wasted }) => wasted),
+            of(dispatchers, ({ counts }) => counts.cpuUs / tasks),
             of(dispatchers, ({ least }) => least),
           ]),
         },
@@ -101,6 +104,7 @@ export const contention: Benchmark = {
       targets: [{ what: "two dispatchers", unit: "of one", samples: two, bound: { atLeast: 0.8 } }],
       notes: [
         "every run was exact: the record counts the tickets that the dispatchers drew and those of swaps whose answer came too late (wasted), no ticket carried two tasks, and every task ran at the agent whose turn its ticket was",
+        "nodes' us a task: processor time of the dispatchers and the host together",
         "least share: tickets of the dispatcher that drew fewest, of an even share",
       ],
       notCompared: [],
@@ -122,11 +126,12 @@ async function measure(dispatchers: number, { quick }: Bench): Promise<Run> {
   };
   try {
     await rotation.start();
-    await start("worker");
+    const agents = await start("worker");
     const dealers = await Promise.all(Array.from({ length: dispatchers }, () => start("dispatcher")));
-    const counts = (): Promise<Counts[]> => Promise.all(dealers.map(countsOf));
+    const counts = (): Promise<Counts[]> => Promise.all([...dealers, agents].map(countsOf));
     const subject = broker.names.task(LANE.pool, LANE.kind);
-    const warmUp = tasks / 10;
+    // Each dispatcher is to be warm.
+    const warmUp = (tasks / 10) * Math.min(dispatchers, MOST_WARM_UPS);
     await drive(broker, subject, new Array(warmUp).fill(task), warmUp);
     const before = await counts();
     const tasksPerSecond = await drive(broker, subject, new Array(tasks).fill(task), tasks);
@@ -135,12 +140,13 @@ async function measure(dispatchers: number, { quick }: Bench): Promise<Run> {
     const wasted = await rotation.check(sum(after).tickets, warmUp + tasks);
     const each = after.map((now, i) => since(now, before[i] as Counts));
     const all = sum(each);
+    const drawn = each.slice(0, dispatchers).map(({ tickets }) => tickets);
     return {
       tasksPerSecond,
       ticketsPerSecond: (tasksPerSecond * all.tickets) / tasks,
       counts: all,
       wasted,
-      least: (Math.min(...each.map(({ tickets }) => tickets)) * dispatchers) / all.tickets,
+      least: (Math.min(...drawn) * dispatchers) / all.tickets,
     };
   } finally {
     rotation.stop();
@@ -149,8 +155,8 @@ async function measure(dispatchers: number, { quick }: Bench): Promise<Run> {
   }
 }
 
-async function countsOf(dispatcher: ChildProcess): Promise<Counts> {
-  const answered = once(dispatcher.stdout as NodeJS.ReadableStream, "data");
-  dispatcher.kill("SIGUSR2");
+async function countsOf(node: ChildProcess): Promise<Counts> {
+  const answered = once(node.stdout as NodeJS.ReadableStream, "data");
+  node.kill("SIGUSR2");
   return JSON.parse(String((await answered)[0])) as Counts;
 }
