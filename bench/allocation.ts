@@ -22,10 +22,10 @@ const QUICK_DRAWS = 100;
 const LOADS = [
   { inFlight: 1, tasks: 1_000 },
   { inFlight: 100, tasks: 5_000 },
-  { inFlight: 1_000, tasks: 15_000 },
+  { inFlight: 1_000, tasks: 10_000 },
   { inFlight: 10_000, tasks: 20_000 },
 ] as const;
-const WARM_UP = 10_000;
+const WARM_UP = 5_000;
 const QUICK_SHARE = 20;
 const AGENTS = 16;
 /** More than are ever in flight. */

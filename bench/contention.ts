@@ -7,16 +7,16 @@ import type { Bench, Benchmark, Samples } from "./benchmark.ts";
 import { type Counts, since, sum } from "./contention/counts.ts";
 import { RotationWatch } from "./contention/rotation-watch.ts";
 import { ratios } from "./statistics.ts";
-import { BenchBroker, drive, startWorker, stopWorker } from "./swarm.ts";
+import { BenchBroker, drive, startWorker } from "./swarm.ts";
 
-const TASKS = 40_000;
+const TASKS = 20_000;
 const QUICK_TASKS = 2_000;
 const AGENTS = 16;
 const SLOTS = 64;
-/** One is compared with two in every pair; more are only reported, and measured in every third. */
+/** One is compared with two in every pair; more are only reported, and measured in every eighth. */
 const JUDGED = [1, 2];
 const REPORTED = [4, 8];
-const EVERY = 3;
+const EVERY = 8;
 
 const MOST_WARM_UPS = 4;
 /** A node shows the same metrics for half a second. */
@@ -54,7 +54,7 @@ export const contention: Benchmark = {
     const of = (dispatchers: number, value: (run: Run) => number): Samples => (runs.get(dispatchers) ?? []).map(value);
     const rate = ({ tasksPerSecond }: Run): number => tasksPerSecond;
     const two = ratios(of(2, rate), of(1, rate));
-    // The runs of four and eight stand beside those of one in every third pair.
+    // The runs of four and eight stand beside those of one in every eighth pair.
     const one = (dispatchers: number): Samples =>
       REPORTED.includes(dispatchers) ? of(1, rate).filter((_, pair) => pair % EVERY === 0) : of(1, rate);
     const tasks = bench.quick ? QUICK_TASKS : TASKS;
@@ -126,8 +126,8 @@ async function measure(dispatchers: number, { quick }: Bench): Promise<Run> {
   };
   try {
     await rotation.start();
-    const agents = await start("worker");
-    const dealers = await Promise.all(Array.from({ length: dispatchers }, () => start("dispatcher")));
+    const roles = ["worker", ...new Array<"dispatcher">(dispatchers).fill("dispatcher")] as const;
+    const [agents, ...dealers] = (await Promise.all(roles.map(start))) as [ChildProcess, ...ChildProcess[]];
     const counts = (): Promise<Counts[]> => Promise.all([...dealers, agents].map(countsOf));
     const subject = broker.names.task(LANE.pool, LANE.kind);
     // Each dispatcher is to be warm.
@@ -150,9 +150,15 @@ async function measure(dispatchers: number, { quick }: Bench): Promise<Run> {
     };
   } finally {
     rotation.stop();
-    await Promise.all(workers.map(stopWorker));
+    // Nothing of them is needed any more, and to drain takes a while.
+    await Promise.all(workers.map(kill));
     await broker.stop();
   }
+}
+
+async function kill(node: ChildProcess): Promise<void> {
+  const ended = once(node, "exit");
+  if (node.kill("SIGKILL")) await ended;
 }
 
 async function countsOf(node: ChildProcess): Promise<Counts> {
