@@ -16,7 +16,7 @@ import { bundle } from "./bundle.ts";
 import { ratios } from "./statistics.ts";
 import { BenchBroker, startWorker, stopWorker } from "./swarm.ts";
 
-const DRAWS = 10_000;
+const DRAWS = 5_000;
 const QUICK_DRAWS = 100;
 /** Tasks of each number in flight: enough for the last of a thousand, where one in flight takes its time. */
 const LOADS = [
