@@ -6,14 +6,20 @@ import { createHash } from "node:crypto";
 import type { Bus } from "../../src/bus/bus.ts";
 import { decode } from "../../src/bus/codec/codec.ts";
 import { decodeMirrored } from "../../src/bus/codec/task.ts";
+import { askLeader, isClustered } from "../../src/bus/leader.ts";
 import { type ReadMessage, StreamReader } from "../../src/bus/reader.ts";
 import { streamInfo } from "../../src/bus/topology.ts";
 import { waitingMessages } from "../../src/bus/waiting.ts";
 import { heartbeat } from "../../src/protocols/host-messages.ts";
 import type { DeadLetter, TaskResult } from "../../src/protocols/result.ts";
 import { type RosterRange, type RotationRecord, roster, rotationRecord } from "../../src/protocols/rotation.ts";
-import { kvStream, kvSubject, Names } from "../../src/protocols/subjects.ts";
+import { jsApi, kvStream, kvSubject, Names } from "../../src/protocols/subjects.ts";
 import { type Entry, type Index, moment, type Streams } from "./history.ts";
+
+/** Time for an election. */
+const READ_MS = 30_000;
+/** "no message found" */
+const NO_MESSAGE = 10_037;
 
 interface Lane {
   readonly pool: string;
@@ -79,16 +85,31 @@ export class Observer {
   async streams(): Promise<Streams> {
     const { streams } = this.names;
     const results: { sequence: number; digest: string; result: TaskResult }[] = [];
-    for await (const { sequence, data } of waitingMessages(this.#bus, streams.results, {
-      filter: this.names.result("*", "*"),
-    }))
+    for await (const { sequence, data } of this.#stored(streams.results, this.names.result("*", "*")))
       results.push({ sequence, digest: digestOf(data), result: decodeMirrored(data).value as TaskResult });
     const dead: { id: string; pool: string; reason: string }[] = [];
-    for await (const { data } of waitingMessages(this.#bus, streams.dead, { filter: this.names.dead("*", "*") })) {
+    for await (const { data } of this.#stored(streams.dead, this.names.dead("*", "*"))) {
       const { id, pool, reason } = decode(data) as DeadLetter;
       dead.push({ id, pool, reason });
     }
     return { results, dead, waiting: await this.waiting() };
+  }
+
+  /** In a cluster as the leader has it: a copy that was cut off can lack the newest for minutes, and any copy answers a direct get. */
+  async *#stored(stream: string, filter: string): AsyncGenerator<{ sequence: number; data: Uint8Array }> {
+    if (!isClustered(this.#bus)) yield* waitingMessages(this.#bus, stream, { filter });
+    else
+      for (let from = 1; ; ) {
+        const request = Buffer.from(JSON.stringify({ seq: from, next_by_subj: filter }));
+        const answer = await askLeader(this.#bus, READ_MS, (timeoutMs) =>
+          this.#bus.request(`reading ${stream}`, jsApi.messageGet(stream), request, { timeoutMs }),
+        );
+        const { error, message } = JSON.parse(Buffer.from(answer.data).toString());
+        if (error?.err_code === NO_MESSAGE) return;
+        if (message === undefined) throw new Error(`reading ${stream}: ${JSON.stringify(error)}`);
+        yield { sequence: message.seq, data: Buffer.from(message.data ?? "", "base64") };
+        from = message.seq + 1;
+      }
   }
 
   async #read(stream: string, filter: string, onMessage: (message: ReadMessage) => void): Promise<void> {
