@@ -4,6 +4,7 @@
  * Owns one connection, one windowed publisher and the results that are waited for. It reconnects by itself: a submission under
  * way is sent again with the same message id, and a result that was missed is looked up.
  */
+import { BatchedStream } from "./bus/batched-stream.ts";
 import type { Bus } from "./bus/bus.ts";
 import { KvBucket } from "./bus/kv.ts";
 import { Objects } from "./bus/objects.ts";
@@ -86,6 +87,7 @@ export class Client<Kinds extends object = AnyKinds> {
   readonly #names: Names;
   readonly #logger: Logger;
   readonly #publisher: Publisher;
+  readonly #batched: BatchedStream | undefined;
   readonly #rotation: KvBucket;
   readonly #waiting: WaitingResults;
   /** Undefined for every other role. */
@@ -123,9 +125,11 @@ export class Client<Kinds extends object = AnyKinds> {
       events: this.#guest === undefined ? listen : undefined,
       outputs: this.#outputs,
     };
+    this.#batched = this.#guest === undefined ? new BatchedStream(bus, this.#names.streams.tasks) : undefined;
     this.#submitter = new Submitter({
       ...common,
       publisher: this.#publisher,
+      batched: this.#batched,
       handles: this.#handles,
       records: this.#records,
       objects: this.#objects,
@@ -287,6 +291,7 @@ export class Client<Kinds extends object = AnyKinds> {
       this.#waiting.close(new VgasError("SHUTTING_DOWN", "the client was closed"));
       this.#asker.close();
       this.#publisher.close();
+      this.#batched?.close();
       await this.#bus.drain();
     })();
     return this.#closing;

@@ -12,6 +12,7 @@ import type { Clock, Timer } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import { HEADERS, type Names } from "../protocols/subjects.ts";
+import { BatchedStream } from "./batched-stream.ts";
 import type { Bus } from "./bus.ts";
 import type { Publisher, Stored, StoreOptions } from "./publisher.ts";
 import { lastAtLeader, lastBySubject, lastBySubjects, type StoredMessage } from "./stored.ts";
@@ -46,6 +47,7 @@ export interface ResultStoreOptions {
 export class ResultStore {
   readonly #options: ResultStoreOptions;
   readonly #together: StoreOptions;
+  readonly #batched: BatchedStream;
   readonly #retries = new Set<Timer>();
   readonly #waiting = new Set<StoreCallback>();
   #refused = 0;
@@ -53,12 +55,19 @@ export class ResultStore {
 
   constructor(options: ResultStoreOptions) {
     this.#options = options;
-    this.#together = { together: options.names.streams.results };
+    const { results } = options.names.streams;
+    this.#together = { together: results };
+    this.#batched = new BatchedStream(options.bus, results);
   }
 
   /** Results that the server does not take for now. Above 0 the swarm is degraded. */
   get refused(): number {
     return this.#refused;
+  }
+
+  /** What waits at the same time is stored together. */
+  get batches(): boolean {
+    return this.#batched.takes;
   }
 
   /** Stores the encoded result of task `id`, and sends the stored one to its `replyTo` if there is one. */
@@ -79,7 +88,7 @@ export class ResultStore {
         this.#settleRefusal(error, subject, pool, id, bytes, address, done);
       }
     };
-    publisher.send(subject, bytes, headers, settled, this.#together);
+    publisher.send(subject, bytes, headers, settled, this.batches ? this.#together : undefined);
   }
 
   /** The stored result of one task. */
@@ -111,6 +120,7 @@ export class ResultStore {
 
   close(): void {
     this.#closed = true;
+    this.#batched.close();
     for (const timer of this.#retries) this.#options.clock.clear(timer);
     this.#retries.clear();
     const error = new VgasError("SHUTTING_DOWN", "the result was not stored: the node is stopping");

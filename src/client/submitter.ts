@@ -4,6 +4,7 @@
  * Owns what names the messages of this client, so that one that is sent again is stored once.
  */
 import { randomBytes } from "node:crypto";
+import type { BatchedStream } from "../bus/batched-stream.ts";
 import type { Objects } from "../bus/objects.ts";
 import type { PubAck, Publisher, Stored, StoreOptions } from "../bus/publisher.ts";
 import { systemClock } from "../protocols/clock.ts";
@@ -43,6 +44,8 @@ import { within } from "./within.ts";
 export interface SubmitterParts {
   readonly names: Names;
   readonly publisher: Publisher;
+  /** The stream of tasks; undefined for a guest, who does not see it. */
+  readonly batched: BatchedStream | undefined;
   readonly guest: Guest | undefined;
   readonly handles: HandleParts;
   readonly records: BatchRecords;
@@ -55,6 +58,7 @@ const NOTHING = new Uint8Array(0);
 export class Submitter {
   readonly #names: Names;
   readonly #publisher: Publisher;
+  readonly #batched: BatchedStream | undefined;
   readonly #waiting: WaitingResults;
   readonly #guest: Guest | undefined;
   readonly #handles: HandleParts;
@@ -64,9 +68,10 @@ export class Submitter {
   readonly #run = randomBytes(9).toString("base64url");
   #submitted = 0;
 
-  constructor({ names, publisher, guest, handles, records, objects }: SubmitterParts) {
+  constructor({ names, publisher, batched, guest, handles, records, objects }: SubmitterParts) {
     this.#names = names;
     this.#publisher = publisher;
+    this.#batched = batched;
     this.#waiting = handles.waiting;
     this.#guest = guest;
     this.#handles = handles;
@@ -215,7 +220,7 @@ export class Submitter {
     const subject = this.#names.task(lane.pool, lane.kind, sending.priority);
     const msgId = sending.msgId ?? `${this.#run}-${(this.#submitted++).toString(36)}`;
     const told: Stored = (error, ack) => done(error === undefined ? undefined : this.#meaningOf(error, subject), ack);
-    const options: StoreOptions = { msgId, signal, together: this.#guest === undefined ? subject : undefined };
+    const options: StoreOptions = { msgId, signal, together: this.#batched?.takes ? subject : undefined };
     if (!isTraced()) {
       this.#publisher.send(subject, body, sending.headers, told, options);
       return;

@@ -12,6 +12,7 @@ import { Names } from "../../src/protocols/subjects.ts";
 import { useNats } from "../support/nats.ts";
 import { TcpProxy } from "../support/proxy.ts";
 import { makeStream, readStream } from "../support/streams.ts";
+import { until } from "../support/wait.ts";
 
 const nats = useNats();
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -173,6 +174,22 @@ describe("a message that the stream refuses", () => {
   });
 });
 
+test("a stream that takes no batches is sent none: whoever listens hears each result once", async () => {
+  const { bus, publisher, direct } = await openThroughProxy();
+  const names = new Names("single");
+  await ensureTopology(direct, names, { ...TOPOLOGY_DEFAULTS, batches: false });
+  const results = new ResultStore({ bus, publisher, names, clock: systemClock, logger: silentLogger });
+  cleanup.push(() => results.close());
+  const heard: string[] = [];
+  await direct.subscribe(names.result("p", "*"), ({ subject }) => void heard.push(subject));
+  const address = { replyTo: undefined, traceparent: undefined };
+  await Promise.all(
+    numbers(100).map((id) => new Promise<void>((done) => results.store("p", id, bytes(id), address, () => done()))),
+  );
+  await direct.flush();
+  expect(sorted(heard)).toEqual(sorted(numbers(100).map((id) => names.result("p", id))));
+});
+
 describe("a batch whose answer is lost", () => {
   test("is found stored, message by message, and stored once (P1, P2)", async () => {
     const { proxy, bus, publisher, direct } = await openThroughProxy({ ackTimeoutMs: 300 });
@@ -180,6 +197,7 @@ describe("a batch whose answer is lost", () => {
     await ensureTopology(direct, names, { ...TOPOLOGY_DEFAULTS, batches: true });
     const results = new ResultStore({ bus, publisher, names, clock: systemClock, logger: silentLogger });
     cleanup.push(() => results.close());
+    await until(() => results.batches);
     const lost = proxy.nextDrop();
     proxy.deaf = true;
     const store = (id: string): Promise<StoreOutcome | undefined> =>
