@@ -7,8 +7,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { encode } from "../src/bus/codec/codec.ts";
 import { streamInfo } from "../src/bus/topology.ts";
 import { type Client, connect } from "../src/client.ts";
-import type { Bar, Bench, Benchmark, Cell, Report, Samples } from "./benchmark.ts";
+import type { Bench, Benchmark, Cell, Report, Samples } from "./benchmark.ts";
 import { BullMq, findBullMq } from "./rivals/bullmq.ts";
+import { arraysOf, BULLMQ, FLOOR, kindOf, ONE_BY_ONE } from "./sides.ts";
 import { ratios } from "./statistics.ts";
 import { BenchBroker, drive, results, startWorker, stopWorker } from "./swarm.ts";
 
@@ -24,9 +25,7 @@ const LANE = { pool: "default", kind: "echo" };
 /** A task of 200 bytes. */
 const INPUT = { text: "x".repeat(180) };
 
-const FLOOR = "raw JetStream, no dispatch (the floor)";
-const ONE_BY_ONE = "vgas, one by one";
-const BULLMQ = "BullMQ on Redis, appendfsync always";
+const BULLMQ_ALWAYS = `${BULLMQ}, appendfsync always`;
 
 /** Tasks per second to the last stored result, and until no message of a task is left in the queue. */
 interface Rate {
@@ -130,7 +129,7 @@ async function onRedis(bullmq: BullMq, { quick }: Bench, note: Note): Promise<vo
   try {
     await system.drive(jobs / 10, INPUT);
     const rate = await system.drive(jobs, INPUT);
-    note(BULLMQ, { stored: rate, gone: rate });
+    note(BULLMQ_ALWAYS, { stored: rate, gone: rate });
   } finally {
     await system.stop();
   }
@@ -156,8 +155,8 @@ async function withWorker(worker: ChildProcess, measure: () => Promise<void>): P
 function reportOf(rates: Rates, { quick }: Bench, bullmq: BullMq | undefined, notCompared: readonly string[]): Report {
   const of = (name: string): Samples => (rates.get(name) ?? []).map(({ stored }) => stored);
   const gone = (name: string): Samples => (rates.get(name) ?? []).map((rate) => rate.gone);
-  const times = (name: string): Cell => (bullmq === undefined ? "-" : ratios(of(name), of(BULLMQ)));
-  const names = [FLOOR, ONE_BY_ONE, ...ARRAYS.map(arraysOf), ...(bullmq === undefined ? [] : [BULLMQ])];
+  const times = (name: string): Cell => (bullmq === undefined ? "-" : ratios(of(name), of(BULLMQ_ALWAYS)));
+  const names = [FLOOR, ONE_BY_ONE, ...ARRAYS.map(arraysOf), ...(bullmq === undefined ? [] : [BULLMQ_ALWAYS])];
   return {
     tables: [
       {
@@ -191,13 +190,4 @@ function reportOf(rates: Rates, { quick }: Bench, bullmq: BullMq | undefined, no
     ],
     notCompared,
   };
-}
-
-function kindOf(name: string): Bar["of"] {
-  if (name === FLOOR) return "floor";
-  return name === BULLMQ ? "rival" : "vgas";
-}
-
-function arraysOf(size: number): string {
-  return `vgas, arrays of ${size}`;
 }

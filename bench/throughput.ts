@@ -1,8 +1,9 @@
 /** Durable tasks per second, submit to stored result, next to raw JetStream workers (the floor) and BullMQ in the same run. */
 import type { ChildProcess } from "node:child_process";
 import { encode } from "../src/bus/codec/codec.ts";
-import type { Bar, Bench, Benchmark, Cell, Report, Samples, Target } from "./benchmark.ts";
+import type { Bench, Benchmark, Cell, Report, Samples, Target } from "./benchmark.ts";
 import { BullMq, findBullMq } from "./rivals/bullmq.ts";
+import { arraysOf, BULLMQ, FLOOR, kindOf, ONE_BY_ONE } from "./sides.ts";
 import { ratios } from "./statistics.ts";
 import { BenchBroker, drive, startWorker, stopWorker } from "./swarm.ts";
 
@@ -27,10 +28,6 @@ interface Side {
 
 /** Tasks per second, by the name of what was measured. */
 type Rates = Map<string, number[]>;
-
-const ONE_BY_ONE = "vgas, one by one";
-const FLOOR = "raw JetStream, no dispatch (the floor)";
-const BULLMQ = "BullMQ on Redis";
 
 export const throughput: Benchmark = {
   name: "throughput",
@@ -149,15 +146,6 @@ function reportOf(rates: Rates, hosts: readonly number[], bench: Bench, notCompa
     ],
     notCompared,
   };
-}
-
-function kindOf(name: string): Bar["of"] {
-  if (name === FLOOR) return "floor";
-  return name === BULLMQ ? "rival" : "vgas";
-}
-
-function arraysOf(size: number): string {
-  return `vgas, arrays of ${size}`;
 }
 
 function keyOf(name: string, hosts: number): string {

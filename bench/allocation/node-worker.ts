@@ -5,14 +5,11 @@
  *
  * Arguments: url, seed, inbox prefix, agents, slots.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { ActorHost } from "../../src/actors/agent/actor-host.ts";
 import { Intake } from "../../src/actors/gatling/intake.ts";
 import { KvBucket } from "../../src/bus/kv.ts";
-import { resolveConfig } from "../../src/config.ts";
 import { startHost } from "../../src/host.ts";
+import { startNode } from "../node.ts";
 import { type HandOver, quantilesOf } from "./samples.ts";
 
 /** When each task in hand was pulled, by its ack subject. */
@@ -34,8 +31,8 @@ KvBucket.prototype.cas = async function (...args) {
   return revision;
 };
 const { burst } = ActorHost.prototype;
-ActorHost.prototype.burst = function (given) {
-  const receipt = burst.call(this, given);
+ActorHost.prototype.burst = function (given, walked) {
+  const receipt = burst.call(this, given, walked);
   const now = performance.now();
   // Handed over in the turn in which the answer to their swap came.
   const swap = swaps.at(-1);
@@ -49,23 +46,15 @@ ActorHost.prototype.burst = function (given) {
 };
 
 const [url = "", seed = "", inboxPrefix = "", agents = "16", slots = "64"] = process.argv.slice(2);
-const home = mkdtempSync(join(tmpdir(), "vgas-bench-node-"));
-const config = resolveConfig(
-  { home, agents: Number(agents), slots: Number(slots), roles: ["dispatcher", "agents"] },
-  {},
+await startNode(
+  startHost,
+  { url, seed, inboxPrefix },
+  { agents: Number(agents), slots: Number(slots), roles: ["dispatcher", "agents"] },
 );
-const user = inboxPrefix.slice("_INBOX.".length);
-const connection = { url, user, inboxPrefix, seed: new TextEncoder().encode(seed), ca: undefined };
-const host = await startHost({ config, connection });
 process.on("SIGUSR2", () => {
   console.log(JSON.stringify(noted()));
   waited = [];
   swaps = [];
-});
-process.on("SIGTERM", async () => {
-  await host.stop(1_000);
-  rmSync(home, { recursive: true, force: true });
-  process.exit(0);
 });
 console.log("ready");
 

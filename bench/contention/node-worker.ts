@@ -4,32 +4,20 @@
  *
  * Arguments: url, seed, inbox prefix, role, agents, slots.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { type Config, type Host, resolveConfig, startHost } from "vgas";
+import { type Config, type Host, startHost } from "vgas";
+import { startNode } from "../node.ts";
 import type { Counts } from "./counts.ts";
 
 const [url = "", seed = "", inboxPrefix = "", role = "dispatcher", agents = "16", slots = "64"] = process.argv.slice(2);
-const home = mkdtempSync(join(tmpdir(), "vgas-bench-node-"));
 const roles: Config["roles"] = role === "dispatcher" ? ["dispatcher", "http"] : ["agents"];
-const config = resolveConfig({ home, agents: Number(agents), slots: Number(slots), roles, httpPort: 0 }, {});
-const connection = {
-  url,
-  user: inboxPrefix.slice("_INBOX.".length),
-  inboxPrefix,
-  seed: new TextEncoder().encode(seed),
-  ca: undefined,
-};
-const host = await startHost({ config, connection });
+const host = await startNode(
+  startHost,
+  { url, seed, inboxPrefix },
+  { agents: Number(agents), slots: Number(slots), roles, httpPort: 0 },
+);
 while (role === "dispatcher" && (host.status().dispatcher?.hosts["up"] ?? 0) === 0) await pause(10);
 process.on("SIGUSR2", async () => console.log(JSON.stringify(await countsOf(host))));
-process.on("SIGTERM", async () => {
-  await host.stop(1_000);
-  rmSync(home, { recursive: true, force: true });
-  process.exit(0);
-});
 console.log("ready");
 
 async function countsOf({ http }: Host): Promise<Counts> {
