@@ -2,7 +2,7 @@
  * The Gatling dispatcher: deals the tasks of every lane that some host offers to its agents, in strict rotation.
  *
  * Owns: the monitor, the lanes, the ledger. Holds nothing that matters: whatever it had in its hands comes back by
- * redelivery.
+ * redelivery; what a cluster loses all the same, it publishes again while it lives (strays.ts).
  *
  * 1. What a host was given when it is evicted goes back to the stream at once.
  * 2. While results cannot be stored nothing is pulled (results-room.ts), and nothing of a lane that is paused.

@@ -27,7 +27,7 @@ export interface TaskInHand {
   readonly revision: number | undefined;
   /** Ack subject of its message, or "" for an element of `array`. */
   readonly ack: string;
-  /** The task as it came. Emptied once a host has taken it: the message itself stays in the stream. */
+  /** The task as it came. Emptied once a host has taken it, but in a cluster (strays.ts): the message itself stays in the stream. */
   body: Uint8Array;
   readonly array: ArrayInHand | undefined;
   /** Automatic id within an array: of `array`, or of the one that it was published again out of. */
