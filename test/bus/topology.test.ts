@@ -65,11 +65,11 @@ describe("ensureTopology", () => {
     expect(config).toMatchObject({ deny_delete: true, deny_purge: true, max_msgs_per_subject: -1 });
     const { sequence } = await new Publisher(bus).publish(names.audit("v"), EMPTY);
     for (const attack of [
-      manager.streams.deleteMessage(names.streams.audit, sequence),
-      manager.streams.purge(names.streams.audit),
-      manager.streams.update(names.streams.audit, { deny_purge: false }),
+      () => manager.streams.deleteMessage(names.streams.audit, sequence),
+      () => manager.streams.purge(names.streams.audit),
+      () => manager.streams.update(names.streams.audit, { deny_purge: false }),
     ])
-      expect(await rejection(attack)).toBeInstanceOf(Error);
+      expect(await rejection(attack())).toBeInstanceOf(Error);
     expect(await streamInfo(bus, names.streams.audit)).toMatchObject({ messages: 1, lastSequence: sequence });
   });
 
@@ -85,12 +85,12 @@ describe("ensureTopology", () => {
     const bucket = await new Kvm(bus.native).open(names.buckets.rotation);
     const revision = await bucket.put("default.echo", "record");
     for (const attack of [
-      bucket.purge("default.echo"),
-      manager.streams.deleteMessage(stream, revision),
-      manager.streams.purge(stream),
-      manager.streams.update(stream, { deny_purge: false }),
+      () => bucket.purge("default.echo"),
+      () => manager.streams.deleteMessage(stream, revision),
+      () => manager.streams.purge(stream),
+      () => manager.streams.update(stream, { deny_purge: false }),
     ])
-      expect(await rejection(attack)).toBeInstanceOf(Error);
+      expect(await rejection(attack())).toBeInstanceOf(Error);
     await bucket.delete("default.echo");
     expect(await streamInfo(bus, stream)).toMatchObject({ messages: 2, firstSequence: revision });
   });

@@ -4,6 +4,7 @@ import { TaskFinder } from "../../../src/actors/gatling/task-finder.ts";
 import type { Bus, BusMessage } from "../../../src/bus/bus.ts";
 import { decode, encode } from "../../../src/bus/codec/codec.ts";
 import { lastBySubject } from "../../../src/bus/stored.ts";
+import { systemClock } from "../../../src/protocols/clock.ts";
 import type { DeadLetter } from "../../../src/protocols/result.ts";
 import { ACK_PREFIX, HEADERS, HOST_OPERATIONS, Names } from "../../../src/protocols/subjects.ts";
 import { Dealing } from "../../support/dealing.ts";
@@ -56,12 +57,15 @@ test("a task that is to be taken at once and has expired by then is refused, and
   const { agent, release } = holding(8);
   release();
   await swarm.host("h", agent);
-  await swarm.dispatcher();
+  // A clock that goes to and fro: what has not expired at one look has at the next, wherever it was when the broker told its time.
+  let looks = 0;
+  const monotonic = (): number => systemClock.monotonic() + ((looks * looks++) % 7 < 3 ? 40 : 0);
+  await swarm.dispatcher("d1", { ...systemClock, monotonic });
   const subject = swarm.names.now("default", "hold");
   const ask = async (body: unknown) => (await swarm.ask(subject, body)) as { id?: string; error?: { code: string } };
   await eventually(async () => (await ask({})).id, "an agent to take it");
   for (let i = 0; i < 20; i++) {
-    const { id, error } = await ask({ id: `x${i}`, expiresMs: 1 });
+    const { id, error } = await ask({ id: `x${i}`, expiresMs: i % 2 === 0 ? 1 : 30 });
     if (id === undefined) {
       expect(error?.code).toBe("RESOURCE_LIMIT");
       expect(await swarm.stored(`x${i}`)).toBeUndefined();

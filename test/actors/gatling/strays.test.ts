@@ -4,7 +4,9 @@ import { Requeue } from "../../../src/actors/gatling/requeue.ts";
 import { Strays } from "../../../src/actors/gatling/strays.ts";
 import type { TaskInHand } from "../../../src/actors/gatling/task-in-hand.ts";
 import { encode } from "../../../src/bus/codec/codec.ts";
+import { ackTask, PullSubscription } from "../../../src/bus/pull.ts";
 import { ResultStore } from "../../../src/bus/results.ts";
+import { ensureLaneConsumers } from "../../../src/bus/topology.ts";
 import { removeWaiting, waitingMessages } from "../../../src/bus/waiting.ts";
 import { systemClock } from "../../../src/protocols/clock.ts";
 import { silentLogger } from "../../../src/protocols/logger.ts";
@@ -14,7 +16,7 @@ import { automaticId } from "../../../src/protocols/tokens.ts";
 import { Dealing } from "../../support/dealing.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import { useNats } from "../../support/nats.ts";
-import { until } from "../../support/wait.ts";
+import { eventually, until } from "../../support/wait.ts";
 
 const nats = useNats();
 const lane = { pool: "default", kind: "echo" };
@@ -102,6 +104,24 @@ describe("P1: a task whose message the broker lost", () => {
     strays.remember([{ lane, task, attempts: 0 }]);
     await look(3);
     expect([await queue(), strays.size]).toEqual([[[undefined, undefined, undefined]], 1]);
+  });
+
+  test("is published again too where it lies in the queue and its consumer counts it as acknowledged", async () => {
+    const { bus, publisher, names } = dealing;
+    // No healthy server keeps what it counts as acknowledged: so it is a message that the consumer does not see.
+    const { sequence } = await publisher.publish(names.task("default", "unseen"), body, {});
+    const task = { ...(await pulled()), sequence };
+    await ensureLaneConsumers(bus, names, lane);
+    const pull = new PullSubscription(bus, names.streams.tasks, names.consumer(lane), {
+      onMessage: ({ ack }) => ackTask(bus, ack),
+      onTrouble: () => undefined,
+    });
+    pull.want(1);
+    await eventually(async () => ((await queue()).length === 0 ? true : undefined), "it to be acknowledged");
+    await pull.stop();
+    strays.remember([{ lane, task, attempts: 0 }]);
+    await look(2);
+    expect(await queue()).toEqual([[task.id, "1000", "0"]]);
   });
 
   test("is left to whoever has it: our hand, a host, or one that does not answer", async () => {
