@@ -50,7 +50,7 @@ export const allocation: Benchmark = {
   run: async (bench) => {
     const draws = bench.quick ? QUICK_DRAWS : DRAWS;
     const measured: Measured = { decisions: [], inProcess: [], handOvers: [] };
-    const rival = await InProcess.compile();
+    const rival = await InProcess.compile(bench.quick);
     for (let pair = 0; pair < bench.pairs; pair++) {
       const decided = await decide(draws);
       measured.decisions.push(decided);

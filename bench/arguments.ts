@@ -7,6 +7,7 @@ export interface Arguments {
   readonly json: boolean;
   readonly quick: boolean;
   readonly pairs: number;
+  readonly help: boolean;
 }
 
 /** Why it cannot be done; for the user, with the usage. */
@@ -26,7 +27,7 @@ ${all.map(({ name, measures }) => `  ${name.padEnd(13)} ${measures}`).join("\n")
 export function readArguments(args: readonly string[], all: readonly Benchmark[]): Arguments {
   const { values, positionals } = parsed(args);
   const unknown = positionals.find((name) => !all.some((benchmark) => benchmark.name === name));
-  if (unknown !== undefined) throw new UsageError(`there is no benchmark ${unknown}`);
+  if (unknown !== undefined) throw new UsageError(`there is no benchmark named ${JSON.stringify(unknown)}`);
   const pairs = Number(values.pairs);
   if (!/^\d+$/.test(values.pairs) || pairs < 1 || pairs > 100)
     throw new UsageError(`--pairs must be an integer from 1 to 100, got ${values.pairs}`);
@@ -35,6 +36,7 @@ export function readArguments(args: readonly string[], all: readonly Benchmark[]
     json: values.json,
     quick: values.quick,
     pairs: values.quick ? 1 : pairs,
+    help: values.help,
   };
 }
 
@@ -44,6 +46,7 @@ function parsed(args: readonly string[]) {
       args: [...args],
       allowPositionals: true,
       options: {
+        help: { type: "boolean", short: "h", default: false },
         json: { type: "boolean", default: false },
         pairs: { type: "string", default: "9" },
         quick: { type: "boolean", default: false },

@@ -14,7 +14,7 @@ const MODULE = ["--agents", "0", "--module", fileURLToPath(new URL("recovery-age
 const HEARTBEAT_MS = 1_000;
 const MOST_SECONDS = 4;
 /** What is not judged hangs on `ack_wait` mostly, and takes ten seconds each time. */
-const ROUNDS_PER_UNJUDGED = 3;
+const ROUNDS_PER_UNJUDGED = 5;
 
 const BULLMQ = "a worker of BullMQ";
 const EVICTED = "it is out of the rotation";
@@ -80,18 +80,20 @@ async function stalled(bench: Bench): Promise<Recovery | { readonly reason: stri
   }
 }
 
-/** Without `dispatchers` the master is the only one. */
+/** Without `dispatchers` the master is the only one, and the host that stays. */
 async function hosts({ what, rounds, dispatchers, withDispatcher }: HostRounds, { log }: Bench): Promise<Recovery> {
   const swarm = new RecoverySwarm();
   const costs: Cost[] = [];
   try {
-    const master = await swarm.master("--roles", dispatchers.length > 0 ? "http" : "dispatcher,http");
+    const shared = dispatchers.length > 0;
+    const master = await swarm.master("--roles", ...(shared ? ["http"] : ["dispatcher,agents,http", ...MODULE]));
     const dealing = new Map<string, Node>();
     const joined = dispatchers.map(async (name) => {
       dealing.set(name, await swarm.join(name, "dispatcher", "--roles", "dispatcher"));
     });
     const agents = ["--roles", "agents", ...MODULE];
-    const both = Promise.all([swarm.join("stays", "worker", ...agents), swarm.join("victim", "worker", ...agents)]);
+    const join = (name: string): Promise<Node> => swarm.join(name, "worker", ...agents);
+    const both = Promise.all([shared ? join("stays") : master, join("victim")]);
     await Promise.all(joined);
     let [stays, victim] = await both;
     for (let round = 0; round < rounds; round++) {

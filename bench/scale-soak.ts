@@ -1,22 +1,27 @@
 /**
  * Whether memory stays flat over very many tasks: a dispatcher and two hosts in processes of their own, and results that are kept
  * for a minute, so that only what the processes themselves keep can grow.
- *
- *   npm run bench:soak -- [--tasks N]
  */
-
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { reasonOf } from "../scripts/lib/log.mjs";
 import { encode } from "../src/bus/codec/codec.ts";
 import { Publisher } from "../src/bus/publisher.ts";
 import { streamInfo } from "../src/bus/topology.ts";
 import type { Target } from "./benchmark.ts";
+import { cleanUpAtTheEnd } from "./clean-up.ts";
 import { isReached, targetLine } from "./print.ts";
 import { BenchNode } from "./scale/nodes.ts";
 import { residentBytes } from "./scale/resident.ts";
-import { cleanUpAtTheEnd } from "./scratch.ts";
 import { median } from "./statistics.ts";
 import { BenchBroker } from "./swarm.ts";
+
+/** So that a tenth of the samples is more than noise; what fits into an hour or two. */
+const [LEAST, MOST] = [10_000, 1_000_000_000];
+const USAGE = `usage: npm run bench:soak -- [--tasks N]
+  --tasks N     how many tasks go through, ${LEAST} to ${MOST} (default 10000000)
+Puts them through a dispatcher and two hosts in processes of their own, half one by one and half in arrays, with results that are
+kept for a minute, and prints the heap of each after a collection, forty times. The exit code is 1 if one has grown.`;
 
 const LANE = { pool: "default", kind: "echo" };
 const RESULTS_TTL_MS = 60_000;
@@ -46,6 +51,9 @@ const publisher = new Publisher(broker.bus);
 const heaps: number[][] = NODES.map(() => []);
 const started = performance.now();
 let submitted = 0;
+console.log(
+  `${tasks.toLocaleString("en")} echo tasks of 200 bytes through a dispatcher and two hosts, half one by one and half in arrays of ${PER_ARRAY}; heap of each process after a collection`,
+);
 console.log(
   ["tasks", "tasks/s", ...NODES.map(({ name }) => `${name}, heap MiB`), "nats-server, resident MiB"].join("\t"),
 );
@@ -107,11 +115,20 @@ function growth(heap: readonly number[]): number {
 }
 
 function tasksOf(args: readonly string[]): number {
-  const { values } = parseArgs({ args: [...args], options: { tasks: { type: "string", default: "10000000" } } });
-  const count = Number(values.tasks);
-  if (!Number.isInteger(count) || count < 1_000) {
-    console.error(`--tasks must be an integer from 1000 on, got ${values.tasks}`);
-    process.exit(2);
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { tasks: { type: "string", default: "10000000" }, help: { type: "boolean", short: "h" } },
+    });
+    if (values.help) {
+      console.log(USAGE);
+      process.exit(0);
+    }
+    const count = Number(values.tasks);
+    if (/^\d+$/.test(values.tasks) && count >= LEAST && count <= MOST) return count;
+    throw new Error(`--tasks must be an integer from ${LEAST} to ${MOST}, got ${values.tasks}`);
+  } catch (error) {
+    console.error(`${reasonOf(error)}\n${USAGE}`);
+    return process.exit(2);
   }
-  return count;
 }

@@ -17,7 +17,6 @@ export const scale: Benchmark = {
     const measured = new Measured();
     for (let pair = 0; pair < bench.pairs; pair++) {
       await agents(plan, measured, pair);
-      if (pair < plan.rounds) await others(plan, measured);
       tell(bench, pair, measured, "16 agents", `${plan.agents.at(-1)} agents`);
     }
     await backlogs(plan, measured, bench);
@@ -25,18 +24,26 @@ export const scale: Benchmark = {
   },
 };
 
-/** Few agents and many in turn, each first in every other pair. They start together, and wait for each other. */
-async function agents({ tasks, agents: counts }: Plan, measured: Measured, pair: number): Promise<void> {
-  const sizes = [SMALLEST.agents, counts.at(-1) as number].map((count) => ({ ...SMALLEST, agents: count }));
-  const trials = await Promise.all(sizes.map((size) => Trial.start(size)));
+/**
+ * Few agents and many in turn, each first in every other pair. They start together, and wait for each other. What is not judged comes
+ * after them in the first pairs.
+ */
+async function agents(plan: Plan, measured: Measured, pair: number): Promise<void> {
+  const most = plan.agents.at(-1) as number;
+  const start = (count: number): Promise<Trial> => Trial.start({ ...SMALLEST, agents: count });
+  const [few, many] = await Promise.all([start(SMALLEST.agents), start(most)]);
   try {
-    for (let i = 0; i < trials.length; i++) {
-      const turn = (pair + i) % trials.length;
-      await noteAgents(trials[turn] as Trial, sizes[turn]?.agents as number, tasks, measured);
-    }
+    const turns = [
+      () => noteAgents(few, SMALLEST.agents, plan.tasks, measured),
+      () => noteAgents(many, most, plan.tasks, measured),
+    ];
+    for (const turn of pair % 2 === 0 ? turns : turns.toReversed()) await turn();
+    await many.stop();
+    if (pair < plan.rounds) await onSmallest(plan, measured, few);
   } finally {
-    await Promise.all(trials.map((trial) => trial.stop()));
+    await Promise.all([few.stop(), many.stop()]);
   }
+  if (pair < plan.rounds) await others(plan, measured);
 }
 
 async function noteAgents(trial: Trial, count: number, tasks: number, measured: Measured): Promise<void> {
@@ -46,17 +53,18 @@ async function noteAgents(trial: Trial, count: number, tasks: number, measured: 
   measured.note(`${count} agents, rss`, rss / 2 ** 20);
 }
 
-/** Of which nothing is judged. */
+/** Not next to the rate of a fresh node: this one has run for long by now. */
+async function onSmallest(plan: Plan, measured: Measured, trial: Trial): Promise<void> {
+  for (const each of plan.bytes) measured.note(`${each.bytes} bytes`, await trial.rate(each.tasks, each.bytes));
+  if (plan.hosts.length === 0) return;
+  for (const count of [1, ...plan.hosts]) {
+    await trial.grow(count);
+    measured.note(`${count} hosts`, await trial.rate(plan.tasks, TASK_BYTES));
+  }
+}
+
+/** Each on a swarm of its own. */
 async function others(plan: Plan, measured: Measured): Promise<void> {
-  await withTrial(SMALLEST, async (trial) => {
-    for (const each of plan.bytes) measured.note(`${each.bytes} bytes`, await trial.rate(each.tasks, each.bytes));
-    if (plan.hosts.length === 0) return;
-    // Not the rate of a fresh node: this one has run for long by now.
-    for (const count of [1, ...plan.hosts]) {
-      await trial.grow(count);
-      measured.note(`${count} hosts`, await trial.rate(plan.tasks, TASK_BYTES));
-    }
-  });
   for (const count of plan.agents.slice(0, -1)) {
     await withTrial({ ...SMALLEST, agents: count }, (trial) => noteAgents(trial, count, plan.tasks, measured));
   }

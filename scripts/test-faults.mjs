@@ -23,9 +23,13 @@ const only = (at < 0 ? "" : ((args[at] === "--only" ? args[at + 1] : args[at]?.s
   ",",
 );
 const faults = only.filter((name) => name !== ROUNDS);
-const withRounds = at < 0 || faults.length < only.length;
+const help = args.some((arg) => arg === "--help" || arg === "-h");
+const withRounds = !help && (at < 0 || faults.length < only.length);
 
-if (faults.includes(VANISHING)) {
+if (help) {
+  await setUp();
+  await runTypeScript("test/faults/main.ts", ["--help"]);
+} else if (faults.includes(VANISHING)) {
   await setUp();
   await runTypeScript("test/faults/vanishing.ts", []);
 } else if (faults.length > 0) {

@@ -12,13 +12,17 @@ const run = promisify(execFile);
 interface Compiler {
   readonly language: string;
   readonly command: string;
-  args(program: string): readonly string[];
+  /** For a program as fast as it can be made. */
+  readonly best: string;
+  /** For any program, as soon as possible. */
+  readonly soonest: string;
+  readonly args: readonly string[];
 }
 
 const source = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const COMPILERS: readonly Compiler[] = [
-  { language: "Rust", command: "rustc", args: (program) => ["-O", "-o", program, source("in-process.rs")] },
-  { language: "C", command: "cc", args: (program) => ["-O2", "-pthread", "-o", program, source("in-process.c")] },
+  { language: "Rust", command: "rustc", best: "-O", soonest: "-Copt-level=0", args: [source("in-process.rs")] },
+  { language: "C", command: "cc", best: "-O2", soonest: "-O0", args: ["-pthread", source("in-process.c")] },
 ];
 
 export class InProcess {
@@ -30,11 +34,11 @@ export class InProcess {
     this.#dir = dir;
   }
 
-  /** Undefined where no compiler compiles it. */
-  static async compile(): Promise<InProcess | undefined> {
+  /** Undefined where no compiler compiles it. `quick`: by the one that takes least time, and not made fast. */
+  static async compile(quick: boolean): Promise<InProcess | undefined> {
     const dir = mkdtempSync(join(tmpdir(), "vgas-bench-compiled-"));
-    for (const { language, command, args } of COMPILERS) {
-      const compiled = await run(command, args(join(dir, "rotation"))).then(
+    for (const { language, command, best, soonest, args } of quick ? COMPILERS.toReversed() : COMPILERS) {
+      const compiled = await run(command, [quick ? soonest : best, "-o", join(dir, "rotation"), ...args]).then(
         () => true,
         () => false,
       );

@@ -11,6 +11,7 @@
 import type { ChildProcess } from "node:child_process";
 import { setTimeout as pause } from "node:timers/promises";
 import { reasonOf } from "../../scripts/lib/log.mjs";
+import { withSetupLock } from "../../scripts/lib/setup-lock.mjs";
 import type { Bench } from "../benchmark.ts";
 import { startWorker, stopWorker } from "../swarm.ts";
 import {
@@ -60,8 +61,12 @@ async function look({ quick, log }: Pick<Bench, "quick" | "log">): Promise<BullM
   const redis = findRedis();
   if (quick && (!installed || redis === undefined))
     return { reason: `BullMQ: ${installed ? "redis-server" : "it"} is not there, and --quick installs nothing` };
-  if (!installed) await installBullMq({ log });
-  return new BullMq(redis ?? (await bringRedis({ log })));
+  if (installed && redis !== undefined) return new BullMq(redis);
+  // Another run may be about to bring the same.
+  return await withSetupLock(async () => {
+    if (!isBullMqInstalled()) await installBullMq({ log });
+    return new BullMq(findRedis() ?? (await bringRedis({ log })));
+  });
 }
 
 export class BullMq {

@@ -56,7 +56,7 @@ export async function bringRedis({ log }: Pick<Bench, "log">): Promise<RedisBina
     throw new Error("there is no redis-server on PATH, and no apt to bring one");
   log("fetching redis-server with apt (about 2 MB, nothing is installed system-wide)");
   mkdirSync(paths.cache, { recursive: true });
-  const aside = mkdtempSync(join(paths.cache, "redis-"));
+  const aside = mkdtempSync(join(paths.cache, "fetch-"));
   try {
     await download(aside, PACKAGES);
     const tools = readdirSync(aside).find((name) => name.startsWith("redis-tools_"));

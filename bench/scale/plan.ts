@@ -16,7 +16,7 @@ export interface Plan {
 export function planOf({ quick, pairs }: { readonly quick: boolean; readonly pairs: number }): Plan {
   if (quick) {
     // Most of it is starting processes.
-    const tasks = 1_000;
+    const tasks = 500;
     return {
       tasks,
       rounds: 1,
@@ -31,16 +31,16 @@ export function planOf({ quick, pairs }: { readonly quick: boolean; readonly pai
     };
   }
   return {
-    tasks: 20_000,
-    rounds: Math.min(pairs, 3),
+    tasks: 15_000,
+    rounds: Math.min(pairs, 2),
     agents: [1_000, 10_000],
     hosts: [2, 4, 8],
     lanes: [5, 20, 100],
     bytes: [
-      { bytes: 100, tasks: 20_000 },
-      { bytes: 1_000, tasks: 15_000 },
-      { bytes: 10_000, tasks: 5_000 },
-      { bytes: 100_000, tasks: 600 },
+      { bytes: 100, tasks: 10_000 },
+      { bytes: 1_000, tasks: 8_000 },
+      { bytes: 10_000, tasks: 3_000 },
+      { bytes: 100_000, tasks: 400 },
     ],
     waiting: 1_000_000,
   };

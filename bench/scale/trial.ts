@@ -28,6 +28,7 @@ export class Trial {
   readonly #size: Size;
   readonly #kinds: readonly string[];
   readonly #nodes: BenchNode[] = [];
+  #stopped: Promise<void> | undefined;
 
   private constructor(broker: BenchBroker, size: Size) {
     this.#broker = broker;
@@ -61,9 +62,10 @@ export class Trial {
     return (this.#nodes[0] as BenchNode).memory();
   }
 
-  async stop(): Promise<void> {
-    await Promise.all(this.#nodes.map((node) => node.stop()));
-    await this.#broker.stop();
+  /** Idempotent. */
+  stop(): Promise<void> {
+    this.#stopped ??= Promise.all(this.#nodes.map((node) => node.stop())).then(() => this.#broker.stop());
+    return this.#stopped;
   }
 
   async #join(...roles: NodeShape["roles"]): Promise<void> {

@@ -7,7 +7,7 @@ const ALL = ["first", "second", "third"].map(
 );
 
 test("without names all are run, nine pairs each", () => {
-  expect(readArguments([], ALL)).toEqual({ chosen: ALL, json: false, quick: false, pairs: 9 });
+  expect(readArguments([], ALL)).toEqual({ chosen: ALL, json: false, quick: false, pairs: 9, help: false });
 });
 
 test("those that are named are run, in the order of the whole", () => {
@@ -24,7 +24,7 @@ test("--quick is one pair, whatever was asked for", () => {
 });
 
 test.each([
-  [["fourth"], "there is no benchmark fourth"],
+  [["fourth"], 'there is no benchmark named "fourth"'],
   [["--pairs", "0"], "--pairs must be an integer from 1 to 100, got 0"],
   [["--pairs", "101"], "got 101"],
   [["--pairs", "2.5"], "got 2.5"],

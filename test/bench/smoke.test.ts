@@ -1,15 +1,15 @@
-/** Every benchmark that `npm run bench` knows, once and with small counts, in one process. */
+/** Every benchmark that `npm run bench` knows, with small counts, in one run of the program. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { bundleInto, programIn } from "../../bench/bundle.ts";
 import type { Results } from "../../bench/document.ts";
-import { JITI } from "../support/jiti.ts";
 
-const MAIN = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
+const MAIN = "main.ts";
 const RESULTS = ["json", "svg"].map((ending) =>
   fileURLToPath(new URL(`../../bench/results.${ending}`, import.meta.url)),
 );
@@ -18,11 +18,13 @@ const dir = mkdtempSync(join(tmpdir(), "vgas-smoke-"));
 /** By the first test. */
 let ran: readonly string[] = [];
 
+// Compiled file by file, as `npm run bench` does, it would take as long as some of the benchmarks.
+beforeAll(() => bundleInto(dir, [MAIN]));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 async function bench(...args: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const env = { ...process.env, TMPDIR: dir };
-  const child = spawn(process.execPath, [JITI, MAIN, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [programIn(dir, MAIN), ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
   const said = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const)
     child[name].setEncoding("utf8").on("data", (text: string) => {

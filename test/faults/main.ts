@@ -94,8 +94,13 @@ function settingsOf(args: readonly string[]): Settings {
         times: { type: "string", default: "20" },
         jobs: { type: "string", default: "6" },
         mix: { type: "string", default: "60" },
+        help: { type: "boolean", short: "h", default: false },
       },
     });
+    if (values.help) {
+      console.log(USAGE);
+      process.exit(0);
+    }
     const only = values.only?.split(",").filter((name) => name !== "");
     const known: readonly string[] = [MIXTURE, ...FAULTS.map(({ name }) => name)];
     for (const name of only ?? []) if (!known.includes(name)) throw new Error(`there is no fault ${name}`);

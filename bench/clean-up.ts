@@ -5,10 +5,17 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { reasonOf } from "../scripts/lib/log.mjs";
 
-/** Call before anything is started. Ends the process with 130 and 143 on signals. */
+/** What to do where there is none. */
+export const ROOM = "Set TMPDIR to a folder on a disk with about 3 GiB of free space and run it again.";
+
+/**
+ * Call before anything is started. Ends the process with 130 and 143 on signals, and with 0 when what reads its output goes away: nobody
+ * would see the rest.
+ */
 export function cleanUpAtTheEnd(): void {
-  const scratch = mkdtempSync(join(tmpdir(), "vgas-bench-"));
+  const scratch = temporaryFolder();
   process.env["TMPDIR"] = scratch;
   process.on("exit", () => {
     for (const pid of startedBelow(scratch)) kill(pid);
@@ -20,6 +27,21 @@ export function cleanUpAtTheEnd(): void {
     ["SIGTERM", 143],
   ] as const) {
     process.on(signal, () => process.exit(code));
+  }
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    const gone = error.code === "EPIPE";
+    console.error(gone ? "ended: nobody reads the output any more" : `ended: the output is lost: ${error.message}`);
+    process.exit(gone ? 0 : 1);
+  });
+  process.stderr.on("error", () => undefined);
+}
+
+function temporaryFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), "vgas-bench-"));
+  } catch (error) {
+    console.error(`no temporary folder can be made in ${tmpdir()}: ${reasonOf(error)}\n${ROOM}`);
+    return process.exit(1);
   }
 }
 
