@@ -26,7 +26,7 @@ export const scale: Benchmark = {
 
 /**
  * Few agents and many in turn, each first in every other pair. They start together, and wait for each other. What is not judged comes
- * after them in the first pairs.
+ * after them in the first pair.
  */
 async function agents(plan: Plan, measured: Measured, pair: number): Promise<void> {
   const most = plan.agents.at(-1) as number;
@@ -39,11 +39,11 @@ async function agents(plan: Plan, measured: Measured, pair: number): Promise<voi
     ];
     for (const turn of pair % 2 === 0 ? turns : turns.toReversed()) await turn();
     await many.stop();
-    if (pair < plan.rounds) await onSmallest(plan, measured, few);
+    if (pair === 0) await onSmallest(plan, measured, few);
   } finally {
     await Promise.all([few.stop(), many.stop()]);
   }
-  if (pair < plan.rounds) await others(plan, measured);
+  if (pair === 0) await others(plan, measured);
 }
 
 async function noteAgents(trial: Trial, count: number, tasks: number, measured: Measured): Promise<void> {

@@ -1,8 +1,6 @@
 /** How large the swarms of one run are, and how many tasks go through them. */
 export interface Plan {
   readonly tasks: number;
-  /** How often that is measured of which nothing is judged. */
-  readonly rounds: number;
   /** Agents of one host; the last is judged. */
   readonly agents: readonly number[];
   readonly hosts: readonly number[];
@@ -13,13 +11,12 @@ export interface Plan {
   readonly waiting: number;
 }
 
-export function planOf({ quick, pairs }: { readonly quick: boolean; readonly pairs: number }): Plan {
+export function planOf({ quick }: { readonly quick: boolean }): Plan {
   if (quick) {
     // Most of it is starting processes.
     const tasks = 500;
     return {
       tasks,
-      rounds: 1,
       agents: [200],
       hosts: [],
       lanes: [],
@@ -32,7 +29,6 @@ export function planOf({ quick, pairs }: { readonly quick: boolean; readonly pai
   }
   return {
     tasks: 15_000,
-    rounds: Math.min(pairs, 2),
     agents: [1_000, 10_000],
     hosts: [2, 4, 8],
     lanes: [5, 20, 100],
