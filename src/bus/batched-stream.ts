@@ -1,8 +1,10 @@
+import type { BatchKind } from "./batches.ts";
 import type { Bus } from "./bus.ts";
 import { jsApiFind } from "./js-api.ts";
+import { isClustered } from "./leader.ts";
 
 /**
- * Whether a stream takes atomic batches: asked at the start and after each reconnect, and no until the answer is there.
+ * Which batches a stream takes: asked at the start and after each reconnect, and none until the answer is there.
  *
  * A batch is never sent to find out. A stream that refuses it stores nothing of it, but whoever listens on its subjects would hear each
  * message twice.
@@ -11,19 +13,19 @@ export class BatchedStream {
   readonly #bus: Bus;
   readonly #stream: string;
   readonly #stopListening: () => void;
-  #takes = false;
+  #takes: BatchKind | undefined;
 
   constructor(bus: Bus, stream: string) {
     this.#bus = bus;
     this.#stream = stream;
     this.#stopListening = bus.onStatus(({ type }) => {
-      if (type === "disconnected") this.#takes = false;
+      if (type === "disconnected") this.#takes = undefined;
       if (type === "reconnected") void this.#ask();
     });
     void this.#ask();
   }
 
-  get takes(): boolean {
+  get takes(): BatchKind | undefined {
     return this.#takes;
   }
 
@@ -36,10 +38,13 @@ export class BatchedStream {
       const info = await jsApiFind(this.#bus, `reading how ${this.#stream} stores`, (manager) =>
         manager.streams.info(this.#stream),
       );
-      this.#takes = info?.config.allow_atomic === true;
+      const config: { readonly allow_atomic?: boolean; readonly allow_batched?: boolean } | undefined = info?.config;
+      if (config?.allow_atomic === true) this.#takes = "atomic";
+      // In a cluster what became of each is worth an answer of its own: leaders change in the middle.
+      else this.#takes = config?.allow_batched === true && !isClustered(this.#bus) ? "fast" : undefined;
     } catch {
       // Without the answer, or the right to ask, each message goes by itself.
-      this.#takes = false;
+      this.#takes = undefined;
     }
   }
 }

@@ -1,12 +1,15 @@
 /**
- * Publishes to one stream that may be stored together as one atomic batch: all of one subject, or each of another one.
+ * Publishes to one stream that may be stored together as one batch: all of one subject, or each of another one.
  *
- * 1. What comes alone goes at once. What comes while others of the gathering are in flight waits for them, as a database gathers
- *    commits: the server writes them one after the other anyway, and forces each to the disk by itself.
- * 2. Never two messages of one subject in a batch, but where all are of one: the server checks a batch as a whole against its
+ * 1. What comes alone goes at once.
+ * 2. For atomic batches, what comes while others of the gathering are in flight waits for them, as a database gathers
+ *    commits: the server writes them one after the other anyway, and forces each to the disk by itself. Nothing waits for a fast one:
+ *    it is what comes in one turn of the event loop.
+ * 3. Never two messages of one subject in a batch, but where all are of one: the server checks an atomic batch as a whole against its
  *    limits per subject, and what it missed there would be refused in the middle of the commit.
- * 3. Once the stream has refused batches, nothing is gathered here until the next connection.
+ * 4. Once the stream has refused batches, nothing is gathered here until the next connection.
  */
+import type { BatchKind } from "./batches.ts";
 import type { PendingPublish } from "./publish-queue.ts";
 import { WaitingPublishes } from "./waiting-publishes.ts";
 
@@ -23,6 +26,11 @@ const MAX_BATCHES = 2;
 /** As many go one by one while no batch is in flight. */
 const MAX_SINGLES = 8;
 
+/** The server answers the first message of a fast batch and the last, and keeps a timer for it: for fewer that is more work than it saves. */
+const MIN_FAST_MESSAGES = 4;
+/** The server keeps 1 000 for a stream, whoever they are of; what comes when these are in flight goes one by one. */
+const MAX_FAST_BATCHES = 8;
+
 /** What leaves a gathering: messages that go one by one, or as one batch. */
 export interface Taken {
   readonly messages: readonly PendingPublish[];
@@ -33,6 +41,7 @@ export interface Taken {
 const NOTHING: Taken = { messages: [], batchOf: undefined };
 
 export class Gathering {
+  readonly kind: BatchKind;
   /** Its name: a stream, or a subject if all are of that. */
   readonly #name: string;
   readonly #waiting = new WaitingPublishes();
@@ -42,8 +51,9 @@ export class Gathering {
   /** The stream takes no batches. */
   refused = false;
 
-  constructor(name: string) {
+  constructor(name: string, kind: BatchKind) {
     this.#name = name;
+    this.kind = kind;
   }
 
   get waiting(): Iterable<PendingPublish> {
@@ -66,6 +76,19 @@ export class Gathering {
 
   /** What goes now, at most so much of it. */
   take(room: number, roomBytes: number): Taken {
+    return this.kind === "fast" ? this.#takeFast(room, roomBytes) : this.#takeAtomic(room, roomBytes);
+  }
+
+  #takeFast(room: number, roomBytes: number): Taken {
+    const asBatch = Math.min(this.#count, room) >= MIN_FAST_MESSAGES && this.#batches < MAX_FAST_BATCHES;
+    const messages = this.#takeMany(Math.min(room, MAX_MESSAGES), Math.min(roomBytes, MAX_BYTES));
+    const together = asBatch && messages.length >= MIN_FAST_MESSAGES;
+    if (together) this.#batches++;
+    else this.#singles += messages.length;
+    return { messages, batchOf: together ? this : undefined };
+  }
+
+  #takeAtomic(room: number, roomBytes: number): Taken {
     if (this.#count >= MIN_MESSAGES && this.#batches < MAX_BATCHES && room >= MIN_MESSAGES) {
       const messages = this.#takeMany(Math.min(room, MAX_MESSAGES), Math.min(roomBytes, MAX_BYTES));
       const together = messages.length >= MIN_MESSAGES;

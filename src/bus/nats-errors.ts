@@ -40,6 +40,7 @@ export const API = {
   batchesDisabled: 10_174,
   /** Also a server of 2.12.0 for a message id: it takes batches only without. */
   batchHeaderUnsupported: 10_177,
+  fastBatchesDisabled: 10_205,
 } as const;
 
 /** The catalogue's code for a JetStream API error. */

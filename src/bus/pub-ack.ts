@@ -32,6 +32,16 @@ export class PublishRefused extends VgasError {
   }
 }
 
+const PROGRESS = Buffer.from('{"type":');
+
+/**
+ * Whether it is no answer but what the server tells of a fast batch meanwhile: that it has begun, how far it is, that a message is refused
+ * or missing. What became of it is in the answer that follows.
+ */
+export function isProgress(data: Uint8Array): boolean {
+  return startsWith(data, PROGRESS);
+}
+
 interface KnownStream {
   readonly stream: string;
   /** `{"stream":"NAME","seq":` as the server writes it. */

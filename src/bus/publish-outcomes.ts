@@ -5,7 +5,7 @@ import { PublishRefused } from "./pub-ack.ts";
 import type { PendingPublish } from "./publish-queue.ts";
 
 /** A stream that takes no batches, or not such ones. */
-const NO_BATCHES: readonly number[] = [API.batchesDisabled, API.batchHeaderUnsupported];
+const NO_BATCHES: readonly number[] = [API.batchesDisabled, API.batchHeaderUnsupported, API.fastBatchesDisabled];
 const PASSING: readonly number[] = [API.clusterNotAvailable, API.tooManyRequests, API.duplicateInProcess];
 
 /** The stream takes no batches, or none of such messages. */

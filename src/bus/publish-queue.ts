@@ -1,5 +1,6 @@
 /** Publishes in flight and waiting, in order, within a window of messages and bytes. No effects. */
 import type { VgasError } from "../protocols/errors.ts";
+import type { Batch, BatchKind } from "./batches.ts";
 import { Gathering, type Taken } from "./gathering.ts";
 import type { EncodedHeaders } from "./headers.ts";
 import type { PubAck } from "./pub-ack.ts";
@@ -24,8 +25,8 @@ export interface PendingPublish {
   settled: boolean;
   /** Those that it may be stored together with; undefined if it goes by itself. */
   gathering: Gathering | undefined;
-  /** The batch that it is in flight with, or 0. */
-  batch: number;
+  /** The batch that it is in flight with. */
+  batch: Batch | undefined;
   readonly signal: AbortSignal | undefined;
   onAbort: (() => void) | undefined;
   readonly done: (error: VgasError | undefined, ack: PubAck | undefined) => void;
@@ -39,7 +40,7 @@ export class PublishQueue {
   readonly #maxBytes: number;
   readonly #sent = new Map<number, PendingPublish>();
   readonly #waiting = new WaitingPublishes();
-  readonly #gatherings = new Map<string, Gathering>();
+  readonly #gatherings = { atomic: new Map<string, Gathering>(), fast: new Map<string, Gathering>() } as const;
   /** Those of them in which something waits. */
   readonly #gathered = new Set<Gathering>();
   #waitingCount = 0;
@@ -64,12 +65,13 @@ export class PublishQueue {
   }
 
   /** The one of this name, unless its stream refuses batches or there are too many. */
-  gathering(name: string): Gathering | undefined {
-    let gathering = this.#gatherings.get(name);
+  gathering(name: string, kind: BatchKind): Gathering | undefined {
+    const gatherings = this.#gatherings[kind];
+    let gathering = gatherings.get(name);
     if (gathering === undefined) {
-      if (this.#gatherings.size >= MAX_GATHERINGS) return undefined;
-      gathering = new Gathering(name);
-      this.#gatherings.set(name, gathering);
+      if (gatherings.size >= MAX_GATHERINGS) return undefined;
+      gathering = new Gathering(name, kind);
+      gatherings.set(name, gathering);
     }
     return gathering.refused ? undefined : gathering;
   }
@@ -119,7 +121,8 @@ export class PublishQueue {
 
   /** Another server may take batches. */
   forgetRefusals(): void {
-    for (const gathering of this.#gatherings.values()) gathering.refused = false;
+    for (const gatherings of Object.values(this.#gatherings))
+      for (const gathering of gatherings.values()) gathering.refused = false;
   }
 
   /** The publish in flight that `token` names. */
@@ -145,7 +148,7 @@ export class PublishQueue {
     const { gathering } = pending;
     if (this.#sent.delete(pending.token)) {
       this.#bytes -= pending.bytes;
-      if (pending.batch === 0) gathering?.singleEnded();
+      if (pending.batch === undefined) gathering?.singleEnded();
     } else {
       this.#waitingCount--;
       gathering?.gaveUp();

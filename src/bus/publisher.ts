@@ -11,18 +11,19 @@
  *    only where a second copy is harmless or refused (message id, one message per subject). Without it a lost answer is
  *    TIMEOUT, whether it was stored is unknown; sent again is only what is known not to be stored (`#tryLater`).
  * 4. Never more in flight than the window. Waiting messages are not bounded here: whoever sends without waiting is.
- * 5. What a batch holds has the answer of the batch only if that says that all of it is stored. Else each goes again by itself, as
+ * 5. What a batch holds has the answer of the batch only if that says that it is stored. Else each goes again by itself, as
  *    invariant 3 says, and has an answer of its own: so one that is refused refuses no other.
  */
 import { failpoint } from "../failpoints/failpoints.ts";
 import { VgasError } from "../protocols/errors.ts";
-import { AtomicBatches } from "./atomic-batches.ts";
+import { type Batch, Batches } from "./batches.ts";
 import type { Bus, BusMessage, Subscription } from "./bus.ts";
 import type { Taken } from "./gathering.ts";
 import type { EncodedHeaders, HeaderRecord } from "./headers.ts";
-import { ELECTION_MS, isClustered } from "./leader.ts";
-import { type PubAck, PubAckReader } from "./pub-ack.ts";
+import { isClustered } from "./leader.ts";
+import { isProgress, type PubAck, PubAckReader } from "./pub-ack.ts";
 import { denied, isPassing, refusesBatches, shuttingDown, unknownOutcome } from "./publish-outcomes.ts";
+import { isOverdue, mayChange } from "./publish-patience.ts";
 import { type PendingPublish, PublishQueue } from "./publish-queue.ts";
 import type { BusStatus } from "./status.ts";
 import { type Stored, type StoreOptions, storeHeaders } from "./store-options.ts";
@@ -41,22 +42,14 @@ export interface PublisherOptions {
 
 const DEFAULTS = { maxMessages: 4_096, maxBytes: 32 * 2 ** 20, ackTimeoutMs: 5_000 } as const;
 const SWEEP_MS = 250;
-/** Each repetition waits twice as long as the one before, up to this: a slow server is not helped by more messages. */
-const MAX_ACK_TIMEOUT_MS = 30_000;
-/** "No stream takes it" is believed after this long: a server that starts answers so too. */
-const NO_STREAM_GRACE_MS = 1_000;
-/** How often such a message is offered again at most: thousands may be in flight while nobody takes them. */
-const REFUSED_PAUSE_MS = 500;
 const NO_RESPONDERS = 503;
-/** Begins what names a batch in a reply subject; a token of base 36 has no capitals. */
-const OF_BATCH = "B";
 
 export class Publisher {
   readonly #bus: Bus;
   readonly #queue: PublishQueue;
   readonly #ackTimeoutMs: number;
   readonly #acks = new PubAckReader();
-  readonly #batches = new AtomicBatches();
+  readonly #batches = new Batches();
   readonly #replyPrefix: string;
   readonly #subscription: Subscription;
   readonly #stopListening: () => void;
@@ -72,7 +65,7 @@ export class Publisher {
     this.#queue = new PublishQueue(options.maxMessages ?? DEFAULTS.maxMessages, options.maxBytes ?? DEFAULTS.maxBytes);
     this.#ackTimeoutMs = options.ackTimeoutMs ?? DEFAULTS.ackTimeoutMs;
     this.#replyPrefix = `${bus.inbox()}.`;
-    this.#subscription = bus.subscribeNow(`${this.#replyPrefix}*`, (message) => this.#answered(message));
+    this.#subscription = bus.subscribeNow(`${this.#replyPrefix}>`, (message) => this.#answered(message));
     this.#stopListening = bus.onStatus((status) => this.#onStatus(status));
   }
 
@@ -118,6 +111,7 @@ export class Publisher {
     done: Stored,
     options: StoreOptions = {},
   ): void {
+    const { together, as = "atomic" } = options;
     let encoded: EncodedHeaders | undefined;
     try {
       if (this.#closed) throw shuttingDown();
@@ -140,8 +134,8 @@ export class Publisher {
       again: false,
       refusedAt: 0,
       settled: false,
-      gathering: options.together === undefined ? undefined : this.#queue.gathering(options.together),
-      batch: 0,
+      gathering: together === undefined ? undefined : this.#queue.gathering(together, as),
+      batch: undefined,
       signal: options.signal,
       onAbort: undefined,
       done,
@@ -202,18 +196,20 @@ export class Publisher {
     }
     const batch = this.#batches.open(messages, batchOf);
     const now = performance.now();
+    let sent = 0;
     try {
-      for (const [i, pending] of messages.entries()) {
+      for (const pending of messages) {
         pending.sentAt = now;
         pending.sends++;
-        const headers = this.#batches.headers(batch, i + 1);
-        const last = i + 1 === messages.length;
-        const reply = `${this.#replyPrefix}${OF_BATCH}${batch.id.toString(36)}`;
-        this.#bus.publish(pending.subject, pending.data, last ? { reply, headers } : { headers });
+        this.#bus.publish(pending.subject, pending.data, this.#batches.options(batch, sent + 1, this.#replyPrefix));
+        sent++;
       }
     } catch {
-      // Without its last message nothing of it is stored. Each by itself is told what is wrong with it.
-      for (const pending of this.#batches.dissolve(batch)) this.#transmit(pending);
+      // Each by itself is told what is wrong with it. Without its last message nothing of an atomic batch is stored.
+      this.#batches.dissolve(batch);
+      for (const [i, pending] of messages.entries())
+        if (i < sent && batchOf.kind === "fast") this.#repeat(pending, "may be stored with others");
+        else this.#transmit(pending);
     }
   }
 
@@ -235,8 +231,9 @@ export class Publisher {
 
   #answered(message: BusMessage): void {
     const token = message.subject.slice(this.#replyPrefix.length);
-    if (token.startsWith(OF_BATCH)) {
-      this.#batchAnswered(Number.parseInt(token.slice(OF_BATCH.length), 36), message);
+    if (Batches.isAnswer(token)) {
+      const batch = this.#batches.answered(token);
+      if (batch !== undefined) this.#batchAnswered(batch, message);
       return;
     }
     const pending = this.#queue.sent(Number.parseInt(token, 36));
@@ -253,31 +250,45 @@ export class Publisher {
     this.#pump();
   }
 
-  #batchAnswered(id: number, { status, data }: BusMessage): void {
-    const batch = this.#batches.find(id);
-    if (batch === undefined || failpoint("publish.answer")) return;
+  #batchAnswered(batch: Batch, { status, data }: BusMessage): void {
+    // Neither that it has begun nor how far it is ends it.
+    if (isProgress(data) || failpoint("publish.answer")) return;
     const { messages, gathering } = batch;
     const last = messages.at(-1) as PendingPublish;
     const answer = data.length === 0 && status === NO_RESPONDERS ? undefined : this.#acks.readBatch(last.subject, data);
     if (answer === undefined || answer instanceof VgasError) {
-      // Nothing of it is stored.
       if (refusesBatches(answer)) this.#queue.refuse(gathering);
       failpoint("batch.refused");
-      for (const pending of this.#batches.dissolve(batch)) this.#transmit(pending);
-    } else if (answer.count === messages.length) {
-      failpoint("batch.stored");
-      this.#batches.stored(batch);
-      const { stream, sequence } = answer;
-      for (const [i, pending] of messages.entries())
-        this.#settle(pending, undefined, { stream, sequence: sequence - messages.length + 1 + i, duplicate: false });
-    } else {
+      // Nothing of an atomic one is stored, and of a fast one what comes before the message that this answers.
+      for (const pending of this.#batches.dissolve(batch))
+        if (gathering.kind === "atomic") this.#transmit(pending);
+        else this.#repeat(pending, "may be stored with others");
+    } else if (answer.count === undefined) {
       // A server that knows no batches has stored each by itself, and answers only for the last.
       this.#queue.refuse(gathering);
       const left = this.#batches.dissolve(batch);
-      this.#settle(last, undefined, answer);
+      if (gathering.kind === "atomic") this.#settle(last, undefined, answer);
       for (const pending of left) this.#repeat(pending, "was stored without an answer of its own");
+    } else {
+      failpoint("batch.stored");
+      this.#storedUpTo(batch, answer.count, answer);
     }
     this.#pump();
+  }
+
+  /** The first `count` are stored. A fast one ends at the first that is not, which none behind it is either. */
+  #storedUpTo(batch: Batch, count: number, { stream, sequence }: PubAck): void {
+    const { messages, gathering } = batch;
+    const atomic = gathering.kind === "atomic";
+    const stored = messages.slice(0, count);
+    if (count === messages.length) this.#batches.stored(batch);
+    for (const [i, pending] of stored.entries())
+      this.#settle(pending, undefined, {
+        stream,
+        sequence: atomic ? sequence - count + 1 + i : sequence,
+        duplicate: false,
+      });
+    for (const pending of this.#batches.dissolve(batch)) this.#transmit(pending);
   }
 
   /** Invariant 3, for what was sent and has no answer. */
@@ -287,25 +298,19 @@ export class Publisher {
     else this.#settle(pending, unknownOutcome(pending, what), undefined);
   }
 
-  /**
-   * Marks a publish whose refusal may be different in a moment for another try by the sweep: it is known not to be stored, or has a
-   * message id that is in process.
-   */
+  /** Marks a publish whose refusal may be different in a moment for another try by the sweep; false if that was hoped for long enough. */
   #tryLater(pending: PendingPublish): boolean {
     const now = performance.now();
     if (pending.refusedAt === 0) pending.refusedAt = now;
-    // A cluster answers so until it has elected another leader of the stream, and a server that is about to stop until it does.
-    const graceMs = isClustered(this.#bus) || this.#lame ? ELECTION_MS : NO_STREAM_GRACE_MS;
-    if (now - pending.refusedAt > graceMs) return false;
+    if (!mayChange(pending, now, isClustered(this.#bus) || this.#lame)) return false;
     pending.again = true;
     return true;
   }
 
   #sweep(): void {
     const now = performance.now();
-    for (const pending of this.#queue.pick((entry) => this.#isOverdue(entry, now))) {
-      const batch = this.#batches.find(pending.batch);
-      if (batch !== undefined) this.#batches.dissolve(batch);
+    for (const pending of this.#queue.pick((entry) => isOverdue(entry, now, this.#ackTimeoutMs))) {
+      if (pending.batch !== undefined) this.#batches.dissolve(pending.batch);
       if (!pending.retry && !pending.again)
         this.#settle(pending, unknownOutcome(pending, `was not answered within ${this.#ackTimeoutMs} ms`), undefined);
       else if (pending.sends > 0 && this.#bus.state === "connected") this.#transmit(pending);
@@ -317,15 +322,6 @@ export class Publisher {
   #stopSweeping(): void {
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
-  }
-
-  #isOverdue(pending: PendingPublish, now: number): boolean {
-    if (pending.again) return now - pending.sentAt >= Math.min(REFUSED_PAUSE_MS, pending.sentAt - pending.refusedAt);
-    const allowed = Math.min(
-      this.#ackTimeoutMs * 2 ** Math.max(0, pending.sends - 1),
-      Math.max(MAX_ACK_TIMEOUT_MS, this.#ackTimeoutMs),
-    );
-    return now - (pending.sends === 0 ? pending.since : pending.sentAt) >= allowed;
   }
 
   #onStatus(status: BusStatus): void {

@@ -13,6 +13,7 @@ import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import { HEADERS, type Names } from "../protocols/subjects.ts";
 import { BatchedStream } from "./batched-stream.ts";
+import type { BatchKind } from "./batches.ts";
 import type { Bus } from "./bus.ts";
 import type { Publisher, Stored, StoreOptions } from "./publisher.ts";
 import { lastAtLeader, lastBySubject, lastBySubjects, type StoredMessage } from "./stored.ts";
@@ -46,7 +47,7 @@ export interface ResultStoreOptions {
 
 export class ResultStore {
   readonly #options: ResultStoreOptions;
-  readonly #together: StoreOptions;
+  readonly #together: Readonly<Record<BatchKind, StoreOptions>>;
   readonly #batched: BatchedStream;
   readonly #retries = new Set<Timer>();
   readonly #waiting = new Set<StoreCallback>();
@@ -56,7 +57,7 @@ export class ResultStore {
   constructor(options: ResultStoreOptions) {
     this.#options = options;
     const { results } = options.names.streams;
-    this.#together = { together: results };
+    this.#together = { atomic: { together: results, as: "atomic" }, fast: { together: results, as: "fast" } };
     this.#batched = new BatchedStream(options.bus, results);
   }
 
@@ -65,8 +66,8 @@ export class ResultStore {
     return this.#refused;
   }
 
-  /** What waits at the same time is stored together. */
-  get batches(): boolean {
+  /** How what waits at the same time is stored together, if it is. */
+  get batches(): BatchKind | undefined {
     return this.#batched.takes;
   }
 
@@ -88,7 +89,8 @@ export class ResultStore {
         this.#settleRefusal(error, subject, pool, id, bytes, address, done);
       }
     };
-    publisher.send(subject, bytes, headers, settled, this.batches ? this.#together : undefined);
+    const { batches } = this;
+    publisher.send(subject, bytes, headers, settled, batches && this.#together[batches]);
   }
 
   /** The stored result of one task. */

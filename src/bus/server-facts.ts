@@ -2,6 +2,9 @@
 import type { Bus } from "./bus.ts";
 import { jsApiCall } from "./js-api.ts";
 import { isClustered } from "./leader.ts";
+import { isAtLeast } from "./versions.ts";
+
+const FAST_BATCHES_SINCE = "2.14.0";
 
 export interface ServerFacts {
   readonly version: string;
@@ -13,6 +16,8 @@ export interface ServerFacts {
   readonly authenticates: boolean;
   /** It is one of a cluster. */
   readonly clustered: boolean;
+  /** It knows fast-ingest batches. */
+  readonly fastBatches: boolean;
 }
 
 export function serverFacts(bus: Bus): ServerFacts {
@@ -23,6 +28,7 @@ export function serverFacts(bus: Bus): ServerFacts {
     jetstream: info?.jetstream === true,
     authenticates: info?.auth_required === true,
     clustered: isClustered(bus),
+    fastBatches: isAtLeast(info?.version ?? "", FAST_BATCHES_SINCE),
   };
 }
 

@@ -1,6 +1,7 @@
 /** How a message is to be stored, and the headers that say so to the server. */
 import type { VgasError } from "../protocols/errors.ts";
 import { HEADERS } from "../protocols/subjects.ts";
+import type { BatchKind } from "./batches.ts";
 import { type EncodedHeaders, encodeHeaders, type HeaderRecord } from "./headers.ts";
 import type { PubAck } from "./pub-ack.ts";
 
@@ -20,6 +21,11 @@ export interface StoreOptions {
    * stream, or the subject itself where there may be several messages of it; one name never stands for two streams.
    */
   readonly together?: string | undefined;
+  /**
+   * How (batches.ts). Default: "atomic". As "fast" the acknowledgement's sequence is that of the last message that is stored with it, for the
+   * server says no other.
+   */
+  readonly as?: BatchKind | undefined;
   /** Gives up waiting, with ABORTED. What was sent may still be stored. */
   readonly signal?: AbortSignal | undefined;
 }

@@ -1,7 +1,15 @@
 /** The table of streams and buckets (protocols/streams.ts) as the server's configuration, and the comparison of the two. Pure. */
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
-import type { BucketSpec, ObjectStoreSpec, StreamSpec } from "../protocols/streams.ts";
-import { kvStream, kvSubject, objectStream, objectSubjects } from "../protocols/subjects.ts";
+import {
+  type BucketSpec,
+  bucketSpecs,
+  type ObjectStoreSpec,
+  objectStoreSpecs,
+  type StreamSpec,
+  streamSpecs,
+  type TopologyOptions,
+} from "../protocols/streams.ts";
+import { kvStream, kvSubject, type Names, objectStream, objectSubjects } from "../protocols/subjects.ts";
 
 /** What vgas says about a stream; the rest is the server's default. */
 export type WantedConfig = Pick<
@@ -23,7 +31,12 @@ export type WantedConfig = Pick<
   | "num_replicas"
   | "deny_delete"
   | "deny_purge"
-> & { readonly first_seq?: number; readonly allow_msg_ttl?: boolean; readonly allow_atomic?: boolean };
+> & {
+  readonly first_seq?: number;
+  readonly allow_msg_ttl?: boolean;
+  readonly allow_atomic?: boolean;
+  readonly allow_batched?: boolean;
+};
 
 /** A field that differs and cannot be brought in line without losing what the stream promises. */
 export interface Difference {
@@ -43,8 +56,23 @@ const MICROS_PER_MS = 1_000;
 const UNLIMITED = -1;
 const KV_DUPLICATE_WINDOW_MS = 120_000;
 
+/** What there is to be. `server` says what the server knows: it refuses settings that are newer than itself. */
+export function wantedStreams(
+  names: Names,
+  options: TopologyOptions,
+  server: { readonly fastBatches: boolean },
+): readonly WantedConfig[] {
+  const nowMs = Date.now();
+  const known = (spec: StreamSpec): StreamSpec => ({ ...spec, fastBatches: spec.fastBatches && server.fastBatches });
+  return [
+    ...streamSpecs(names, options).map((spec) => streamConfig(known(spec), nowMs)),
+    ...bucketSpecs(names, options).map(bucketConfig),
+    ...objectStoreSpecs(names, options).map(objectStoreConfig),
+  ];
+}
+
 /** `nowMs` becomes the first sequence where the spec wants it. */
-export function streamConfig(spec: StreamSpec, nowMs: number): WantedConfig {
+function streamConfig(spec: StreamSpec, nowMs: number): WantedConfig {
   return {
     name: spec.name,
     subjects: [...spec.subjects],
@@ -64,12 +92,13 @@ export function streamConfig(spec: StreamSpec, nowMs: number): WantedConfig {
     deny_purge: spec.appendOnly,
     num_replicas: spec.replicas,
     ...(spec.batches !== undefined && { allow_atomic: spec.batches }),
+    ...(spec.fastBatches && { allow_batched: true }),
     ...(spec.firstSequenceIsTime && { first_seq: Math.floor(nowMs * MICROS_PER_MS) }),
   };
 }
 
 /** A bucket is a stream by the convention that every KV client keeps. */
-export function bucketConfig(spec: BucketSpec): WantedConfig {
+function bucketConfig(spec: BucketSpec): WantedConfig {
   return {
     name: kvStream(spec.name),
     subjects: [kvSubject(spec.name, ">")],
@@ -94,7 +123,7 @@ export function bucketConfig(spec: BucketSpec): WantedConfig {
 }
 
 /** As every client of object stores makes it; besides, what marks a removal may go by itself. */
-export function objectStoreConfig(spec: ObjectStoreSpec): WantedConfig {
+function objectStoreConfig(spec: ObjectStoreSpec): WantedConfig {
   return {
     ...bucketConfig({ ...spec, history: UNLIMITED, allowDirect: true }),
     name: objectStream(spec.name),
@@ -146,6 +175,7 @@ export function compareConfig(wanted: WantedConfig, found: StreamConfig): Compar
   // The last one asked for holds; a server's default is that it takes none.
   if (wanted.allow_atomic !== undefined && wanted.allow_atomic !== (found.allow_atomic ?? false))
     update.allow_atomic = wanted.allow_atomic;
+  if (wanted.allow_batched && !(found as WantedConfig).allow_batched) Object.assign(update, { allow_batched: true });
   if (wanted.num_replicas > found.num_replicas) update.num_replicas = wanted.num_replicas;
   // One per subject is a promise (P2), a bucket's history is only a depth.
   const perSubject = { wanted: cap(wanted.max_msgs_per_subject), found: cap(found.max_msgs_per_subject) };

@@ -1,18 +1,12 @@
 /** Looks whether the streams and buckets are as the promises need them, and changes nothing. */
 import { VgasError } from "../protocols/errors.ts";
-import { bucketSpecs, objectStoreSpecs, streamSpecs, type TopologyOptions } from "../protocols/streams.ts";
+import type { TopologyOptions } from "../protocols/streams.ts";
 import type { Names } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
 import { jsApiFind } from "./js-api.ts";
 import { type ReplicaState, replicaState } from "./replicas.ts";
-import {
-  bucketConfig,
-  compareConfig,
-  type Difference,
-  objectStoreConfig,
-  streamConfig,
-  type WantedConfig,
-} from "./stream-config.ts";
+import { serverFacts } from "./server-facts.ts";
+import { compareConfig, type Difference, type WantedConfig, wantedStreams } from "./stream-config.ts";
 
 export interface StreamCheck {
   readonly name: string;
@@ -48,13 +42,9 @@ export async function checkTopology(
   options: TopologyOptions,
   visible: (stream: string) => boolean,
 ): Promise<readonly StreamCheck[]> {
-  const wanted = [
-    ...streamSpecs(names, options).map((spec) => streamConfig(spec, Date.now())),
-    ...bucketSpecs(names, options).map(bucketConfig),
-    ...objectStoreSpecs(names, options).map(objectStoreConfig),
-  ];
   const checks: StreamCheck[] = [];
-  for (const config of wanted) checks.push(await checkStream(bus, config, visible(config.name)));
+  for (const config of wantedStreams(names, options, serverFacts(bus)))
+    checks.push(await checkStream(bus, config, visible(config.name)));
   return checks;
 }
 

@@ -8,20 +8,15 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { VgasError } from "../protocols/errors.ts";
-import {
-  bucketSpecs,
-  LANE_CONSUMER,
-  objectStoreSpecs,
-  streamSpecs,
-  type TopologyOptions,
-} from "../protocols/streams.ts";
+import { LANE_CONSUMER, type TopologyOptions } from "../protocols/streams.ts";
 import { type LaneName, type Names, PRIORITIES, type Priority } from "../protocols/subjects.ts";
 import type { Bus } from "./bus.ts";
 import { JsApiError, jsApiCall, jsApiFind } from "./js-api.ts";
 import { ELECTION_MS, onceLed } from "./leader.ts";
 import { API } from "./nats-errors.ts";
 import { type ReplicaState, replicaState } from "./replicas.ts";
-import { bucketConfig, compareConfig, objectStoreConfig, streamConfig, type WantedConfig } from "./stream-config.ts";
+import { serverFacts } from "./server-facts.ts";
+import { compareConfig, type WantedConfig, wantedStreams } from "./stream-config.ts";
 
 export interface StreamState {
   readonly name: string;
@@ -65,7 +60,8 @@ const MADE_PAUSE_MS = 100;
  * @throws VgasError DRIFT naming stream, field, wanted and found; CONFIG if the server cannot hold it; PERMISSION_DENIED, TIMEOUT
  */
 export async function ensureTopology(bus: Bus, names: Names, options: TopologyOptions): Promise<void> {
-  for (const config of wantedStreams(names, options)) await onceLed(bus, () => ensureStream(bus, config));
+  for (const config of wantedStreams(names, options, serverFacts(bus)))
+    await onceLed(bus, () => ensureStream(bus, config));
 }
 
 /** Those of the swarm's streams, and of the buckets, that are not there. Fails as the server does. */
@@ -74,18 +70,9 @@ export async function missingStreams(bus: Bus, names: Names, options: TopologyOp
   await jsApiCall(bus, "listing the streams", async (manager) => {
     for await (const name of manager.streams.names()) found.add(name);
   });
-  return wantedStreams(names, options)
+  return wantedStreams(names, options, serverFacts(bus))
     .map(({ name }) => name)
     .filter((name) => !found.has(name));
-}
-
-function wantedStreams(names: Names, options: TopologyOptions): readonly WantedConfig[] {
-  const nowMs = Date.now();
-  return [
-    ...streamSpecs(names, options).map((spec) => streamConfig(spec, nowMs)),
-    ...bucketSpecs(names, options).map(bucketConfig),
-    ...objectStoreSpecs(names, options).map(objectStoreConfig),
-  ];
 }
 
 /**

@@ -220,7 +220,7 @@ export class Submitter {
     const subject = this.#names.task(lane.pool, lane.kind, sending.priority);
     const msgId = sending.msgId ?? `${this.#run}-${(this.#submitted++).toString(36)}`;
     const told: Stored = (error, ack) => done(error === undefined ? undefined : this.#meaningOf(error, subject), ack);
-    const options: StoreOptions = { msgId, signal, together: this.#batched?.takes ? subject : undefined };
+    const options: StoreOptions = { msgId, signal, together: this.#batched?.takes === "atomic" ? subject : undefined };
     if (!isTraced()) {
       this.#publisher.send(subject, body, sending.headers, told, options);
       return;

@@ -48,6 +48,8 @@ export interface StreamSpec {
   readonly appendOnly: boolean;
   /** It takes atomic batches; undefined leaves that as it is. */
   readonly batches?: boolean | undefined;
+  /** It takes fast-ingest batches, where the server knows them. */
+  readonly fastBatches: boolean;
 }
 
 export interface BucketSpec {
@@ -94,6 +96,7 @@ export function streamSpecs(names: Names, options: TopologyOptions): readonly St
     duplicateWindowMs: DUPLICATE_WINDOW_MS,
     maxMsgSize: -1,
     appendOnly: false,
+    fastBatches: false,
   } as const;
   return [
     {
@@ -124,6 +127,7 @@ export function streamSpecs(names: Names, options: TopologyOptions): readonly St
       duplicateWindowMs: Math.min(DUPLICATE_WINDOW_MS, options.resultsTtlMs),
       firstSequenceIsTime: false,
       batches: options.batches,
+      fastBatches: true,
     },
     {
       ...common,

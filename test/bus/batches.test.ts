@@ -197,7 +197,7 @@ describe("a batch whose answer is lost", () => {
     await ensureTopology(direct, names, { ...TOPOLOGY_DEFAULTS, batches: true });
     const results = new ResultStore({ bus, publisher, names, clock: systemClock, logger: silentLogger });
     cleanup.push(() => results.close());
-    await until(() => results.batches);
+    await until(() => results.batches === "atomic");
     const lost = proxy.nextDrop();
     proxy.deaf = true;
     const store = (id: string): Promise<StoreOutcome | undefined> =>

@@ -45,9 +45,16 @@ describe("a swarm on three brokers", () => {
   const command = (...args: readonly string[]) => vgas([...args, "--nats", cluster.url, "--home", home]);
 
   test("P1, P2: tasks, batches, objects, cancel and now work on it", async () => {
+    const bus = await (cluster.servers[0] as TestNats).bus();
+    const together: string[] = [];
+    // Leaders change: each result has an acknowledgement of its own.
+    await bus.subscribe(new Names().result("*", "*"), ({ subject, reply }) => {
+      if (reply?.endsWith(".$FI")) together.push(subject);
+    });
     expect((await (await client.submit("echo", "one")).result()).output).toBe("one");
     const many = await client.submitMany("echo", INPUTS);
     expect((await Promise.all(many.map((task) => task.result()))).map(({ output }) => output)).toEqual(INPUTS);
+    expect(together).toEqual([]);
   });
 
   test("P1: of what is cancelled only what nobody has in hand is deleted: a copy of the consumer that misses that would lose others", async () => {

@@ -7,12 +7,12 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { VgasError } from "../../protocols/errors.ts";
+import { isAtLeast } from "../versions.ts";
 
 const run = promisify(execFile);
 
 /** 2.12 is the first with the security fixes, `sync_interval`, atomic batches and per-key lifetimes that vgas relies on. */
-const MINIMUM = [2, 12, 0] as const;
-const MINIMUM_TEXT = MINIMUM.join(".");
+const MINIMUM = "2.12.0";
 const VERSION_TIMEOUT_MS = 10_000;
 
 export interface NatsServerBinary {
@@ -54,7 +54,7 @@ export async function locateNatsServer(options: LocateOptions = {}): Promise<Nat
   const seen = tried.length > 0 ? ` (${tried.join("; ")})` : "";
   throw new VgasError(
     "BROKER_FAILED",
-    `no nats-server ${MINIMUM_TEXT} or newer was found${seen}; run \`npm run setup\`, or set VGAS_NATS_SERVER to the path of one`,
+    `no nats-server ${MINIMUM} or newer was found${seen}; run \`npm run setup\`, or set VGAS_NATS_SERVER to the path of one`,
   );
 }
 
@@ -66,17 +66,9 @@ async function examine(path: string): Promise<NatsServerBinary | string> {
   } catch (error) {
     return `it does not run (${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)})`;
   }
-  const [, version = "", ...numbers] = /v?((\d+)\.(\d+)\.(\d+)\S*)/.exec(output) ?? [];
+  const [, version = ""] = /v?(\d+\.\d+\.\d+\S*)/.exec(output) ?? [];
   if (version === "") return "`--version` names no version";
-  return isAtLeastMinimum(numbers.map(Number)) ? { path, version } : `it is ${version}, older than ${MINIMUM_TEXT}`;
-}
-
-function isAtLeastMinimum(numbers: readonly number[]): boolean {
-  for (const [place, minimum] of MINIMUM.entries()) {
-    const number = numbers[place] ?? 0;
-    if (number !== minimum) return number > minimum;
-  }
-  return true;
+  return isAtLeast(version, MINIMUM) ? { path, version } : `it is ${version}, older than ${MINIMUM}`;
 }
 
 async function recordedPath(recordFile: string): Promise<string | undefined> {

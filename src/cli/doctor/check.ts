@@ -26,13 +26,3 @@ export function warning(check: string, message: string, remedy: string, rest: Re
 export function failed(check: string, message: string, remedy: string, rest: Rest = {}): Check {
   return { check, verdict: "failed", message, remedy, ...rest };
 }
-
-/** Versions such as "2.12.1": true if `version` is `minimum` or newer. */
-export function isAtLeast(version: string, minimum: string): boolean {
-  const [have, need] = [version, minimum].map((text) => text.split(/[.+-]/).map(Number));
-  for (const [place, number] of (need ?? []).entries()) {
-    const other = have?.[place] ?? 0;
-    if (other !== number) return other > number;
-  }
-  return true;
-}

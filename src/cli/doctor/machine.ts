@@ -8,7 +8,8 @@ import { errnoOf } from "../../bus/home/files.ts";
 import type { HomeLayout } from "../../bus/home/layout.ts";
 import { locateNatsServer } from "../../bus/nats-server/locate.ts";
 import { requirePort } from "../../bus/nats-server/port.ts";
-import { type Check, failed, isAtLeast, ok, warning } from "./check.ts";
+import { isAtLeast } from "../../bus/versions.ts";
+import { type Check, failed, ok, warning } from "./check.ts";
 
 const MINIMUM_NODE = "20.19.0";
 const MDNS_PORT = 5_353;

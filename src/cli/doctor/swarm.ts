@@ -5,13 +5,14 @@ import { missingPermissions } from "../../bus/permission-check.ts";
 import { replicaTrouble } from "../../bus/replicas.ts";
 import { requireJetStream, serverFacts } from "../../bus/server-facts.ts";
 import { checkTopology, type StreamCheck } from "../../bus/topology-check.ts";
+import { isAtLeast } from "../../bus/versions.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { MAX_PAYLOAD_BYTES } from "../../protocols/limits.ts";
 import { mayInspect, type UserRole } from "../../protocols/roles.ts";
 import type { TopologyOptions } from "../../protocols/streams.ts";
 import { Names } from "../../protocols/subjects.ts";
 import { readHealth } from "../../swarm-view/health.ts";
-import { type Check, failed, isAtLeast, ok, warning } from "./check.ts";
+import { type Check, failed, ok, warning } from "./check.ts";
 import type { Target } from "./target.ts";
 
 const MINIMUM_SERVER = "2.12.0";
