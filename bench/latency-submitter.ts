@@ -14,11 +14,19 @@ export interface Order {
   readonly target: Target;
   /** Round trips one after the other. */
   readonly idle: number;
-  /** For how long to warm up, and then to look for the most that it carries, with so many at once. */
-  readonly most: { readonly warmUpSeconds: number; readonly seconds: number; readonly atOnce: number };
+  /** Before anything is measured, one after the other. */
+  readonly warmUps: readonly Crowd[];
+  /** Where the most that it carries is looked for. */
+  readonly most: Crowd;
   readonly loads: readonly Load[];
   /** Loads of this length at these shares of the most that it carries. */
   readonly shares: { readonly of: readonly number[]; readonly seconds: number };
+}
+
+/** So many round trips at once, for so long. */
+export interface Crowd {
+  readonly atOnce: number;
+  readonly seconds: number;
 }
 
 export type Target =
@@ -51,9 +59,9 @@ console.log("ready");
 console.log(JSON.stringify(await measure(order, roundTrip)));
 process.exit(0);
 
-async function measure({ idle, most, loads, shares }: Order, roundTrip: RoundTrip): Promise<Outcome> {
+async function measure({ idle, warmUps, most, loads, shares }: Order, roundTrip: RoundTrip): Promise<Outcome> {
   // Everything is new, and compiled while it runs.
-  await mostOf(roundTrip, { ...most, seconds: most.warmUpSeconds });
+  for (const crowd of warmUps) await mostOf(roundTrip, crowd);
   const perSecond = await mostOf(roundTrip, most);
   const alone: number[] = [];
   for (let i = 0; i < idle; i++) {
@@ -72,10 +80,7 @@ async function measure({ idle, most, loads, shares }: Order, roundTrip: RoundTri
 }
 
 /** Round trips per second with so many at once. */
-async function mostOf(
-  roundTrip: RoundTrip,
-  { seconds, atOnce }: Pick<Order["most"], "seconds" | "atOnce">,
-): Promise<number> {
+async function mostOf(roundTrip: RoundTrip, { seconds, atOnce }: Crowd): Promise<number> {
   const startedAt = performance.now();
   const until = startedAt + seconds * 1_000;
   let done = 0;

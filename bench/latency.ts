@@ -18,6 +18,8 @@ const AGENTS = 16;
 const SLOTS = 64;
 /** Round trips at once where the most is looked for: enough that the submitter waits for nobody. */
 const AT_ONCE = 128;
+/** Round trips at once for most of the warm-up: all that is done for a batch is done for nearly each task then, as it is for one alone. */
+const FEW_AT_ONCE = 4;
 const MAX_ABOVE_FLOOR_MS = 0.4;
 const FLOOR: System = "floor";
 /** Nobody is compared at shares of its own most, so a few pairs are enough. */
@@ -25,13 +27,16 @@ const PAIRS_OF_ITSELF = 3;
 
 interface Counts {
   readonly idle: number;
-  readonly warmUpSeconds: number;
+  /** With many and with few at once. */
+  readonly warmUpSeconds: readonly [number, number];
   readonly mostSeconds: number;
+  /** Of each load, and the tasks that it has at least. */
   readonly loadSeconds: number;
+  readonly loadTasks: number;
 }
 
-const FULL: Counts = { idle: 300, warmUpSeconds: 1, mostSeconds: 0.4, loadSeconds: 0.5 };
-const QUICK: Counts = { idle: 20, warmUpSeconds: 0.05, mostSeconds: 0.05, loadSeconds: 0.1 };
+const FULL: Counts = { idle: 400, warmUpSeconds: [0.4, 1.6], mostSeconds: 0.4, loadSeconds: 0.5, loadTasks: 400 };
+const QUICK: Counts = { idle: 20, warmUpSeconds: [0.03, 0.03], mostSeconds: 0.05, loadSeconds: 0.1, loadTasks: 1 };
 const QUICK_RATE = 200;
 
 type Measure = (
@@ -85,11 +90,17 @@ async function commonRates(systems: readonly System[], measured: Measure, { log 
 }
 
 function orderOf(counts: Counts, rates: readonly number[], shares: readonly number[]): Omit<Order, "target"> {
+  const { idle, warmUpSeconds, mostSeconds, loadSeconds, loadTasks } = counts;
+  const [many, few] = warmUpSeconds;
   return {
-    idle: counts.idle,
-    most: { warmUpSeconds: counts.warmUpSeconds, seconds: counts.mostSeconds, atOnce: AT_ONCE },
-    loads: rates.map((perSecond) => ({ perSecond, seconds: counts.loadSeconds })),
-    shares: { of: shares, seconds: counts.loadSeconds },
+    idle,
+    warmUps: [
+      { atOnce: AT_ONCE, seconds: many },
+      { atOnce: FEW_AT_ONCE, seconds: few },
+    ],
+    most: { atOnce: AT_ONCE, seconds: mostSeconds },
+    loads: rates.map((perSecond) => ({ perSecond, seconds: Math.max(loadSeconds, loadTasks / perSecond) })),
+    shares: { of: shares, seconds: loadSeconds },
   };
 }
 

@@ -3,7 +3,7 @@
  *
  * Owns: the pulls, the hand (hand.ts), the rotation, the seats.
  *
- * 1. At most one write to the rotation is under way (`#pump`). What arrives meanwhile joins the next batch.
+ * 1. At most one write to the rotation is under way (pump.ts). What arrives meanwhile joins the next batch.
  * 2. Credit: messages asked of the broker are never more than the free slots of the lane's agents, less what is in hand,
  *    but for one message more of each priority that is not known to wait (levels.ts).
  * 3. A task is handed over only after the swap that drew its ticket is stored.
@@ -33,6 +33,7 @@ import type { Assigned, Ledger } from "./ledger.ts";
 import type { Now } from "./now.ts";
 import { Pace } from "./pace.ts";
 import { Past, type PastOptions } from "./past.ts";
+import { Pump } from "./pump.ts";
 import { sameRoster } from "./rosters.ts";
 import { Rotation } from "./rotation.ts";
 import { pauseAfterLostSwap } from "./swap-pause.ts";
@@ -40,9 +41,6 @@ import type { TaskInHand } from "./task-in-hand.ts";
 
 /** Most tasks in one swap: what one burst of 200-byte tasks carries, several times over. */
 const MAX_BATCH = 4_096;
-
-/** Pause after the bus or the record failed, ms. */
-const TROUBLE_PAUSE_MS = 500;
 
 export interface LaneOptions
   extends Pick<PastOptions, "verdicts" | "results" | "attempts" | "stillRunning">,
@@ -84,14 +82,11 @@ export class Lane {
   readonly #pulls: LanePulls;
   readonly #pace: Pace;
   readonly #hand: Hand;
+  readonly #pump: Pump;
   #seats: RosterSeats;
   #open = false;
   #stopped = false;
   #paused = false;
-  #pumping = false;
-  #pumpAgain = false;
-  /** Why the last round failed. */
-  #failing: string | undefined;
   #rosterStale = true;
   #loaded = false;
   #inTrouble = false;
@@ -104,11 +99,18 @@ export class Lane {
     this.#options = options;
     this.name = options.lane;
     const { bucket, names, lane, dispatcherId, nonce, logger } = options;
+    this.#pump = new Pump({
+      clock: options.clock,
+      wanted: () => this.#open || this.#hand.size > 0,
+      round: () => this.#step(),
+      onFailure: (error) => logger.warn({ ...lane, error }, "the rotation could not be advanced, trying again"),
+      onRest: options.onActivity,
+    });
     const pause = (): Promise<void> => this.#pauseAfterLostSwap();
     this.rotation = new Rotation({ bucket, names, lane, by: dispatcherId, nonce, logger, pause });
     this.#hand = new Hand({ ...options, keeps: () => !this.#stopped && !this.#paused });
-    this.#pace = new Pace(options.clock, () => this.#wake());
-    this.#seats = new RosterSeats([], options.findHost, () => this.#wake());
+    this.#pace = new Pace(options.clock, () => this.#pump.wake());
+    this.#seats = new RosterSeats([], options.findHost, () => this.#pump.wake());
     this.#intake = new Intake({
       ...options,
       forgottenBelow: (priority) => this.#forgottenBelow[priority],
@@ -116,7 +118,7 @@ export class Lane {
       generation: () => this.#hand.generation,
       accept: (tasks) => {
         this.#hand.add(tasks);
-        this.#wake();
+        this.#pump.wake();
       },
       onArray: (array) => this.#hand.addArray(array),
       onArraySettled: (array) => {
@@ -129,7 +131,7 @@ export class Lane {
       ...options,
       onMessage: (message, priority) => this.#take(message, priority),
       onTrouble: (reason, detail) => this.#onTrouble(reason, detail),
-      onStale: () => this.#wake(),
+      onStale: () => this.#pump.wake(),
     });
   }
 
@@ -145,7 +147,7 @@ export class Lane {
 
   /** Nothing is on its way to the hand or out of it. */
   get settled(): boolean {
-    return !this.#pumping && this.inHand === 0;
+    return !this.#pump.running && this.inHand === 0;
   }
 
   /** Arrays of which an element is not settled. */
@@ -177,7 +179,7 @@ export class Lane {
   open(): void {
     this.#open = true;
     this.#loaded = false;
-    this.#wake();
+    this.#pump.wake();
   }
 
   /** Stops pulling; what is in hand stays. */
@@ -195,7 +197,7 @@ export class Lane {
       this.#pulls.halt();
       this.#hand.giveBack();
     }
-    this.#wake();
+    this.#pump.wake();
   }
 
   /** The broker started anew and may have forgotten that it delivered what is in hand: it may come a second time. */
@@ -209,24 +211,24 @@ export class Lane {
     this.#rosterStale = true;
     this.#seats.dispose();
     this.#seats = this.#seat();
-    this.#wake();
+    this.#pump.wake();
   }
 
   /** Compares the roster in force with the wanted one: hosts may have gone that nobody alive has seen. */
   checkRoster(): void {
     this.#rosterStale = true;
-    this.#wake();
+    this.#pump.wake();
   }
 
   /** Looks through the hand again: something in it may have been cancelled. */
   look(): void {
-    if (this.#hand.size > 0) this.#wake();
+    if (this.#hand.size > 0) this.#pump.wake();
   }
 
   /** Puts refused tasks back at the head of the hand. */
   takeBack(tasks: readonly TaskInHand[]): void {
     this.#hand.putBack(tasks);
-    this.#wake();
+    this.#pump.wake();
   }
 
   /** Pulls no more, and gives back what is in hand and whatever comes to hand afterwards. Idempotent. */
@@ -248,36 +250,7 @@ export class Lane {
     const tasks = this.#intake.take(message, priority);
     this.#tasksPerMessage += (Math.max(1, tasks) - this.#tasksPerMessage) / 8;
     // What turned out to be no task, or is only looked up, leaves its credit.
-    this.#wake();
-  }
-
-  #wake(): void {
-    if (this.#pumping) this.#pumpAgain = true;
-    else void this.#pump();
-  }
-
-  async #pump(): Promise<void> {
-    const { clock, logger } = this.#options;
-    this.#pumping = true;
-    // Everything that arrives in this turn of the loop joins the first batch.
-    await undefined;
-    do {
-      this.#pumpAgain = false;
-      try {
-        if (this.#open || this.#hand.size > 0) await this.#step();
-        this.#failing = undefined;
-      } catch (error) {
-        // Told when it begins and where it changes, not at each try.
-        const why = String(error);
-        if (why !== this.#failing)
-          logger.warn({ ...this.name, error: why }, "the rotation could not be advanced, trying again");
-        this.#failing = why;
-        this.#pumpAgain = true;
-        await new Promise<void>((resolve) => clock.setTimeout(resolve, TROUBLE_PAUSE_MS));
-      }
-    } while (this.#pumpAgain && (this.#open || this.#hand.size > 0));
-    this.#pumping = false;
-    this.#options.onActivity();
+    this.#pump.wake();
   }
 
   /** One round: the roster if it is to change, then one batch, then the credit that is left. */
@@ -316,7 +289,7 @@ export class Lane {
       if (!(error instanceof VgasError && error.code === "CONFLICT")) throw error;
       // Another dispatcher wrote a roster first; ours is compared with it in the next round.
       await this.rotation.load();
-      this.#pumpAgain = true;
+      this.#pump.wake();
     }
     this.#reseat();
   }
@@ -353,7 +326,7 @@ export class Lane {
     }
     if (rotation.ranges !== seats.ranges) this.#reseat();
     if (!won) await this.#pauseAfterLostSwap();
-    if (this.#hand.size > 0) this.#pumpAgain = this.#pumpAgain || this.#seats.freeSlots > 0;
+    if (this.#hand.size > 0 && this.#seats.freeSlots > 0) this.#pump.wake();
   }
 
   #handOver(drawn: Draw, tasks: readonly TaskInHand[], seats: RosterSeats): void {
@@ -381,7 +354,7 @@ export class Lane {
 
   async #pauseAfterLostSwap(): Promise<void> {
     const { clock, random } = this.#options;
-    this.#pumpAgain = true;
+    this.#pump.wake();
     await pauseAfterLostSwap(this.rotation.lostInRow, clock, random);
   }
 
@@ -407,7 +380,7 @@ export class Lane {
   }
 
   #seat(): RosterSeats {
-    return new RosterSeats(this.rotation.ranges, this.#options.findHost, () => this.#wake());
+    return new RosterSeats(this.rotation.ranges, this.#options.findHost, () => this.#pump.wake());
   }
 
   #onTrouble(reason: PullTrouble, detail: string): void {
@@ -421,6 +394,6 @@ export class Lane {
     // Another server of a cluster may lead it now, and may have forgotten deliveries: the record tells, before more comes.
     this.#pulls.close();
     this.#options.onLeaderLost();
-    this.#wake();
+    this.#pump.wake();
   }
 }

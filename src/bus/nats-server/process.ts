@@ -10,6 +10,7 @@ import type { Clock, Timer } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { diskError, PRIVATE_FILE_MODE } from "../home/files.ts";
 import { identify, liveness, type ProcessIdentity } from "../home/process-identity.ts";
+import { BROKER_SLACK_NS, withTimerSlack } from "./timer-slack.ts";
 
 const WATCH_PERIOD_MS = 250;
 
@@ -44,12 +45,14 @@ export async function spawnBroker(options: SpawnOptions): Promise<BrokerProcess 
     throw diskError(error, `write ${options.stderr}`);
   });
   try {
-    const child = spawn(options.binary, brokerArguments(options.config), {
-      cwd: options.directory,
-      env: options.environment,
-      detached: true,
-      stdio: ["ignore", "ignore", stderr.fd],
-    });
+    const child = withTimerSlack(BROKER_SLACK_NS, () =>
+      spawn(options.binary, brokerArguments(options.config), {
+        cwd: options.directory,
+        env: options.environment,
+        detached: true,
+        stdio: ["ignore", "ignore", stderr.fd],
+      }),
+    );
     const ended = new Promise<string>((resolve) => {
       child.once("error", (error) => resolve(error.message));
       child.once("exit", (code, signal) => resolve(signal === null ? `exit code ${code}` : `signal ${signal}`));
