@@ -10,7 +10,7 @@ import type { Clock, Timer } from "../../protocols/clock.ts";
 import { VgasError } from "../../protocols/errors.ts";
 import { diskError, PRIVATE_FILE_MODE } from "../home/files.ts";
 import { identify, liveness, type ProcessIdentity } from "../home/process-identity.ts";
-import { BROKER_SLACK_NS, withTimerSlack } from "./timer-slack.ts";
+import { withTimerSlack } from "./timer-slack.ts";
 
 const WATCH_PERIOD_MS = 250;
 
@@ -28,6 +28,8 @@ export interface SpawnOptions {
   readonly stderr: string;
   readonly directory: string;
   readonly environment: NodeJS.ProcessEnv;
+  /** How late its timers may be; undefined: as the system has it. */
+  readonly timerSlackNs: number | undefined;
 }
 
 /** Arguments of a broker: unique to its home, so it is found again by them. */
@@ -45,7 +47,7 @@ export async function spawnBroker(options: SpawnOptions): Promise<BrokerProcess 
     throw diskError(error, `write ${options.stderr}`);
   });
   try {
-    const child = withTimerSlack(BROKER_SLACK_NS, () =>
+    const child = withTimerSlack(options.timerSlackNs, () =>
       spawn(options.binary, brokerArguments(options.config), {
         cwd: options.directory,
         env: options.environment,

@@ -286,6 +286,7 @@ export class NatsServer {
       stderr: layout.nats.stderr,
       directory: layout.nats.dir,
       environment: configuration.environment(this.#port),
+      timerSlackNs: configuration.timerSlackNs,
     });
     if (typeof broker === "string") throw await brokerFailure(layout, broker, run);
     this.#process = broker;

@@ -9,11 +9,9 @@ import { readFileSync, writeFileSync } from "node:fs";
 
 const OWN_SLACK = "/proc/self/timerslack_ns";
 
-/** The system's default is 50 µs. So late, too, another thread gets the place of one that blocks in a system call: no later than most writes take that block. */
-export const BROKER_SLACK_NS = 500_000;
-
 /** Calls `start`, with that slack for what it starts where the system knows such a thing. Only on the main thread. */
-export function withTimerSlack<T>(slackNs: number, start: () => T): T {
+export function withTimerSlack<T>(slackNs: number | undefined, start: () => T): T {
+  if (slackNs === undefined) return start();
   const before = setSlack(String(slackNs));
   try {
     return start();

@@ -39,6 +39,13 @@ describe("nats-server.conf", () => {
     expect(Object.values(environment)).not.toContain("secret");
   });
 
+  it("lets timers be late only where no write is forced to the disk", async () => {
+    const { layout, hostId } = await temporaryHome();
+    const base = { layout, binary, hostId, host: "127.0.0.1" };
+    expect((await configurationOf({ ...base, durability: "process" })).timerSlackNs).toBe(500_000);
+    expect((await configurationOf({ ...base, durability: "power" })).timerSlackNs).toBeUndefined();
+  });
+
   it("has a digest that changes with all that makes a broker another, but not with the port", async () => {
     const { layout, hostId } = await temporaryHome();
     const base = { layout, binary, hostId, host: "127.0.0.1", durability: "process" } as const;
