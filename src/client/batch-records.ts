@@ -19,8 +19,8 @@ export interface BatchRecord {
   /** Its messages are arrays. */
   readonly array: boolean;
   readonly messages: readonly { readonly sequence: number; readonly tasks: number }[];
-  /** Of all tasks in their order; undefined for an automatic one. */
-  readonly ids: readonly (string | undefined)[];
+  /** Of all tasks in their order; undefined for an automatic one, or if all are. */
+  readonly ids: readonly (string | undefined)[] | undefined;
 }
 
 /** Fits into a message with what goes around it. */
@@ -54,12 +54,13 @@ export class BatchRecords {
   /** @throws VgasError as `KvBucket.put` */
   async write(pool: string, id: string, record: BatchRecord): Promise<void> {
     const { kind, at, array, messages, ids } = record;
-    if (ids.length > MAX_TASKS)
-      throw new VgasError("TOO_LARGE", `a batch of ${ids.length} tasks is not recorded, at most ${MAX_TASKS} are`);
+    const count = messages.reduce((sum, { tasks }) => sum + tasks, 0);
+    if (count > MAX_TASKS)
+      throw new VgasError("TOO_LARGE", `a batch of ${count} tasks is not recorded, at most ${MAX_TASKS} are`);
     const bytes = encode({
       ...{ kind, at, array },
       messages: messages.map(({ sequence, tasks }) => `${sequence}+${tasks}`).join(" "),
-      ...(ids.some((each) => each !== undefined) && { ids: ids.map((each) => each ?? "").join(" ") }),
+      ...(ids?.some((each) => each !== undefined) && { ids: ids.map((each) => each ?? "").join(" ") }),
     });
     const parts = Math.max(1, Math.ceil(bytes.length / PART_BYTES));
     const part = (n: number): Uint8Array => bytes.subarray(n * PART_BYTES, (n + 1) * PART_BYTES);

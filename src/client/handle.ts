@@ -5,6 +5,7 @@ import type { TaskEvent, TaskResult } from "../protocols/result.ts";
 import type { CancelReply, TaskState } from "../protocols/task-state.ts";
 import type { Asker } from "./asker.ts";
 import type { EventFeed, EventFeedOptions, EventsDropped } from "./event-feed.ts";
+import type { ManyResults } from "./many-results.ts";
 import type { Outputs } from "./outputs.ts";
 import type { PendingResult } from "./pending-result.ts";
 import type { CancelOptions, TaskQuestions } from "./task-questions.ts";
@@ -45,22 +46,33 @@ export class TaskHandle<Output = unknown> {
   readonly #parts: HandleParts;
   /** Told of by `replyTo`, so it stays known until the result has come. */
   readonly #tracked: boolean;
+  /** If it was submitted with others, and its place among them. */
+  readonly #many: ManyResults | undefined;
+  readonly #place: number;
   #pending: PendingResult | undefined;
 
   /** @internal */
-  constructor(parts: HandleParts, names: HandleNames, pending?: PendingResult) {
+  constructor(
+    parts: HandleParts,
+    names: HandleNames,
+    pending?: PendingResult,
+    many: ManyResults | undefined = undefined,
+    place = 0,
+  ) {
     this.id = names.id;
     this.pool = names.pool;
     this.kind = names.kind;
     this.agent = names.agent;
     this.#parts = parts;
-    this.#tracked = pending !== undefined;
+    this.#tracked = pending !== undefined || many !== undefined;
+    this.#many = many;
+    this.#place = place;
     this.#pending = pending;
   }
 
   /** Its result, if that has come. @internal */
   get outcome(): TaskResult<Output> | undefined {
-    const outcome = this.#pending?.outcome;
+    const outcome = (this.#pending ?? this.#many?.get(this.#place))?.outcome;
     return outcome instanceof VgasError ? undefined : (outcome as TaskResult<Output> | undefined);
   }
 
@@ -88,8 +100,7 @@ export class TaskHandle<Output = unknown> {
   /** As `result`, as it is stored: a large output is a reference. @internal */
   async stored({ timeoutMs, signal }: CallOptions): Promise<TaskResult<Output>> {
     checkTimeout(timeoutMs);
-    this.#pending ??= this.#parts.waiting.watch(this.pool, this.id);
-    const pending = this.#pending;
+    const pending = this.#asked();
     if (pending.outcome === undefined) await this.#settled(pending, timeoutMs, signal);
     const { outcome } = pending;
     if (outcome instanceof VgasError) throw outcome;
@@ -107,7 +118,8 @@ export class TaskHandle<Output = unknown> {
   async cancel(options: CancelOptions = {}): Promise<CancelReply> {
     const kind = options.kind ?? this.kind;
     const known = kind === undefined ? options : { ...options, kind };
-    return await this.#parts.questions.cancel(this.pool, this.id, known, this.#pending);
+    const pending = this.#tracked ? this.#asked() : this.#pending;
+    return await this.#parts.questions.cancel(this.pool, this.id, known, pending);
   }
 
   /**
@@ -130,11 +142,18 @@ export class TaskHandle<Output = unknown> {
   events(options: CallOptions = {}): AsyncIterableIterator<TaskEvent | EventsDropped, undefined> {
     const { waiting, events } = this.#parts;
     if (events === undefined) throw new VgasError("PERMISSION_DENIED", "a guest cannot listen to events");
-    this.#pending ??= waiting.watch(this.pool, this.id);
-    const pending = this.#pending;
+    const pending = this.#asked();
     const feed = events(this.pool, { ...options, id: this.id, pending, onEnd: () => this.#giveUp(pending) });
     waiting.want(pending);
     return feed;
+  }
+
+  /** Where its result is waited for. @throws VgasError SHUTTING_DOWN */
+  #asked(): PendingResult {
+    const { waiting } = this.#parts;
+    this.#pending ??=
+      this.#many === undefined ? waiting.watch(this.pool, this.id) : waiting.element(this.#many, this.#place, this.id);
+    return this.#pending;
   }
 
   #settled(pending: PendingResult, timeoutMs: number | undefined, signal: AbortSignal | undefined): Promise<void> {

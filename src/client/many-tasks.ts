@@ -1,10 +1,9 @@
 /** Many tasks of one lane: which of them go into one message, and what became of them. */
-import { ARRAY_HEADER_BYTES, packArray } from "../bus/codec/array.ts";
+import { ARRAY_HEADER_BYTES, arrayHeader } from "../bus/codec/array.ts";
+import { Writer } from "../bus/codec/writer.ts";
 import { VgasError } from "../protocols/errors.ts";
 import type { ObjectRef } from "../protocols/result.ts";
 import type { TaskHandle } from "./handle.ts";
-import type { LargeTask } from "./large-task.ts";
-import type { PendingResult } from "./pending-result.ts";
 import { MAX_BODY_BYTES } from "./task-message.ts";
 
 /** Some of many tasks were not stored. `handles` has those that were, at their places. */
@@ -18,50 +17,57 @@ export class PartialSubmitError extends VgasError {
   }
 }
 
-/** A task that is ready to be sent. */
-export interface EncodedTask {
-  readonly id: string | undefined;
-  readonly bytes: Uint8Array;
-  readonly pending: PendingResult | undefined;
-  /** It does not fit into a message, and waits for its parts to be put; `bytes` are none then. */
-  readonly large?: LargeTask;
-  /** What was put for it. */
-  readonly refs?: readonly ObjectRef[];
+/** Tasks that go together. */
+export interface TaskMessage {
+  readonly body: Uint8Array;
+  readonly tasks: number;
+  /** What was put for them, because it does not fit into a message. */
+  readonly refs: readonly ObjectRef[];
 }
 
-/** What was put for these tasks. */
-export function refsOf(tasks: readonly EncodedTask[]): readonly ObjectRef[] {
-  return tasks.some(({ refs }) => refs !== undefined) ? tasks.flatMap(({ refs = [] }) => refs) : NONE;
-}
+const NO_REFS: readonly ObjectRef[] = [];
 
-const NONE: readonly ObjectRef[] = [];
+/** Writes tasks one after the other into messages, each as full as it may be. */
+export class MessageWriter {
+  /** Each is written here, and then said to be there with `added`. */
+  readonly writer: Writer;
+  /** Those that are full, or all after `end`. */
+  readonly messages: TaskMessage[] = [];
+  readonly #array: boolean;
+  readonly #perMessage: number;
+  #tasks = 0;
+  #refs = NO_REFS;
 
-/** In order, so that each fits into a message. */
-export function intoMessages(tasks: readonly EncodedTask[], perMessage: number): EncodedTask[][] {
-  const messages: EncodedTask[][] = [];
-  let message: EncodedTask[] = [];
-  let bytes = 0;
-  for (const task of tasks) {
-    if (
-      message.length > 0 &&
-      (message.length >= perMessage || bytes + task.bytes.length > MAX_BODY_BYTES - ARRAY_HEADER_BYTES)
-    ) {
-      messages.push(message);
-      message = [];
-      bytes = 0;
-    }
-    message.push(task);
-    bytes += task.bytes.length;
+  /** @param array the messages are arrays, and not a task each */
+  constructor(array: boolean, perMessage: number) {
+    this.writer = new Writer(array ? 1 : 0);
+    this.#array = array;
+    this.#perMessage = array ? perMessage : 1;
   }
-  if (message.length > 0) messages.push(message);
-  return messages;
-}
 
-/** The body of a message: the task itself, or an array of them. */
-export function bodyOf(message: readonly EncodedTask[], array: boolean): Uint8Array {
-  const bytes = message.map((task) => task.bytes);
-  const [only] = bytes;
-  return array || only === undefined ? packArray(bytes) : only;
+  /** What was put for all tasks so far. */
+  get refs(): readonly ObjectRef[] {
+    return this.messages.flatMap(({ refs }) => refs).concat(this.#refs);
+  }
+
+  /** A task was written, from byte `from` on. */
+  added(from: number, refs = NO_REFS): void {
+    if (from > 0 && this.writer.length > MAX_BODY_BYTES - ARRAY_HEADER_BYTES) this.#close(from);
+    this.#tasks++;
+    if (refs.length > 0) this.#refs = [...this.#refs, ...refs];
+    if (this.#tasks >= this.#perMessage) this.end();
+  }
+
+  end(): void {
+    if (this.#tasks > 0) this.#close(this.writer.length);
+  }
+
+  #close(bytes: number): void {
+    const body = this.writer.cut(bytes, this.#array ? arrayHeader(this.#tasks) : undefined);
+    this.messages.push({ body, tasks: this.#tasks, refs: this.#refs });
+    this.#tasks = 0;
+    this.#refs = NO_REFS;
+  }
 }
 
 /** What was stored. */
@@ -74,40 +80,33 @@ export interface Submitted<Output> {
 
 /** What becomes of the messages of one call. */
 export class ManySubmission<Output> {
-  readonly #messages: readonly (readonly EncodedTask[])[];
+  readonly #messages: readonly TaskMessage[];
   /** Place of the first task of each message. */
-  readonly #places: readonly number[];
+  readonly #places: number[] = [];
   readonly #handles: (TaskHandle<Output> | undefined)[];
   readonly #sequences: number[];
   #stored = 0;
   #firstFailed = Number.POSITIVE_INFINITY;
   #failure: unknown;
 
-  constructor(messages: readonly (readonly EncodedTask[])[]) {
+  constructor(messages: readonly TaskMessage[]) {
     let place = 0;
-    const places: number[] = [];
-    for (const message of messages) {
-      places.push(place);
-      place += message.length;
+    for (const { tasks } of messages) {
+      this.#places.push(place);
+      place += tasks;
     }
     this.#messages = messages;
-    this.#places = places;
     this.#handles = new Array<TaskHandle<Output> | undefined>(place).fill(undefined);
     this.#sequences = new Array<number>(messages.length).fill(0);
   }
 
-  /** Message `at` is stored; `handleOf` makes the handle of its task `i`, which fails when the client is closed meanwhile. */
-  stored(at: number, sequence: number, handleOf: (task: EncodedTask, i: number) => TaskHandle<Output>): void {
-    const place = this.#places[at] ?? 0;
+  /** Message `at` is stored; `handleOf` makes the handle of its task `i`, which is at `place` among all. */
+  stored(at: number, sequence: number, handleOf: (place: number, i: number) => TaskHandle<Output>): void {
+    const first = this.#places[at] ?? 0;
+    const tasks = this.#messages[at]?.tasks ?? 0;
     this.#sequences[at] = sequence;
-    try {
-      for (const [i, task] of (this.#messages[at] ?? []).entries()) {
-        this.#handles[place + i] = handleOf(task, i);
-        this.#stored++;
-      }
-    } catch (error) {
-      this.failed(at, error);
-    }
+    for (let i = 0; i < tasks; i++) this.#handles[first + i] = handleOf(first + i, i);
+    this.#stored += tasks;
   }
 
   failed(at: number, error: unknown): void {

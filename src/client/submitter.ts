@@ -18,16 +18,7 @@ import type { EventFeed } from "./event-feed.ts";
 import type { Guest } from "./guest.ts";
 import { type HandleParts, TaskHandle } from "./handle.ts";
 import { LargeTask, removeAll, removeUnlessStored, sendTask } from "./large-task.ts";
-import {
-  bodyOf,
-  type EncodedTask,
-  intoMessages,
-  ManySubmission,
-  ofTask,
-  PartialSubmitError,
-  refsOf,
-  type Submitted,
-} from "./many-tasks.ts";
+import { ManySubmission, MessageWriter, ofTask, type Submitted, type TaskMessage } from "./many-tasks.ts";
 import { checkOnEvent, listenFor } from "./on-event.ts";
 import type { PendingResult } from "./pending-result.ts";
 import {
@@ -37,7 +28,7 @@ import {
   sendingOf,
   tasksPerMessage,
 } from "./submit-options.ts";
-import { encodeAnyTask, encodeTask, ownId } from "./task-message.ts";
+import { encodeAnyTask, encodeTask, ownId, writeTask } from "./task-message.ts";
 import type { WaitingResults } from "./waiting-results.ts";
 import { within } from "./within.ts";
 
@@ -53,7 +44,13 @@ export interface SubmitterParts {
   readonly objects: Objects;
 }
 
-const NOTHING = new Uint8Array(0);
+interface StoringMany<Output> {
+  readonly array: boolean;
+  readonly sending: Sending;
+  readonly signal: AbortSignal | undefined;
+  /** The handle of the task at `place`, which is stored and has the id `automatic` if it has none of its own. */
+  readonly handleOf: (place: number, automatic: string) => TaskHandle<Output>;
+}
 
 export class Submitter {
   readonly #names: Names;
@@ -111,32 +108,45 @@ export class Submitter {
     const sending = sendingOf(options, this.#guest);
     if ((options as SubmitOptions).onEvent !== undefined)
       throw new VgasError("INVALID", "onEvent is for one task: listen with events() of the handles");
-    const perMessage = tasksPerMessage(options.array);
     const array = options.array !== false;
-    const tasks: EncodedTask[] = [];
+    const written = new MessageWriter(array, tasksPerMessage(options.array));
+    const many = options.track === false ? undefined : this.#waiting.expectMany(lane.pool);
+    // Of all tasks, where they may have ids of their own.
+    const ids: (string | undefined)[] | undefined =
+      options.task === undefined && this.#guest === undefined ? undefined : [];
     let sent = false;
     try {
       return await this.#inTime(lane, options, async (signal) => {
+        let place = 0;
         // Without a large one nothing is waited for here.
         for (const input of inputs) {
-          const task = this.#encode(lane, input, tasks.length, options);
-          tasks.push(task.large === undefined ? task : await this.#putLarge(task, task.large, tasks.length, signal));
+          const own: SubmitOptions = ids === undefined ? options : this.#ownOf(input, place, options);
+          ids?.push(own.id);
+          const large = this.#write(written, lane, input, place, own, many?.next());
+          if (large !== undefined) await this.#putLarge(written, large, place, signal);
+          place++;
         }
-        const messages = array ? intoMessages(tasks, perMessage) : tasks.map((task) => [task]);
+        written.end();
         sent = true;
-        const { handles, sequences } = await this.#storeAll<Output>(lane, messages, { array, sending, signal });
+        const { messages } = written;
+        const { handles, sequences } = await this.#storeAll<Output>(lane, messages, {
+          ...{ array, sending, signal },
+          handleOf: (place, automatic) =>
+            new TaskHandle<Output>(
+              this.#handles,
+              { id: ids?.[place] ?? automatic, pool: lane.pool, kind: lane.kind },
+              undefined,
+              many,
+              place,
+            ),
+        });
         return this.#batch<Output>(lane, handles, {
-          ...{ kind: lane.kind, at: systemClock.now(), array },
-          messages: messages.map((message, i) => ({ sequence: sequences[i] ?? 0, tasks: message.length })),
-          ids: tasks.map(({ id }) => id),
+          ...{ kind: lane.kind, at: systemClock.now(), array, ids },
+          messages: messages.map(({ tasks }, i) => ({ sequence: sequences[i] ?? 0, tasks })),
         });
       });
     } catch (error) {
-      const kept = error instanceof PartialSubmitError ? error.handles : [];
-      tasks.forEach(({ pending }, i) => {
-        if (pending !== undefined && kept[i] === undefined) this.#waiting.forget(pending);
-      });
-      if (!sent) await removeAll(this.#objects, refsOf(tasks));
+      if (!sent) await removeAll(this.#objects, written.refs);
       throw error;
     }
   }
@@ -171,28 +181,25 @@ export class Submitter {
    */
   #storeAll<Output>(
     lane: LaneName,
-    messages: readonly (readonly EncodedTask[])[],
-    { array, sending, signal }: { array: boolean; sending: Sending; signal: AbortSignal | undefined },
+    messages: readonly TaskMessage[],
+    { array, sending, signal, handleOf }: StoringMany<Output>,
   ): Promise<Submitted<Output>> {
     const submission = new ManySubmission<Output>(messages);
-    const bodies = messages.map((message) => bodyOf(message, array));
     return new Promise((resolve, reject) => {
       let open = messages.length;
       const end = (): void => {
         if (--open === 0) submission.end(resolve, reject);
       };
       if (open === 0) submission.end(resolve, reject);
-      for (const [at, message] of messages.entries()) {
-        this.#store(lane, bodies[at] as Uint8Array, sending, signal, message.length, (error, ack) => {
+      for (const [at, { body, tasks, refs }] of messages.entries()) {
+        this.#store(lane, body, sending, signal, tasks, (error, ack) => {
           if (ack !== undefined) {
-            submission.stored(at, ack.sequence, ({ id, pending }, i) =>
-              this.#handle(lane, id, automaticId(ack.sequence, array ? i : undefined), ack, pending),
-            );
+            const id = automaticId(ack.sequence);
+            submission.stored(at, ack.sequence, (place, i) => handleOf(place, array ? `${id}-${i}` : id));
             end();
             return;
           }
           submission.failed(at, error);
-          const refs = refsOf(message);
           if (refs.length === 0) end();
           else void removeUnlessStored(this.#objects, refs, error).then(end);
         });
@@ -240,20 +247,6 @@ export class Submitter {
     return new VgasError("NO_SWARM", why, { cause: error });
   }
 
-  #encode<Input>(lane: LaneName, input: Input, index: number, options: SubmitManyOptions<Input>): EncodedTask {
-    const own = this.#ownOf(input, index, options);
-    const pending = options.track === false ? undefined : this.#waiting.expect(lane.pool, own.id);
-    try {
-      const encoded = this.#encoded(lane, input, own, this.#waiting.replyTo(pending));
-      return encoded instanceof LargeTask
-        ? { id: own.id, bytes: NOTHING, pending, large: encoded }
-        : { id: own.id, bytes: encoded, pending };
-    } catch (error) {
-      if (pending !== undefined) this.#waiting.forget(pending);
-      throw ofTask(index, error);
-    }
-  }
-
   /** What does not fit into a message goes elsewhere; a guest has nowhere. */
   #encoded(
     lane: LaneName,
@@ -264,17 +257,43 @@ export class Submitter {
     return (this.#guest === undefined ? encodeAnyTask : encodeTask)(lane, input, options, replyTo);
   }
 
-  async #putLarge(
-    task: EncodedTask,
-    large: LargeTask,
-    index: number,
-    signal: AbortSignal | undefined,
-  ): Promise<EncodedTask> {
+  /** One of many; what does not fit into a message is given back, and not written. */
+  #write(
+    written: MessageWriter,
+    lane: LaneName,
+    input: unknown,
+    place: number,
+    own: SubmitOptions,
+    replyTo: string | undefined,
+  ): LargeTask | undefined {
+    const { writer } = written;
+    const from = writer.length;
     try {
-      return { id: task.id, pending: task.pending, ...(await large.put(this.#objects, { signal })) };
+      if (!writeTask(writer, lane, input, own, replyTo)) {
+        const task = this.#encoded(lane, input, own, replyTo);
+        if (task instanceof LargeTask) return task;
+        writer.encoded(task);
+      }
     } catch (error) {
-      if (task.pending !== undefined) this.#waiting.forget(task.pending);
-      throw ofTask(index, error);
+      throw ofTask(place, error);
+    }
+    written.added(from);
+    return undefined;
+  }
+
+  async #putLarge(
+    written: MessageWriter,
+    large: LargeTask,
+    place: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    try {
+      const { bytes, refs } = await large.put(this.#objects, { signal });
+      const from = written.writer.length;
+      written.writer.encoded(bytes);
+      written.added(from, refs);
+    } catch (error) {
+      throw ofTask(place, error);
     }
   }
 

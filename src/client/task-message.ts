@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { encode } from "../bus/codec/codec.ts";
 import { EncodingTooLarge } from "../bus/codec/plain.ts";
+import type { Writer } from "../bus/codec/writer.ts";
 import { systemClock } from "../protocols/clock.ts";
 import { VgasError } from "../protocols/errors.ts";
 import { MAX_TASK_BYTES } from "../protocols/limits.ts";
@@ -106,6 +107,32 @@ export function encodeAnyTask(
   return new LargeTask(checkedFields(lane, options, replyTo), { input, context: options.context }, MAX_BODY_BYTES);
 }
 
+/**
+ * As `encodeAnyTask`, for one of many.
+ *
+ * @returns false if it does not fit into a message: nothing of it is written then
+ * @throws VgasError INVALID
+ */
+export function writeTask(
+  writer: Writer,
+  lane: LaneName,
+  input: unknown,
+  options: TaskOptions,
+  replyTo: string | undefined,
+): boolean {
+  const before = writer.length;
+  const whole = wholeTask(lane, input, options, replyTo);
+  try {
+    writer.write(whole);
+  } catch (cause) {
+    if (cause instanceof EncodingTooLarge) return false;
+    throw cannotBeEncoded(cause);
+  }
+  if (writer.length - before <= MAX_BODY_BYTES) return true;
+  writer.back(before);
+  return false;
+}
+
 /** All of a task but its input and context. */
 function checkedFields(
   lane: LaneName,
@@ -147,9 +174,13 @@ function encodeWhole(
     return { bytes: bytes.length > MAX_BODY_BYTES ? undefined : bytes, size: String(bytes.length) };
   } catch (cause) {
     if (cause instanceof EncodingTooLarge) return { bytes: undefined, size: "too many" };
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new VgasError("INVALID", `the task cannot be encoded: ${why}`, { cause });
+    throw cannotBeEncoded(cause);
   }
+}
+
+function cannotBeEncoded(cause: unknown): VgasError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new VgasError("INVALID", `the task cannot be encoded: ${why}`, { cause });
 }
 
 function wholeTask(lane: LaneName, input: unknown, options: TaskOptions, replyTo: string | undefined): object {

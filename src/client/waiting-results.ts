@@ -5,12 +5,13 @@
  * timer for look-ups.
  *
  * Invariants
- * 1. An answer is found by the token of its `replyTo`, never by its id: it can overtake the acknowledgement that tells the id.
+ * 1. An answer is found by the token of its `replyTo`, never by its id: it can overtake the acknowledgement that tells the id. The token is a
+ *    number for a single task, `<number>-<place>` for one of many.
  * 2. An answer is sent once and may be lost; the result is stored. So whatever somebody waits for is looked up as well:
  *    after a reconnect at once, else after a while with growing pauses.
  * 3. What passes by on a result's subject only says that there is something to look up: subscribers get it before the
  *    server stores or refuses it, and only the stored one is the result (P2).
- * 4. What is settled, forgotten or failed holds no entry, no subscription and no timer.
+ * 4. What is settled, forgotten or failed holds no entry, no subscription and no timer. Many that nobody has a handle of hold nothing either.
  */
 import type { Bus, BusMessage, Subscription } from "../bus/bus.ts";
 import { decodeMirrored } from "../bus/codec/task.ts";
@@ -20,6 +21,7 @@ import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import type { TaskResult } from "../protocols/result.ts";
 import type { Names } from "../protocols/subjects.ts";
+import { ManyResults } from "./many-results.ts";
 import { PendingResult } from "./pending-result.ts";
 
 export interface WaitingResultsOptions {
@@ -51,8 +53,10 @@ const MAX_LOOK_UP_MS = 60_000;
 const SWEEP_MS = 1_000;
 /** Between a result on its subject and the same result in the stream lies the time that storing it takes. */
 const ANNOUNCED_MS = 50;
-/** Of a token in a `replyTo`. */
+/** Of a number in a `replyTo`. */
 const TOKEN_BASE = 36;
+/** Between the number of many results and the place of one of them. */
+const PLACE = "-";
 /** Looked up in one go, so that ten thousand waiting results do not hold up everything else. */
 const BATCH = 1_024;
 
@@ -66,13 +70,16 @@ export class WaitingResults {
   /** Of every `replyTo`; a token follows. */
   readonly #replyPrefix: string;
   readonly #entries = new Map<number, PendingResult>();
+  /** Those that may still be asked for. */
+  readonly #many = new Map<number, WeakRef<ManyResults>>();
+  readonly #collected = new FinalizationRegistry<number>((token) => this.#many.delete(token));
   #next = 0;
   #answers: Subscription | undefined;
   #stopListening: (() => void) | undefined;
   #sweeper: Timer | undefined;
   #lookingUp = false;
   #onCut: (error: Error) => void = () => undefined;
-  #closed = false;
+  #closed: VgasError | undefined;
 
   constructor(options: WaitingResultsOptions) {
     const { bus, names, logger, clock = systemClock, read = lastBySubjects } = options;
@@ -106,9 +113,37 @@ export class WaitingResults {
   /** For a submission about to be made: where the answer to its `replyTo` will be. */
   expect(pool: string, id: string | undefined): PendingResult {
     const pending = new PendingResult(this.#token(), pool, id);
-    // Whole: a fraction would be an object of its own for each.
-    pending.lookUpAt = Math.ceil(this.#clock.monotonic()) + FIRST_LOOK_UP_MS;
+    pending.lookUpAt = this.#firstLookUp();
     this.#add(pending);
+    return pending;
+  }
+
+  /** The same for many tasks, which are taken one after the other by its `next`. */
+  expectMany(pool: string): ManyResults {
+    const token = this.#token();
+    const replyPrefix = `${this.#replyPrefix}${token.toString(TOKEN_BASE)}${PLACE}`;
+    const many = new ManyResults(pool, replyPrefix, this.#firstLookUp());
+    this.#many.set(token, new WeakRef(many));
+    this.#collected.register(many, token);
+    return many;
+  }
+
+  /** One of many is asked for. */
+  element(many: ManyResults, place: number, id: string): PendingResult {
+    const come = many.get(place);
+    if (come !== undefined) {
+      if (come.outcome !== undefined) many.take(place);
+      return come;
+    }
+    const pending = new PendingResult(this.#next++, many.pool, id);
+    pending.lookUpAt = many.lookUpAt;
+    if (this.#closed !== undefined) pending.settle(this.#closed);
+    else {
+      many.keep(place, pending);
+      // What finds it is kept alive by it.
+      pending.subscription = { unsubscribe: () => many.take(place) };
+      this.#add(pending);
+    }
     return pending;
   }
 
@@ -169,7 +204,7 @@ export class WaitingResults {
 
   /** Fails what is waited for. Idempotent. */
   close(error: VgasError): void {
-    this.#closed = true;
+    this.#closed ??= error;
     this.#stopListening?.();
     this.#answers?.unsubscribe();
     for (const pending of [...this.#entries.values()]) {
@@ -178,8 +213,13 @@ export class WaitingResults {
     }
   }
 
+  /** Whole: a fraction would be an object of its own for each. */
+  #firstLookUp(): number {
+    return Math.ceil(this.#clock.monotonic()) + FIRST_LOOK_UP_MS;
+  }
+
   #token(): number {
-    if (this.#closed) throw new VgasError("SHUTTING_DOWN", "the client is closed");
+    if (this.#closed !== undefined) throw new VgasError("SHUTTING_DOWN", "the client is closed");
     return this.#next++;
   }
 
@@ -198,26 +238,51 @@ export class WaitingResults {
     if (pending !== undefined) this.lookUp(pending);
   }
 
-  #answered(message: BusMessage): void {
-    this.#settle(Number.parseInt(message.subject.slice(this.#replyPrefix.length), TOKEN_BASE), message.data);
+  #answered({ subject, data }: BusMessage): void {
+    const [token = "", place] = subject.slice(this.#replyPrefix.length).split(PLACE);
+    const number = Number.parseInt(token, TOKEN_BASE);
+    if (place === undefined) this.#settle(number, data);
+    else this.#settleElement(number, Number(place), data);
+  }
+
+  #settle(token: number, data: Uint8Array): void {
+    const pending = this.#entries.get(token);
+    const result = pending && this.#resultIn(data);
+    if (pending === undefined || result === undefined) return;
+    this.forget(pending);
+    pending.settle(result);
+  }
+
+  #settleElement(token: number, place: number, data: Uint8Array): void {
+    const many = this.#many.get(token)?.deref();
+    if (many?.has(place) !== true) return;
+    const asked = many.get(place);
+    if (asked !== undefined) {
+      this.#settle(asked.token, data);
+      return;
+    }
+    const result = this.#resultIn(data);
+    if (result === undefined) return;
+    const come = new PendingResult(token, many.pool, result.id);
+    come.settle(result);
+    many.keep(place, come);
   }
 
   /** Bytes that are no result are left alone: whoever may publish to an inbox may send anything. */
-  #settle(token: number, data: Uint8Array): void {
-    const pending = this.#entries.get(token);
-    if (pending === undefined) return;
+  #resultIn(data: Uint8Array): TaskResult | undefined {
     const result = decodeResult(data);
-    if (result === undefined) {
+    if (result === undefined)
       this.#logger.warn({ bytes: data.length }, "an answer is no result; it is looked up instead");
-      return;
-    }
-    this.forget(pending);
-    pending.settle(result);
+    return result;
   }
 
   #expectLosses(): void {
     const now = this.#clock.monotonic();
     for (const pending of this.#entries.values()) pending.lookUpAt = now;
+    for (const many of this.#many.values()) {
+      const alive = many.deref();
+      if (alive !== undefined) alive.lookUpAt = now;
+    }
     void this.#lookUp();
   }
 

@@ -59,22 +59,20 @@ export function refuseSize(maxBytes: number): never {
   throw new EncodingTooLarge(`larger than ${maxBytes} bytes`);
 }
 
-/**
- * Runs an encoder. What a getter or a proxy throws on the way is INVALID_OUTPUT too.
- */
+/** Runs an encoder. What a getter or a proxy throws on the way is INVALID_OUTPUT too. */
 export function guarded<T>(encode: () => T): T {
   try {
     return encode();
   } catch (error) {
-    if (error instanceof VgasError) throw error;
-    throw new VgasError(
-      "INVALID_OUTPUT",
-      `cannot be encoded: reading it failed (${error instanceof Error ? error.message : "no Error"})`,
-      {
-        cause: error,
-      },
-    );
+    throw refusalOf(error);
   }
+}
+
+/** What an encoder ended with, as its caller is to see it. */
+export function refusalOf(error: unknown): VgasError {
+  if (error instanceof VgasError) return error;
+  const why = error instanceof Error ? error.message : "no Error";
+  return new VgasError("INVALID_OUTPUT", `cannot be encoded: reading it failed (${why})`, { cause: error });
 }
 
 const MAX_PART_CHARS = 40;

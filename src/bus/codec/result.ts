@@ -1,14 +1,12 @@
 /**
  * Encodes results. One is written for each task, so its fields are written here, straight into bytes; only what a behaviour made
- * (output, error) goes through msgpackr and the checks before it. The bytes are those that `encode` would give.
+ * (output, error) goes through the encoder for everything. The bytes are those that `encode` would give.
  */
 import { MAX_VALUES } from "../../protocols/limits.ts";
 import type { TaskResult } from "../../protocols/result.ts";
 import { encode } from "./codec.ts";
 import { encodeJson } from "./json.ts";
-import { pack } from "./msgpackr.ts";
-import { normalise } from "./normalise.ts";
-import { guarded, MAX_ENCODED_BYTES, refuseSize } from "./plain.ts";
+import { MAX_ENCODED_BYTES, refuseSize } from "./plain.ts";
 import type { TaskEncoding } from "./task.ts";
 
 /** A result in which every field stands, undefined where it is left out: the fields of all results in one order. */
@@ -95,7 +93,7 @@ function begin(needed: number): void {
 
 /** What a behaviour made, checked and encoded as the value of `field`. */
 function made(field: string, value: unknown): Uint8Array | undefined {
-  return value === undefined ? undefined : guarded(() => pack(normalise(value, MAX_VALUES - MAX_FIELDS, field)));
+  return value === undefined ? undefined : encode(value, MAX_VALUES - MAX_FIELDS, field);
 }
 
 // Each writes a name and its value and answers 1; 0 for what is left out; NaN for what it cannot write.
@@ -134,7 +132,7 @@ function integer(field: readonly number[], value: number | undefined): number {
     bytes[at++] = 0xce;
     word(value);
   } else {
-    // As msgpackr writes a bigint: signed.
+    // As the encoder for everything: signed.
     bytes[at++] = 0xd3;
     word(Math.floor(value / TWO_32));
     word(value >>> 0);
