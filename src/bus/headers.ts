@@ -20,14 +20,16 @@ export class EncodedHeaders extends MsgHdrsImpl {
   /** The bytes of these headers with further lines, each `Name: value` and CRLF: for what nobody reads here, and is sent once. */
   static extended(headers: EncodedHeaders | undefined, lines: string): EncodedHeaders {
     const extended = new EncodedHeaders();
-    const start = headers === undefined ? FIRST_LINE : headers.encode().subarray(0, -END.length);
-    extended.#bytes = Buffer.concat([start, Buffer.from(lines + END, "latin1")]);
+    extended.#bytes =
+      headers === undefined
+        ? Buffer.from(FIRST_LINE + lines + END, "latin1")
+        : Buffer.concat([headers.encode().subarray(0, -END.length), Buffer.from(lines + END, "latin1")]);
     return extended;
   }
 }
 
 const END = "\r\n";
-const FIRST_LINE = Buffer.from(`NATS/1.0${END}`);
+const FIRST_LINE = `NATS/1.0${END}`;
 
 /**
  * Checks and encodes. Uses `append`, which refuses CR and LF; `fromRecord` would let a value start a header of its own.

@@ -2,7 +2,7 @@
 import type { VgasError } from "../protocols/errors.ts";
 import { HEADERS } from "../protocols/subjects.ts";
 import type { BatchKind } from "./batches.ts";
-import { type EncodedHeaders, encodeHeaders, type HeaderRecord } from "./headers.ts";
+import { EncodedHeaders, encodeHeaders, type HeaderRecord } from "./headers.ts";
 import type { PubAck } from "./pub-ack.ts";
 
 /** Either `error` or `ack`. */
@@ -32,11 +32,18 @@ export interface StoreOptions {
 
 const EXPECT_LAST_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence";
 
+/** Text that every header can hold. */
+const PLAIN = /^[\w-]+$/;
+
 /** @throws VgasError INVALID for what no header can hold */
 export function storeHeaders(headers: HeaderRecord | undefined, options: StoreOptions): EncodedHeaders | undefined {
   const { msgId, expectLastSubjectSequence } = options;
   const given = headers ?? options.headers;
-  if (given === undefined && msgId === undefined && expectLastSubjectSequence === undefined) return undefined;
+  if (given === undefined && expectLastSubjectSequence === undefined) {
+    if (msgId === undefined) return undefined;
+    // What most messages of a client have, and nothing else.
+    if (PLAIN.test(msgId)) return EncodedHeaders.extended(undefined, `${HEADERS.msgId}: ${msgId}\r\n`);
+  }
   const record: Record<string, string> = { ...given };
   if (msgId !== undefined) record[HEADERS.msgId] = msgId;
   if (expectLastSubjectSequence !== undefined) record[EXPECT_LAST_SUBJECT_SEQUENCE] = String(expectLastSubjectSequence);

@@ -1,3 +1,6 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { expect, onTestFinished, test } from "vitest";
 import type { Bus } from "../../src/bus/bus.ts";
 import { encode } from "../../src/bus/codec/codec.ts";
@@ -135,4 +138,69 @@ test("a result that is waited for is read as soon as its task is known to be can
     await questions.cancel("default", id, {}, given ? pending : undefined);
     expect(await result).toMatchObject({ id, status: "cancelled" });
   }
+});
+
+test("of many, each answer finds its task, whether it comes before somebody asks or after", async () => {
+  const { fake, clock, waiting } = await parts();
+  const many = waiting.expectMany("default");
+  const inboxes = Array.from({ length: 3 }, () => many.next());
+  const handle = (place: number): TaskHandle =>
+    new TaskHandle(handles(waiting), { id: `t${place}`, pool: "default" }, undefined, many, place);
+  const answer = (place: number): void =>
+    fake.bus.publish(inboxes[place] as string, encode({ id: `t${place}`, status: "ok", output: place }));
+  // Nobody can make many of what was never sent.
+  fake.bus.publish(`${(inboxes[0] as string).slice(0, -1)}7`, encode({ id: "t7", status: "ok" }));
+  answer(0);
+  await until(() => many.get(0) !== undefined);
+  expect(waiting.size, "nothing is looked up for it").toBe(0);
+  expect(handle(0).outcome).toMatchObject({ output: 0 });
+  expect(await handle(0).result()).toMatchObject({ output: 0 });
+  expect(many.get(0), "its handle has it now").toBeUndefined();
+  expect(many.get(7)).toBeUndefined();
+  const asked = handle(1).result();
+  answer(1);
+  expect(await asked).toMatchObject({ output: 1 });
+  // The last answer is lost.
+  const lost = handle(2).result();
+  await fake.store("t2", "stored");
+  await clock.advance(6_000);
+  expect(await lost).toMatchObject({ output: "stored" });
+  expect([waiting.size, clock.armed, many.get(1), many.get(2)]).toEqual([0, 0, undefined, undefined]);
+});
+
+test("of many, what is asked for when the client is closed fails, and what has come is there", async () => {
+  const { fake, waiting } = await parts();
+  const many = waiting.expectMany("default");
+  fake.bus.publish(many.next(), encode({ id: "t0", status: "ok" }));
+  many.next();
+  await until(() => many.get(0) !== undefined);
+  waiting.close(new VgasError("SHUTTING_DOWN", "closed"));
+  const [come, open] = [0, 1].map(
+    (place) => new TaskHandle(handles(waiting), { id: `t${place}`, pool: "default" }, undefined, many, place),
+  );
+  expect(await come?.result()).toMatchObject({ id: "t0" });
+  expect(await rejection(open?.result() ?? Promise.resolve())).toMatchObject({ code: "SHUTTING_DOWN" });
+});
+
+test("many that nobody has a handle of are forgotten; those that somebody waits for are not", async () => {
+  const { fake, logger, waiting } = await parts();
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  let result: Promise<unknown> | undefined;
+  const submitted = (wait: boolean): string => {
+    const many = waiting.expectMany("default");
+    if (wait) result = new TaskHandle(handles(waiting), { id: "t1", pool: "default" }, undefined, many, 0).result();
+    return many.next();
+  };
+  const dropped = submitted(false);
+  const waited = submitted(true);
+  await turn();
+  collect();
+  // No result: only for what may still be asked for it is worth a word.
+  fake.bus.publish(dropped, encode("nonsense"));
+  fake.bus.publish(waited, encode("nonsense"));
+  await until(() => logger.lines.length > 0);
+  fake.bus.publish(waited, encode({ id: "t1", status: "ok" }));
+  expect(await result).toMatchObject({ id: "t1" });
+  expect(logger.lines).toHaveLength(1);
 });
