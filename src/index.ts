@@ -31,7 +31,8 @@ export type { CancelOptions } from "./client/task-questions.ts";
 export type { CallOptions } from "./client/within.ts";
 export type { Config, ConfigInput } from "./config.ts";
 export type { Host, HostOptions } from "./host.ts";
-export type { ErrorCode, WireError } from "./protocols/errors.ts";
+export type { ErrorCode } from "./protocols/errors.ts";
+export type { WireError } from "./protocols/wire-error.ts";
 export type { Logger } from "./protocols/logger.ts";
 export type {
   OutputEvent,

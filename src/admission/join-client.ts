@@ -6,7 +6,8 @@ import type { z } from "zod";
 import { serverNameOf } from "../bus/certificates/authority.ts";
 import { Deadline } from "../bus/deadline.ts";
 import { refusal, SWARM_ID } from "../protocols/admission.ts";
-import { fromWireError, VgasError } from "../protocols/errors.ts";
+import { VgasError } from "../protocols/errors.ts";
+import { fromWireError } from "../protocols/wire-error.ts";
 import { hostPort } from "./candidates.ts";
 
 /** A door, and how it is known again. */

@@ -1,10 +1,11 @@
 /** Lets an operator drain a node from elsewhere: `vgas drain NODE`, as the first SIGTERM would. */
 import type { Bus, BusMessage } from "../bus/bus.ts";
 import { decode, encode } from "../bus/codec/codec.ts";
-import { toWireError, VgasError } from "../protocols/errors.ts";
+import { VgasError } from "../protocols/errors.ts";
 import { drain as drainSchema } from "../protocols/host-messages.ts";
 import type { Logger } from "../protocols/logger.ts";
 import type { Names } from "../protocols/subjects.ts";
+import { toWireError } from "../protocols/wire-error.ts";
 import type { Stop } from "./stopping.ts";
 
 export interface DrainingOptions {

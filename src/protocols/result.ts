@@ -1,5 +1,5 @@
-import type { WireError } from "./errors.ts";
 import type { Usage } from "./vault/keys.ts";
+import type { WireError } from "./wire-error.ts";
 
 /** How a task ended. */
 export type ResultStatus = "ok" | "failed" | "cancelled" | "expired";

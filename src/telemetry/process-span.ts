@@ -1,7 +1,7 @@
 import { context, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
-import type { WireError } from "../protocols/errors.ts";
 import { agentId } from "../protocols/rotation.ts";
 import type { LaneName, Names } from "../protocols/subjects.ts";
+import type { WireError } from "../protocols/wire-error.ts";
 import { parentOf, traceparentOfSpan, tracer } from "./tracer.ts";
 
 /** What the span tells of an attempt. */

@@ -6,10 +6,11 @@ import { Run, type RunHooks, type RunOutcome } from "../actors/agent/run.ts";
 import { encode } from "../bus/codec/codec.ts";
 import { LaneMeter } from "../metrics/lane-meters.ts";
 import { type Clock, type Random, systemClock } from "../protocols/clock.ts";
-import { toWireError, VgasError, type WireError } from "../protocols/errors.ts";
+import { VgasError } from "../protocols/errors.ts";
 import type { Logger } from "../protocols/logger.ts";
 import type { TaskEvent, TaskResult } from "../protocols/result.ts";
 import { parseEnvelope, type TaskFields } from "../protocols/task.ts";
+import { toWireError, type WireError } from "../protocols/wire-error.ts";
 import { asSent, type Kept, TestContext } from "./test-context.ts";
 
 /** A task as it would be submitted; fields that vgas does not know reach the behaviour as `task.extra`. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { fromWireError, TaskError, toWireError, VgasError } from "../../src/protocols/errors.ts";
+import { TaskError, VgasError } from "../../src/protocols/errors.ts";
+import { fromWireError, toWireError } from "../../src/protocols/wire-error.ts";
 
 describe("toWireError", () => {
   it("keeps code, message and whether a retry can help, also of a TaskError of another copy of the class", () => {

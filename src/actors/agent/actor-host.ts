@@ -17,7 +17,7 @@ import type { TaskObjects } from "../../bus/task-objects.ts";
 import { failpoint } from "../../failpoints/failpoints.ts";
 import { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
-import { toWireError, VgasError } from "../../protocols/errors.ts";
+import { VgasError } from "../../protocols/errors.ts";
 import {
   type AgentGroup,
   type Assignment,
@@ -36,6 +36,7 @@ import {
 } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { HostOperation, LaneName, Names } from "../../protocols/subjects.ts";
+import { toWireError } from "../../protocols/wire-error.ts";
 import { ProcessSpan } from "../../telemetry/process-span.ts";
 import type { LocalActor } from "../runtime/refs.ts";
 import { Agent, kindIndex } from "./agent.ts";

@@ -12,13 +12,14 @@ import { encodeMirrored, readEncoding, readTasks, type TaskEncoding } from "../.
 import type { Publisher } from "../../bus/publisher.ts";
 import { ackTask, type PulledMessage } from "../../bus/pull.ts";
 import type { Clock } from "../../protocols/clock.ts";
-import { toWireError, VgasError } from "../../protocols/errors.ts";
+import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import { HEADERS, type LaneName, type Names } from "../../protocols/subjects.ts";
 import { parseEnvelope } from "../../protocols/task.ts";
 import type { NowReply } from "../../protocols/task-state.ts";
 import { isInbox, isToken } from "../../protocols/tokens.ts";
 import { traceparentOf } from "../../protocols/traceparent.ts";
+import { toWireError } from "../../protocols/wire-error.ts";
 import type { Lane } from "./lane.ts";
 import type { TaskInHand } from "./task-in-hand.ts";
 

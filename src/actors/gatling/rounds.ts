@@ -7,10 +7,11 @@
  */
 import type { Bus, BusMessage } from "../../bus/bus.ts";
 import { decodeMirrored, encodeMirrored, readEncoding, type TaskEncoding } from "../../bus/codec/task.ts";
-import { toWireError, VgasError } from "../../protocols/errors.ts";
+import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { Names } from "../../protocols/subjects.ts";
 import { isToken } from "../../protocols/tokens.ts";
+import { toWireError } from "../../protocols/wire-error.ts";
 
 /** Tasks in one round: what one request to a host, and one read of results, carries. */
 const MAX_ROUND = 256;

@@ -13,10 +13,11 @@ import type { ResultStore } from "../../bus/results.ts";
 import type { TaskObjects } from "../../bus/task-objects.ts";
 import type { LaneMeters } from "../../metrics/lane-meters.ts";
 import type { Clock } from "../../protocols/clock.ts";
-import { toWireError, VgasError } from "../../protocols/errors.ts";
+import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { DeadLetter, DeadReason, ResultStatus, TaskResult } from "../../protocols/result.ts";
 import type { LaneName, Names } from "../../protocols/subjects.ts";
+import { toWireError } from "../../protocols/wire-error.ts";
 import type { ArrayInHand } from "./task-in-hand.ts";
 
 /** What a verdict needs to know of a task, whether or not it could be read. */

@@ -10,7 +10,8 @@
  */
 import type { EventObject } from "xstate";
 import type { Timer } from "../../protocols/clock.ts";
-import { toWireError, VgasError } from "../../protocols/errors.ts";
+import { VgasError } from "../../protocols/errors.ts";
+import { toWireError } from "../../protocols/wire-error.ts";
 import type { RuntimeContext } from "./context.ts";
 import type { MessageTable } from "./definition.ts";
 import { Letter, type Outcome } from "./letter.ts";

@@ -1,5 +1,5 @@
 /** What the runtime tells about its actors, to be logged, shown, or waited for in a test. */
-import type { WireError } from "../../protocols/errors.ts";
+import type { WireError } from "../../protocols/wire-error.ts";
 
 interface Base {
   /** The actor's name on this host. */

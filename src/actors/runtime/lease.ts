@@ -19,8 +19,9 @@ import { decode, encode } from "../../bus/codec/codec.ts";
 import type { KvBucket } from "../../bus/kv.ts";
 import { EPOCH_IS_REVISION, type OwnerRecord, ownerRecord } from "../../protocols/actor-messages.ts";
 import type { Clock, Random, Timer } from "../../protocols/clock.ts";
-import { toWireError, VgasError } from "../../protocols/errors.ts";
+import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
+import { toWireError } from "../../protocols/wire-error.ts";
 import { endsWithin } from "./waiting.ts";
 
 /** The owners bucket, as far as a lease needs it. */

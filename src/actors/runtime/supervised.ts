@@ -20,7 +20,7 @@ import {
   isMachineSnapshot,
 } from "xstate";
 import type { Timer } from "../../protocols/clock.ts";
-import { toWireError } from "../../protocols/errors.ts";
+import { toWireError } from "../../protocols/wire-error.ts";
 import type { RuntimeContext } from "./context.ts";
 import type { StopReason } from "./inspection.ts";
 import { type LocalRoot, timersOf } from "./local-root.ts";

@@ -12,10 +12,11 @@
 import type { AnyActorLogic, InputFrom } from "xstate";
 import { ACTOR_HEADERS, DELIVERY_TELL } from "../../protocols/actor-messages.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
-import { toWireError, VgasError } from "../../protocols/errors.ts";
+import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { Names } from "../../protocols/subjects.ts";
 import { isToken } from "../../protocols/tokens.ts";
+import { toWireError } from "../../protocols/wire-error.ts";
 import type { RuntimeContext } from "./context.ts";
 import { type ActorDefinition, checkDefinition, type MessageTable } from "./definition.ts";
 import type { ActorDeadLetter, Escalation, EscalationDecision, InspectionEvent } from "./inspection.ts";

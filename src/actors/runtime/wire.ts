@@ -3,7 +3,8 @@ import { encode } from "../../bus/codec/codec.ts";
 import { isJson } from "../../bus/codec/json.ts";
 import { decodeMirrored, encodeMirrored } from "../../bus/codec/task.ts";
 import { type ActorReply, actorMessage, actorReply } from "../../protocols/actor-messages.ts";
-import { ERRORS, fromWireError, TaskError, toWireError, VgasError } from "../../protocols/errors.ts";
+import { ERRORS, TaskError, VgasError } from "../../protocols/errors.ts";
+import { fromWireError, toWireError } from "../../protocols/wire-error.ts";
 import type { MessageSpec } from "./definition.ts";
 import type { Outcome } from "./letter.ts";
 

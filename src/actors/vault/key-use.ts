@@ -11,10 +11,11 @@
 import { sealBox } from "../../bus/sealed/sealed-box.ts";
 import { Secret } from "../../bus/sealed/secret.ts";
 import type { Clock } from "../../protocols/clock.ts";
-import { toWireError, VgasError } from "../../protocols/errors.ts";
+import { VgasError } from "../../protocols/errors.ts";
 import { addUsage, NO_USAGE, type Usage } from "../../protocols/vault/keys.ts";
 import type { Grant } from "../../protocols/vault/messages.ts";
 import type { CallReply, OperationReply } from "../../protocols/vault/operations.ts";
+import { toWireError } from "../../protocols/wire-error.ts";
 import { type Budgets, leasable, type Reservation } from "./accounting/budgets.ts";
 import { chargeOf } from "./accounting/charge.ts";
 import type { KeyChooser } from "./accounting/chooser.ts";

@@ -12,7 +12,7 @@ import { signHello } from "../../../src/bus/sealed/hello-signature.ts";
 import { generateBoxKeys, openBox, secretContext } from "../../../src/bus/sealed/sealed-box.ts";
 import { type Signer, signerOf, verifySignature } from "../../../src/bus/sealed/signing.ts";
 import { ensureTopology } from "../../../src/bus/topology.ts";
-import { toWireError, VgasError } from "../../../src/protocols/errors.ts";
+import { VgasError } from "../../../src/protocols/errors.ts";
 import { TOPOLOGY_DEFAULTS } from "../../../src/protocols/streams.ts";
 import { Names } from "../../../src/protocols/subjects.ts";
 import type { KeyView } from "../../../src/protocols/vault/keys.ts";
@@ -27,6 +27,7 @@ import {
   type VaultState,
 } from "../../../src/protocols/vault/messages.ts";
 import { OPERATIONS, type OperationName } from "../../../src/protocols/vault/operations.ts";
+import { toWireError } from "../../../src/protocols/wire-error.ts";
 
 /** One operation as it came. */
 export interface Done {

@@ -14,9 +14,10 @@
  * What behaviours made travels as msgpack, so that it is checked where it was made, as it is in a node. `run` numbers the tasks
  * of a process: what belongs to an earlier one is ignored.
  */
-import type { WireError } from "../../../protocols/errors.ts";
+
 import type { Logger } from "../../../protocols/logger.ts";
 import type { Usage } from "../../../protocols/vault/keys.ts";
+import type { WireError } from "../../../protocols/wire-error.ts";
 import type { Task } from "../definition.ts";
 
 /** An agent that a module exports: it can be loaded again elsewhere. */

@@ -1,9 +1,9 @@
 /** What an isolated behaviour holds while it runs: everything it does goes to the node. */
 import { encode } from "../../../bus/codec/codec.ts";
 import type { Clock } from "../../../protocols/clock.ts";
-import { fromWireError } from "../../../protocols/errors.ts";
 import type { Logger } from "../../../protocols/logger.ts";
 import type { Usage } from "../../../protocols/vault/keys.ts";
+import { fromWireError } from "../../../protocols/wire-error.ts";
 import type { TaskContext } from "../definition.ts";
 import type { TaskVault } from "../task-vault.ts";
 import { VaultAccess, type VaultPort, type VaultRun } from "../vault-access.ts";
