@@ -27,15 +27,17 @@ export function targetLine(target: Target): string {
   return `${isReached(target) ? "reached" : "NOT REACHED"}: ${what} ${spread(samples, digits)} ${unit}; wanted: ${wanted}`;
 }
 
+/** Markdown whose columns stand below each other. */
 function tableLines({ title, columns, rows }: Table): string[] {
-  return [
-    title,
-    "",
-    `| ${columns.map((column) => column.title).join(" | ")} |`,
-    `|${columns.map(() => "---").join("|")}|`,
-    ...rows.map((row) => `| ${row.map((cell, i) => text(cell, columns[i])).join(" | ")} |`),
-    "",
+  const cells = [
+    columns.map((column) => column.title),
+    ...rows.map((row) => row.map((cell, i) => text(cell, columns[i]))),
   ];
+  const widths = columns.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
+  const [head = "", ...lines] = cells.map(
+    (row) => `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(" | ")} |`,
+  );
+  return [title, "", head, `|${widths.map((width) => "-".repeat(width + 2)).join("|")}|`, ...lines, ""];
 }
 
 function text(cell: Cell, column: Column | undefined): string {

@@ -16,7 +16,7 @@ import { residentBytes } from "./scale/resident.ts";
 import { median } from "./statistics.ts";
 import { BenchBroker } from "./swarm.ts";
 
-/** So that a tenth of the samples is more than noise; what fits into an hour or two. */
+/** With fewer a sample is mostly noise; more would take a day. */
 const [LEAST, MOST] = [10_000, 1_000_000_000];
 const USAGE = `usage: npm run bench:soak -- [--tasks N]
   --tasks N     how many tasks go through, ${LEAST} to ${MOST} (default 10000000)

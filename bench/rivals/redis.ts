@@ -15,6 +15,7 @@ import type { Bench } from "../benchmark.ts";
 const BROUGHT = join(paths.cache, "redis");
 /** The second holds the binary, the first only what starts it with the system. */
 const PACKAGES = ["redis-server", "redis-tools"];
+const REMEDY = "with one on PATH it is compared";
 const DOWNLOAD_TIMEOUT_MS = 60_000;
 const START_TIMEOUT_MS = 10_000;
 
@@ -53,7 +54,7 @@ export function findRedis(): RedisBinary | undefined {
  */
 export async function bringRedis({ log }: Pick<Bench, "log">): Promise<RedisBinary> {
   if (outputOf("apt-get", ["--version"]) === undefined || outputOf("dpkg-deb", ["--version"]) === undefined)
-    throw new Error("there is no redis-server on PATH, and no apt to bring one");
+    throw new Error(`there is no redis-server on PATH, and no apt to bring one; ${REMEDY}`);
   log("fetching redis-server with apt (about 2 MB, nothing is installed system-wide)");
   mkdirSync(paths.cache, { recursive: true });
   const aside = mkdtempSync(join(paths.cache, "fetch-"));
@@ -147,7 +148,7 @@ async function must(command: string, args: string[], cwd?: string): Promise<void
   if (code === 0) return;
   const [why = `exit code ${code}`] = stderr.split("\n").filter((line) => /^(E:|dpkg)/.test(line));
   const hint = why.includes("Unable to locate") ? " (after `apt-get update` it may)" : "";
-  throw new Error(`${command} could not bring redis-server: ${why}${hint}`);
+  throw new Error(`${command} could not bring redis-server: ${why.slice(0, 200)}${hint}; ${REMEDY}`);
 }
 
 async function answers(port: number): Promise<boolean> {
