@@ -2,19 +2,16 @@
  * What it costs to give a task to an agent: the decision alone, next to the in-process form of the same rotation, and the way of a task
  * from the pull to its agent in a node.
  */
-import { type ChildProcess, execFile } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { encode } from "../src/bus/codec/codec.ts";
 import { keepInFlight } from "./allocation/in-flight.ts";
 import { InProcess } from "./allocation/in-process.ts";
 import { BATCHES, FULL, ROSTERS, type Roster, SIZES, samplesOf } from "./allocation/rosters.ts";
 import type { HandOver, Quantiles } from "./allocation/samples.ts";
 import type { Bench, Benchmark, Cell, Column, Report, Samples, Table } from "./benchmark.ts";
-import { bundle } from "./bundle.ts";
 import { ratios } from "./statistics.ts";
-import { BenchBroker, startWorker, stopWorker } from "./swarm.ts";
+import { BenchBroker, runWorker, startWorker, stopWorker } from "./swarm.ts";
 
 const DRAWS = 5_000;
 const QUICK_DRAWS = 100;
@@ -209,9 +206,7 @@ function shares(handOvers: Pairs<readonly HandOver[]>, load: number): Samples {
 }
 
 async function decide(draws: number): Promise<readonly Quantiles[]> {
-  const program = await bundle(fileURLToPath(new URL("allocation/draw-worker.ts", import.meta.url)));
-  const { stdout } = await promisify(execFile)(process.execPath, [program, String(draws)]);
-  return JSON.parse(stdout) as readonly Quantiles[];
+  return JSON.parse(await runWorker("allocation/draw-worker.ts", String(draws))) as readonly Quantiles[];
 }
 
 async function handOver({ quick }: Bench): Promise<readonly HandOver[]> {

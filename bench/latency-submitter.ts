@@ -55,7 +55,6 @@ const DIGITS = 3;
 const order = JSON.parse(process.argv[2] as string) as Order;
 const roundTrip = await roundTripOf(order.target);
 await roundTrip();
-console.log("ready");
 console.log(JSON.stringify(await measure(order, roundTrip)));
 process.exit(0);
 

@@ -6,7 +6,7 @@ import type { Bar, Bench, Benchmark, Cell, Chart, Report, Samples, Table, Target
 import type { Order, Outcome, Target as Submitted } from "./latency-submitter.ts";
 import { BullMq, findBullMq, QUEUE } from "./rivals/bullmq.ts";
 import { quantile, ratios } from "./statistics.ts";
-import { BenchBroker, startWorker, stopWorker } from "./swarm.ts";
+import { BenchBroker, runWorker, startWorker, stopWorker } from "./swarm.ts";
 
 type System = Submitted["system"];
 
@@ -141,10 +141,7 @@ function textOf(bytes: Uint8Array): string {
 }
 
 async function submitter(order: Order): Promise<Outcome> {
-  const child = await startWorker("latency-submitter.ts", JSON.stringify(order));
-  let printed = "";
-  for await (const chunk of child.stdout as NodeJS.ReadableStream) printed += String(chunk);
-  return JSON.parse(printed) as Outcome;
+  return JSON.parse(await runWorker("latency-submitter.ts", JSON.stringify(order))) as Outcome;
 }
 
 function lineOf(system: System, { idle, loads, most }: Outcome, rates: readonly number[]): string {

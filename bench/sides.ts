@@ -3,6 +3,8 @@ import type { Bar } from "./benchmark.ts";
 
 export const FLOOR = "raw JetStream, no dispatch (the floor)";
 export const BULLMQ = "BullMQ on Redis";
+/** Jobs as `add` submits them. */
+export const BULLMQ_ONE_BY_ONE = `${BULLMQ}, one by one`;
 export const ONE_BY_ONE = "vgas, one by one";
 
 export function arraysOf(size: number): string {

@@ -20,6 +20,33 @@ export function ratios(values: Samples, of: Samples): Samples {
   return values.map((value, i) => value / (of[i] ?? Number.NaN));
 }
 
+/** What was measured, by name and pair: not everything is measured in each. */
+export class PairedSamples {
+  readonly #byName = new Map<string, Map<number, number>>();
+
+  note(name: string, pair: number, value: number): void {
+    const samples = this.#byName.get(name) ?? new Map<number, number>();
+    this.#byName.set(name, samples.set(pair, value));
+  }
+
+  /** Undefined if it was not measured in that pair. */
+  at(name: string, pair: number): number | undefined {
+    return this.#byName.get(name)?.get(pair);
+  }
+
+  of(name: string): Samples {
+    return [...(this.#byName.get(name)?.values() ?? [])];
+  }
+
+  /** Of the pairs in which both were measured. */
+  ratios(name: string, of: string): Samples {
+    return [...(this.#byName.get(name) ?? [])].flatMap(([pair, value]) => {
+      const other = this.at(of, pair);
+      return other === undefined ? [] : [value / other];
+    });
+  }
+}
+
 /** `median (min - max)`, and `-` of nothing. */
 export function spread(values: Samples, digits: number): string {
   if (values.length === 0) return "-";

@@ -1,10 +1,9 @@
 /** Acknowledged submissions per second, by one submitter: the client library, next to raw JetStream and BullMQ. */
-import { once } from "node:events";
 import type { Bar, Bench, Benchmark, Cell, Report, Samples, Target } from "./benchmark.ts";
 import { BullMq, findBullMq } from "./rivals/bullmq.ts";
-import { ratios } from "./statistics.ts";
+import { PairedSamples } from "./statistics.ts";
 import type { How, Order } from "./submit-worker.ts";
-import { BenchBroker, startWorker } from "./swarm.ts";
+import { BenchBroker, runWorker } from "./swarm.ts";
 
 interface Side {
   readonly how: How;
@@ -57,7 +56,7 @@ export const submit: Benchmark = {
     const sides = SIDES.filter(
       ({ how, of }) => (of !== "rival" || bullmq !== undefined) && (!bench.quick || QUICK.includes(how)),
     );
-    const rates = new Map<How, number[]>(sides.map(({ how }) => [how, []]));
+    const rates = new PairedSamples();
     for (let pair = 0; pair < bench.pairs; pair++) {
       const inPair = pair % EVERY === 0 ? sides : sides.filter(({ judged }) => judged);
       const now: string[] = [];
@@ -65,7 +64,7 @@ export const submit: Benchmark = {
       for (let i = 0; i < inPair.length; i++) {
         const side = inPair[(pair + i) % inPair.length] as Side;
         const rate = await measure(side, bench, bullmq);
-        rates.get(side.how)?.push(rate);
+        rates.note(side.how, pair, rate);
         now.push(`${side.title} ${Math.round(rate)}/s`);
       }
       bench.log(`pair ${pair + 1} of ${bench.pairs}: ${now.join(", ")}`);
@@ -104,35 +103,21 @@ async function measure(side: Side, { quick }: Bench, bullmq: BullMq | undefined)
 }
 
 async function rateOf(order: Order): Promise<number> {
-  const child = await startWorker("submit-worker.ts", JSON.stringify(order));
-  const [printed] = await Promise.race([
-    once(child.stdout as NodeJS.ReadableStream, "data"),
-    once(child, "exit").then(([code]) => {
-      throw new Error(`the submitter for ${order.how} ended with ${code}`);
-    }),
-  ]);
-  return Number(String(printed));
+  return Number(await runWorker("submit-worker.ts", JSON.stringify(order)));
 }
 
-function reportOf(
-  sides: readonly Side[],
-  rates: ReadonlyMap<How, readonly number[]>,
-  notCompared: readonly string[],
-): Report {
-  const of = (how: How): Samples => rates.get(how) ?? [];
-  /** Of the same pairs. */
-  const beside = (how: How, other: How): Samples =>
-    of(how).length === of(other).length ? of(other) : of(other).filter((_, pair) => pair % EVERY === 0);
-  const timesBullMq = (how: How): Samples => (of("addBulk").length > 0 ? ratios(of(how), beside(how, "addBulk")) : []);
+function reportOf(sides: readonly Side[], rates: PairedSamples, notCompared: readonly string[]): Report {
+  const of = (how: How): Samples => rates.of(how);
+  const timesBullMq = (how: How): Samples => rates.ratios(how, "addBulk");
   const row = ({ how, title, of: kind }: Side): readonly Cell[] => [
     title,
     of(how),
-    how === "raw" ? "1" : ratios(of(how), beside(how, "raw")),
+    how === "raw" ? "1" : rates.ratios(how, "raw"),
     kind === "rival" ? "-" : timesBullMq(how),
   ];
   const what = "submitMany";
   const targets: readonly Target[] = [
-    { what, unit: "of the best windowed publish", samples: ratios(of("arrays"), of("raw")), bound: { atLeast: 0.9 } },
+    { what, unit: "of the best windowed publish", samples: rates.ratios("arrays", "raw"), bound: { atLeast: 0.9 } },
     { what, unit: "times addBulk", samples: timesBullMq("arrays"), digits: 1, bound: { atLeast: 10 } },
   ];
   return {

@@ -1,9 +1,10 @@
 /** What every benchmark needs: a broker of its own, workers in processes of their own, and a submitter. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Bus } from "../src/bus/bus.ts";
 import { connectBus } from "../src/bus/connection.ts";
@@ -75,11 +76,26 @@ export async function results({ bus, names }: BenchBroker): Promise<number> {
 
 /** Starts `bench/<file>` in a process of its own and resolves when it has printed its first line. */
 export async function startWorker(file: string, ...args: readonly string[]): Promise<ChildProcess> {
-  const path = await bundle(fileURLToPath(new URL(file, import.meta.url)));
-  const child = spawn(process.execPath, ["--expose-gc", path, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = await spawnWorker(file, args);
   const first = await Promise.race([once(child.stdout, "data"), once(child, "exit").then(() => undefined)]);
   if (first === undefined) throw new Error(`${file} ended before it was ready`);
   return child;
+}
+
+/** Runs `bench/<file>` in a process of its own to its end, and resolves with what it printed. */
+export async function runWorker(file: string, ...args: readonly string[]): Promise<string> {
+  const child = await spawnWorker(file, args);
+  const ended = once(child, "close");
+  let printed = "";
+  for await (const chunk of child.stdout) printed += String(chunk);
+  const [code] = await ended;
+  if (code !== 0) throw new Error(`${file} ended with ${code}`);
+  return printed;
+}
+
+async function spawnWorker(file: string, args: readonly string[]): Promise<ChildProcessByStdio<null, Readable, null>> {
+  const path = await bundle(fileURLToPath(new URL(file, import.meta.url)));
+  return spawn(process.execPath, ["--expose-gc", path, ...args], { stdio: ["ignore", "pipe", "inherit"] });
 }
 
 /** Idempotent, and good for one that was killed. */

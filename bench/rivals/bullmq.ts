@@ -32,6 +32,8 @@ export const QUEUE = "bench";
 /** Jobs in one addBulk, and how many of those are under way at once. */
 const PER_BULK = 500;
 const BULKS_AT_ONCE = 4;
+/** Jobs that are added one by one, under way at once. */
+const ADDS_AT_ONCE = 500;
 
 /** A rival that cannot be had here. */
 export interface NotThere {
@@ -127,17 +129,19 @@ export class BullMqSystem {
     return worker;
   }
 
-  /** Adds `jobs` jobs with addBulk; resolves when Redis has acknowledged all. */
-  async add(jobs: number, data: unknown, opts: JobOptions = {}): Promise<void> {
+  /** Adds `jobs` jobs, with addBulk unless `oneByOne`; resolves when Redis has acknowledged all. */
+  async add(jobs: number, data: unknown, opts: JobOptions = {}, oneByOne = false): Promise<void> {
     let left = jobs;
-    const adder = async (): Promise<void> => {
-      while (left > 0) {
-        const count = Math.min(PER_BULK, left);
-        left -= count;
-        await this.queue.addBulk(Array.from({ length: count }, () => ({ name: "echo", data, opts })));
-      }
+    const addNext = async (): Promise<void> => {
+      const count = Math.min(oneByOne ? 1 : PER_BULK, left);
+      left -= count;
+      if (oneByOne) await this.queue.add("echo", data, opts);
+      else await this.queue.addBulk(Array.from({ length: count }, () => ({ name: "echo", data, opts })));
     };
-    await Promise.all(Array.from({ length: BULKS_AT_ONCE }, adder));
+    const adder = async (): Promise<void> => {
+      while (left > 0) await addNext();
+    };
+    await Promise.all(Array.from({ length: oneByOne ? ADDS_AT_ONCE : BULKS_AT_ONCE }, adder));
   }
 
   async completed(): Promise<number> {
@@ -145,10 +149,10 @@ export class BullMqSystem {
   }
 
   /** Jobs per second, from the first one that is added to the last result that is stored. */
-  async drive(jobs: number, data: unknown, options: JobOptions = {}): Promise<number> {
+  async drive(jobs: number, data: unknown, options: JobOptions = {}, oneByOne = false): Promise<number> {
     const before = await this.completed();
     const started = performance.now();
-    await this.add(jobs, data, options);
+    await this.add(jobs, data, options, oneByOne);
     while ((await this.completed()) - before < jobs) await pause(10);
     return (jobs / (performance.now() - started)) * 1_000;
   }
