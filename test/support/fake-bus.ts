@@ -63,7 +63,7 @@ export class FakeBus {
       header: () => undefined,
     };
     for (const [subject, handler] of this.#handlers)
-      if (subject.endsWith(".*") && reply.startsWith(subject.slice(0, -1))) void handler(message);
+      if (/\.[*>]$/.test(subject) && reply.startsWith(subject.slice(0, -1))) void handler(message);
   }
 
   /** Answers each publish that has come since the last call, and says how many there were. */
