@@ -14,9 +14,9 @@ const TASKS_IN_ARRAYS = 25_000;
 const JOBS = 3_000;
 const QUICK_TASKS = 1_000;
 /** Rounds that are not counted: before that the compiler is measured. */
-const WARM_UP = 2;
+const WARM_UP = 4;
 /** Of arrays, which go the same way. */
-const WARM_UP_OF_ARRAYS = 1;
+const WARM_UP_OF_ARRAYS = 2;
 const ARRAYS = [10, 100];
 const HOSTS = [1, 2];
 /** Two hosts are measured in every fourth pair, since nothing of them is judged. */
