@@ -4,6 +4,7 @@
  */
 import { kvStream, kvSubject } from "../protocols/subjects.ts";
 import type { Bus, HeaderRecord } from "./bus.ts";
+import { onceLed } from "./leader.ts";
 import type { Publisher } from "./publisher.ts";
 import { type ReadMessage, readAll, StreamReader } from "./reader.ts";
 import { lastAtLeader } from "./stored.ts";
@@ -118,14 +119,19 @@ export class KvBucket {
    * lost the bucket's contents the handler sees lower revisions.
    */
   async watch(pattern: string, handler: (entry: KvEntry) => void, options: WatchOptions = {}): Promise<() => void> {
-    const reader = new StreamReader(this.#bus, {
-      stream: this.#stream,
-      filter: kvSubject(this.name, pattern),
-      from: "newest",
-      onMessage: (message) => handler(makeEntry(this.#keyOf(message), message)),
-      onCaughtUp: () => options.onCaughtUp?.(),
-    });
-    await reader.start();
+    const started = async (): Promise<StreamReader> => {
+      const reader = new StreamReader(this.#bus, {
+        stream: this.#stream,
+        filter: kvSubject(this.name, pattern),
+        from: "newest",
+        onMessage: (message) => handler(makeEntry(this.#keyOf(message), message)),
+        onCaughtUp: () => options.onCaughtUp?.(),
+      });
+      await reader.start();
+      return reader;
+    };
+    // Who starts while a cluster elects a leader waits for it, as for the streams themselves.
+    const reader = await onceLed(this.#bus, started);
     return () => reader.stop();
   }
 

@@ -70,6 +70,7 @@ export class ChildMember implements Member {
   #stoppedAt: number | undefined;
   #ready = false;
   #log = "";
+  readonly #away = new Set<number>();
   /** Lives so far. */
   starts = 0;
 
@@ -89,6 +90,10 @@ export class ChildMember implements Member {
 
   log(): string {
     return this.#log;
+  }
+
+  foundNoSwarm(pid: number): boolean {
+    return this.#away.has(pid);
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -151,9 +156,11 @@ export class ChildMember implements Member {
     const gone = once(child, "exit").then(() => {
       living.delete(child);
       const stopped = this.#stoppedAt === undefined ? {} : { stoppedAt: this.#stoppedAt };
+      const away = !this.#ready && child.exitCode === NO_SWARM;
+      if (away) this.#away.add(child.pid ?? 0);
       watcher.ended(this, child.exitCode ?? child.signalCode ?? "unknown", {
         asked: this.#asked,
-        away: !this.#ready && child.exitCode === NO_SWARM,
+        away,
         ...stopped,
       });
     });

@@ -34,6 +34,8 @@ export interface NodeMember extends Member {
   log(): string;
   /** Gives the life that runs an order for its failpoints (src/failpoints). Resolves with that life's pid. */
   order(text: string): Promise<number>;
+  /** The life of that pid ended by itself before it was ready, since no swarm was there. */
+  foundNoSwarm(pid: number): boolean;
 }
 
 export interface BrokerMember extends Member {

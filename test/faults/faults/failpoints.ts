@@ -60,18 +60,28 @@ function isStopped(pid: number): boolean {
 /** Kills one of `who` at `place`; the world, or we, start it again. */
 async function killAt(world: World, who: Who, place: Failpoint, fault: string, random: () => number): Promise<void> {
   await world.take(world[who], random, async (member) => {
-    const before = world.passed(place, member);
     const passage = between(random, 1, isMove(place) ? MOST_MOVES : MOST_PASSAGES);
     await struck(world, fault, member, async () => {
-      const pid = await arm(member, place, "kill", passage, random);
-      await world.until(`${member.name} to die at ${place}`, () => member.pid !== pid || !member.alive);
-      const passed = world.passed(place, member) - before;
+      let pid: number;
+      let passed: number;
+      do {
+        const before = world.passed(place, member);
+        pid = await arm(member, place, "kill", passage, random);
+        await world.until(`${member.name} to die at ${place}`, () => member.pid !== pid || !member.alive);
+        passed = world.passed(place, member) - before;
+        // In a mixture the swarm may just be away when a life begins: the next one is given the order.
+      } while (passed < passage && member.foundNoSwarm(pid) && (await started(member)));
       if (passed < passage)
         throw new Error(`${member.name} ended after ${passed} passages of ${place}, not ${passage}`);
-      // Under way already unless it died before it was ready.
-      await member.start().catch(() => member.start());
+      await started(member);
     });
   });
+}
+
+/** It runs again; a start that is under way already may be that of a life that dies before it is ready. */
+async function started(member: NodeMember): Promise<true> {
+  await member.start().catch(() => member.start());
+  return true;
 }
 
 function killFault(
