@@ -16,19 +16,23 @@ export interface ServerFacts {
   readonly authenticates: boolean;
   /** It is one of a cluster. */
   readonly clustered: boolean;
-  /** It knows fast-ingest batches. */
+  /**
+   * Streams of it may take fast-ingest batches: it knows them, and is alone. Others of a cluster may be older, and would not load a stream with
+   * a setting that they do not know.
+   */
   readonly fastBatches: boolean;
 }
 
 export function serverFacts(bus: Bus): ServerFacts {
   const info = bus.native.info;
+  const clustered = isClustered(bus);
   return {
     version: info?.version ?? "",
     maxPayload: info?.max_payload ?? 0,
     jetstream: info?.jetstream === true,
     authenticates: info?.auth_required === true,
-    clustered: isClustered(bus),
-    fastBatches: isAtLeast(info?.version ?? "", FAST_BATCHES_SINCE),
+    clustered,
+    fastBatches: !clustered && isAtLeast(info?.version ?? "", FAST_BATCHES_SINCE),
   };
 }
 

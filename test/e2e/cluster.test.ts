@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { consumerInfo, streamInfo } from "../../src/bus/topology.ts";
 import { type Client, connect } from "../../src/client.ts";
@@ -55,6 +56,8 @@ describe("a swarm on three brokers", () => {
     const many = await client.submitMany("echo", INPUTS);
     expect((await Promise.all(many.map((task) => task.result()))).map(({ output }) => output)).toEqual(INPUTS);
     expect(together).toEqual([]);
+    const { config } = await (await jetstreamManager(bus.native)).streams.info(new Names().streams.results);
+    expect(config).not.toHaveProperty("allow_batched");
   });
 
   test("P1: of what is cancelled only what nobody has in hand is deleted: a copy of the consumer that misses that would lose others", async () => {
