@@ -1,7 +1,9 @@
 /** What is done while nobody leads: in a cluster until it has elected another, on one server until it has stopped. */
+import { TimeoutError } from "@nats-io/transport-node";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Bus, BusMessage } from "../../src/bus/bus.ts";
 import { jsApiCall } from "../../src/bus/js-api.ts";
+import { KvBucket } from "../../src/bus/kv.ts";
 import { askLeader, ELECTION_MS } from "../../src/bus/leader.ts";
 import { Publisher } from "../../src/bus/publisher.ts";
 import { PullSubscription, type PullTrouble } from "../../src/bus/pull.ts";
@@ -11,6 +13,9 @@ import { FakeBus } from "../support/fake-bus.ts";
 import { rejection } from "../support/wait.ts";
 
 const NO_RESPONDERS = { status: 503 };
+/** Longer than any call waits. */
+const LONG_ELECTION_MS = 15_000;
+const TRY_MS = 6_000;
 const bytes = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
 
 describe("a question to a leader", () => {
@@ -69,6 +74,39 @@ function apiBus(fake: FakeBus): Bus {
 }
 
 describe("with hours that pass at once", () => {
+  const watching = (cluster: boolean): Promise<string> => {
+    const fake = new FakeBus({ cluster });
+    const began = performance.now();
+    // What is known of the stream, and of the consumer that is made.
+    const answer = {
+      ...{ config: {}, state: { last_seq: 0 } },
+      ...{ stream_name: "KV_b", name: "c", num_pending: 0, delivered: { consumer_seq: 0 } },
+    };
+    const request = async () => {
+      if (performance.now() - began < LONG_ELECTION_MS) {
+        vi.advanceTimersByTime(TRY_MS);
+        throw new TimeoutError();
+      }
+      return { data: bytes(answer), json: () => answer };
+    };
+    Object.assign(fake.native, { request, features: { get: () => ({ ok: true }) } });
+    const bucket = new KvBucket(apiBus(fake), undefined as never, "b");
+    return bucket
+      .watch(">", () => undefined)
+      .then(
+        (stop) => {
+          stop();
+          return "watches";
+        },
+        ({ code }: VgasError) => code,
+      );
+  };
+
+  test("a bucket that is watched from the start of a node on waits for an election that takes long, and only in a cluster", async () => {
+    expect(await watching(true)).toBe("watches");
+    expect(await watching(false)).toBe("TIMEOUT");
+  });
+
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] });
   });
