@@ -2,6 +2,7 @@
  * A real swarm for a test file: `bin/vgas` processes with homes of their own in a temporary directory, free ports, and an
  * admin connection to look inside. Everything still running is killed at the end; the directory is kept on failure.
  */
+
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +19,7 @@ import { KvBucket } from "../../src/bus/kv.ts";
 import { Publisher } from "../../src/bus/publisher.ts";
 import { lastBySubjects } from "../../src/bus/stored.ts";
 import { streamInfo } from "../../src/bus/topology.ts";
+import { VgasError } from "../../src/protocols/errors.ts";
 import { type HostStats, hostStats } from "../../src/protocols/host-messages.ts";
 import type { TaskResult } from "../../src/protocols/result.ts";
 import { type Roster, type RotationRecord, roster, rotationRecord } from "../../src/protocols/rotation.ts";
@@ -167,15 +169,21 @@ export class Admin {
     return entry ? roster.parse(decode(entry.value)).ranges : [];
   }
 
-  /** Waits until the lane's roster in force names exactly these hosts. */
+  /** Waits until the lane's roster in force names exactly these hosts. A broker that starts again may not answer yet. */
   async rosterOf(lane: LaneName, hosts: readonly string[]): Promise<RotationRecord> {
     const wanted = [...hosts].sort().join();
+    const read = async () => ({
+      entry: await this.rotation.get(this.names.rosterKey(lane)),
+      record: await this.record(lane),
+      ranges: await this.roster(lane),
+    });
     return await eventually(async () => {
-      const [entry, record, ranges] = [
-        await this.rotation.get(this.names.rosterKey(lane)),
-        await this.record(lane),
-        await this.roster(lane),
-      ];
+      const found = await read().catch((error: unknown) => {
+        if (error instanceof VgasError && error.retryable) return undefined;
+        throw error;
+      });
+      if (found === undefined) return undefined;
+      const { entry, record, ranges } = found;
       const named = [...new Set(ranges.map(({ host }) => host))].sort().join();
       return named === wanted && record?.roster === entry?.revision ? record : undefined;
     }, `the roster to name ${wanted}`);
