@@ -1,8 +1,8 @@
 /** Publishes that the server stores as they come and answers together, with a real nats-server: P1 and P2 hold as with an answer for each. */
 import { DiscardPolicy, jetstreamManager, type StreamConfig } from "@nats-io/jetstream";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Bus } from "../../src/bus/bus.ts";
-import { type PubAck, Publisher, type PublisherOptions } from "../../src/bus/publisher.ts";
+import type { PubAck, Publisher } from "../../src/bus/publisher.ts";
 import { ResultStore, type StoreOutcome } from "../../src/bus/results.ts";
 import { ensureTopology } from "../../src/bus/topology.ts";
 import { systemClock } from "../../src/protocols/clock.ts";
@@ -10,32 +10,16 @@ import { silentLogger } from "../../src/protocols/logger.ts";
 import { TOPOLOGY_DEFAULTS } from "../../src/protocols/streams.ts";
 import { Names } from "../../src/protocols/subjects.ts";
 import { useNats } from "../support/nats.ts";
-import { TcpProxy } from "../support/proxy.ts";
+import { numbers, sorted, usePublishers } from "../support/publishers.ts";
 import { makeStream, readStream } from "../support/streams.ts";
 import { until } from "../support/wait.ts";
 
 const nats = useNats();
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-const cleanup: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const step of cleanup.splice(0).reverse()) await step();
-});
+const { cleanup, open, openThroughProxy } = usePublishers(nats);
 
 const FAST: Partial<StreamConfig> & { readonly allow_batched: boolean } = { allow_batched: true };
 const ONCE = { max_msgs_per_subject: 1, discard: DiscardPolicy.New, discard_new_per_subject: true };
-
-async function open(options: PublisherOptions = {}, url = nats.url): Promise<{ bus: Bus; publisher: Publisher }> {
-  const bus = await nats.bus({ url });
-  const publisher = new Publisher(bus, options);
-  cleanup.push(() => publisher.close());
-  return { bus, publisher };
-}
-
-async function openThroughProxy(options: PublisherOptions = {}) {
-  const proxy = await TcpProxy.to(nats.port);
-  cleanup.push(() => proxy.close());
-  return { proxy, ...(await open(options, proxy.url)), direct: await nats.bus() };
-}
 
 /** Publishes to so many subjects of the stream `name` in one turn. */
 function publishAll(publisher: Publisher, name: string, count: number, first = 0): Promise<PubAck>[] {
@@ -54,9 +38,6 @@ async function watchBatches(bus: Bus, name: string): Promise<{ messages: number;
   });
   return seen;
 }
-
-const numbers = (count: number, first = 0): string[] => Array.from({ length: count }, (_, i) => String(first + i));
-const sorted = (texts: readonly string[]): string[] => [...texts].sort((a, b) => Number(a) - Number(b));
 
 describe("what comes in one turn", () => {
   test("is stored in order, in batches, and each is told so", async () => {
