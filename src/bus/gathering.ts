@@ -81,7 +81,7 @@ export class Gathering {
 
   #takeFast(room: number, roomBytes: number): Taken {
     const asBatch = Math.min(this.#count, room) >= MIN_FAST_MESSAGES && this.#batches < MAX_FAST_BATCHES;
-    const messages = this.#takeMany(Math.min(room, MAX_MESSAGES), Math.min(roomBytes, MAX_BYTES));
+    const messages = this.#takeMany(Math.min(room, MAX_MESSAGES), Math.min(roomBytes, this.#mostBytes));
     const together = asBatch && messages.length >= MIN_FAST_MESSAGES;
     if (together) this.#batches++;
     else this.#singles += messages.length;
@@ -90,7 +90,7 @@ export class Gathering {
 
   #takeAtomic(room: number, roomBytes: number): Taken {
     if (this.#count >= MIN_MESSAGES && this.#batches < MAX_BATCHES && room >= MIN_MESSAGES) {
-      const messages = this.#takeMany(Math.min(room, MAX_MESSAGES), Math.min(roomBytes, MAX_BYTES));
+      const messages = this.#takeMany(Math.min(room, MAX_MESSAGES), Math.min(roomBytes, this.#mostBytes));
       const together = messages.length >= MIN_MESSAGES;
       if (together) this.#batches++;
       else this.#singles += messages.length;
@@ -116,6 +116,11 @@ export class Gathering {
   /** One that was in flight by itself is settled. */
   singleEnded(): void {
     this.#singles--;
+  }
+
+  /** Of a batch; a message that has more goes by itself, when it is the first: servers may take messages that large. */
+  get #mostBytes(): number {
+    return Math.max(MAX_BYTES, this.#waiting.first()?.bytes ?? 0);
   }
 
   #takeMany(messages: number, bytes: number): PendingPublish[] {
