@@ -2,7 +2,7 @@
  * Stores results, once per task id (P2).
  *
  * 1. The server refuses a second result for a subject. Its refusal (10077) also means "stream full": it counts as
- *    "already there" only when a read finds the stored result.
+ *    "already there" only when a read finds the stored result; where that is this one, whose acknowledgement was lost, as "stored".
  * 2. What was refused for any other reason is kept and tried again until it is stored or the store is closed: the task
  *    stays un-acknowledged meanwhile, so nothing is lost if this process ends.
  * 3. `replyTo` gets the result that is stored, which is not always the one that was handed in.
@@ -18,7 +18,7 @@ import type { Bus } from "./bus.ts";
 import type { Publisher, Stored, StoreOptions } from "./publisher.ts";
 import { lastAtLeader, lastBySubject, lastBySubjects, type StoredMessage } from "./stored.ts";
 
-/** `stored`: this one; `already`: another was there, and stays. */
+/** `stored`: this one; `already`: another one was there, and stays. */
 export type StoreOutcome = "stored" | "already";
 
 /** Called once; `already` comes with the stored one. An error means that these bytes can never be stored (TOO_LARGE), or that the store was closed. */
@@ -164,7 +164,8 @@ export class ResultStore {
         }
         const { replyTo } = address;
         if (replyTo !== undefined) this.#reply(replyTo, found.data, found.header(HEADERS.traceparent));
-        done(undefined, "already", found.data);
+        if (Buffer.compare(found.data, bytes) === 0) done(undefined, "stored");
+        else done(undefined, "already", found.data);
       },
       () => retry(),
     );

@@ -189,7 +189,7 @@ describe("a batch whose answer is lost", () => {
     const outcomes = numbers(100).map(store);
     await lost;
     proxy.deaf = false;
-    expect(await Promise.all(outcomes)).toEqual(new Array(100).fill("already"));
+    expect(await Promise.all(outcomes)).toEqual(new Array(100).fill("stored"));
     const stored = await readStream(direct, names.streams.results);
     expect(sorted(stored.map(({ text }) => text))).toEqual(numbers(100));
     expect(await batchesOf(direct, names.streams.results)).toEqual({ sizes: [100], alone: 0 });

@@ -184,7 +184,7 @@ describe("a batch whose answer is lost", () => {
     const outcomes = numbers(100).map(store);
     await until(() => again > 0);
     proxy.deaf = false;
-    expect(await Promise.all(outcomes)).toEqual(new Array(100).fill("already"));
+    expect(await Promise.all(outcomes)).toEqual(new Array(100).fill("stored"));
     const stored = await readStream(direct, names.streams.results);
     expect(stored.map(({ text }) => text)).toEqual(numbers(100));
     expect(await store("next")).toBe("stored");

@@ -163,12 +163,13 @@ export class Outcomes {
     this.#store(run, this.#encode(run, "failed", undefined, { ...error, retryable: false }), error);
   }
 
-  /** `unneeded` is called if another result is there, or this one is refused. */
+  /** `unneeded` is called if another result is there, or this one never will be. */
   #store(run: Run, bytes: Uint8Array, error: WireError | undefined, unneeded?: () => void): void {
     this.#options.results.store(run.lane.pool, run.id, bytes, run, (refusal, outcome, stored) => {
-      if (outcome !== "stored") unneeded?.();
+      // One that is cut off by the stop may be stored all the same.
+      if (outcome === "already" || refusal?.code === "TOO_LARGE") unneeded?.();
       // A failed task keeps its inputs, so that it can be submitted again.
-      else if (run.large && error === undefined) this.#options.objects.removeOf(run.body);
+      else if (outcome === "stored" && run.large && error === undefined) this.#options.objects.removeOf(run.body);
       if (refusal) {
         this.#options.logger.warn({ task: run.id }, `a result was not stored: ${refusal.message}`);
         // A single task comes back by ack_wait; an element is acknowledged by its dispatcher, which must not take it for done.

@@ -7,6 +7,7 @@ import type { StoreCallback } from "../../../src/bus/results.ts";
 import { LaneMeter } from "../../../src/metrics/lane-meters.ts";
 import { TaskError, VgasError } from "../../../src/protocols/errors.ts";
 import { silentLogger } from "../../../src/protocols/logger.ts";
+import type { ObjectRef } from "../../../src/protocols/result.ts";
 import { Names } from "../../../src/protocols/subjects.ts";
 import { ManualClock, turns } from "../../support/manual-clock.ts";
 
@@ -19,6 +20,7 @@ function outcomes() {
   const stores: StoreCallback[] = [];
   const letters: ((error?: VgasError) => void)[] = [];
   const writes: ((written: boolean | Error) => void)[] = [];
+  const dropped: unknown[] = [];
   const options = {
     bus: {
       state: "connected",
@@ -39,11 +41,19 @@ function outcomes() {
           writes.push((written) => (typeof written === "boolean" ? resolve(written) : reject(written)));
         }),
     },
-    objects: {},
+    objects: { putOutput: async () => ({ name: "o" }), dropOutput: ({ name }: ObjectRef) => void dropped.push(name) },
     ...{ names: new Names(), hostId: "h", clock: new ManualClock(), random: Math.random, logger: silentLogger },
     settled: (_: Run, next: string) => void settled.push(next),
   };
-  return { told, settled, stores, letters, writes, outcomes: new Outcomes(options as unknown as OutcomesOptions) };
+  return {
+    told,
+    settled,
+    stores,
+    letters,
+    writes,
+    dropped,
+    outcomes: new Outcomes(options as unknown as OutcomesOptions),
+  };
 }
 
 function runOf(fields: Partial<Run> = {}): Run {
@@ -78,6 +88,22 @@ test("a task whose result cannot be stored is left for its message to come back;
   stores[1]?.(new VgasError("SHUTTING_DOWN", "the node stops"), undefined);
   expect([told, settled]).toEqual([[], ["done", "again"]]);
 });
+
+test.each([
+  ["stored", undefined, []],
+  [undefined, "SHUTTING_DOWN", []],
+  ["already", undefined, ["o"]],
+  [undefined, "TOO_LARGE", ["o"]],
+] as const)(
+  "P1: a large output is dropped only where no result names it: %s %s",
+  async (outcome, refusal, expected) => {
+    const { outcomes: host, stores, dropped } = outcomes();
+    host.settle(runOf(), { ok: true, output: new Uint8Array(2 ** 20) });
+    await turns();
+    stores[0]?.(refusal && new VgasError(refusal, "not told to be stored"), outcome);
+    expect(dropped).toEqual(expected);
+  },
+);
 
 test("what failed for good is acknowledged after its result and its dead letter", () => {
   const { outcomes: host, stores, letters, told, settled } = outcomes();
