@@ -4,6 +4,7 @@
  * The forms are those of `encode`: integers and headers as short as they can be, 64-bit integers signed as long as that holds them,
  * timestamps with milliseconds, text as valid UTF-8.
  */
+import { toUSVString } from "node:util";
 import { MAX_DEPTH, MAX_VALUES } from "../../protocols/limits.ts";
 import {
   describe,
@@ -164,6 +165,7 @@ export class Writer {
   /** Entries that are undefined are left out. */
   #map(map: Record<string, unknown>, depth: number): void {
     const keys = Object.keys(map);
+    const values = this.#values;
     this.#enter(keys.length, depth);
     const head = this.length;
     this.#head(MAP, keys.length);
@@ -177,10 +179,23 @@ export class Writer {
         continue;
       }
       this.#path[depth] = key;
-      this.#text(key);
+      if (!this.#key(key)) {
+        this.back(head);
+        this.#values = values;
+        this.#map(wellFormed(map, keys), depth);
+        return;
+      }
       this.#value(value, depth + 1);
     }
     if (left > 0) this.#headAgain(head, entries, keys.length - left);
+  }
+
+  /** False, with nothing written, if it is no valid Unicode: as written, another key may be the same. */
+  #key(key: string): boolean {
+    if (key.length < SHORT_TEXT && this.#shortText(key, key.length)) return true;
+    if (toUSVString(key) !== key) return false;
+    this.#text(key);
+    return true;
   }
 
   /** A smaller header for the entries from byte `entries` on. */
@@ -339,6 +354,16 @@ export class Writer {
     this.#start = 0;
     this.#at = length;
   }
+}
+
+/** A map with its keys as they are written; of several that are the same then the last one stays. */
+function wellFormed(map: Record<string, unknown>, keys: readonly string[]): Record<string, unknown> {
+  const copy = Object.create(null) as Record<string, unknown>;
+  for (const key of keys) {
+    const value = map[key];
+    if (value !== undefined) copy[toUSVString(key)] = value;
+  }
+  return copy;
 }
 
 function textHeadBytes(bytes: number): number {

@@ -119,6 +119,17 @@ describe("encode and decode", () => {
     }
   });
 
+  test("write no key twice where lone surrogates are all that tells keys apart", () => {
+    const twins = { a: 1, "\ud800": [2], "\ud801": { b: 3, c: undefined }, "\uFFFD": 4, "\ud802": undefined };
+    expect(encode([twins, { ...twins }])).toEqual(
+      encode([
+        { a: 1, "\uFFFD": 4 },
+        { a: 1, "\uFFFD": 4 },
+      ]),
+    );
+    expect(encode({ "\ud800": 1, a: 2 })).toEqual(encode({ "\uFFFD": 1, a: 2 }));
+  });
+
   test("give bytes that later encodings do not touch", () => {
     const kept = Array.from({ length: 2_000 }, (_, i) => ({ i, bytes: encode({ i, text: "x".repeat(i % 300) }) }));
     encode("y".repeat(100_000));
