@@ -18,7 +18,14 @@ import type { EventFeed } from "./event-feed.ts";
 import type { Guest } from "./guest.ts";
 import { type HandleParts, TaskHandle } from "./handle.ts";
 import { LargeTask, removeAll, removeUnlessStored, sendTask } from "./large-task.ts";
-import { ManySubmission, MessageWriter, ofTask, type Submitted, type TaskMessage } from "./many-tasks.ts";
+import {
+  ManySubmission,
+  MessageWriter,
+  ofTask,
+  PartialSubmitError,
+  type Submitted,
+  type TaskMessage,
+} from "./many-tasks.ts";
 import { checkOnEvent, listenFor } from "./on-event.ts";
 import type { PendingResult } from "./pending-result.ts";
 import {
@@ -43,6 +50,13 @@ export interface SubmitterParts {
   /** For what is too large for a message; not for guests. */
   readonly objects: Objects;
 }
+
+/** What many tasks cannot have in common. */
+const OF_ONE = [
+  ["id", "give each its own with task()"],
+  ["msgId", "each message of many has its own"],
+  ["onEvent", "listen with events() of the handles"],
+] as const;
 
 interface StoringMany<Output> {
   readonly array: boolean;
@@ -106,8 +120,9 @@ export class Submitter {
     options: SubmitManyOptions<Input>,
   ): Promise<TaskBatch<Output>> {
     const sending = sendingOf(options, this.#guest);
-    if ((options as SubmitOptions).onEvent !== undefined)
-      throw new VgasError("INVALID", "onEvent is for one task: listen with events() of the handles");
+    for (const [field, instead] of OF_ONE)
+      if ((options as SubmitOptions)[field] !== undefined)
+        throw new VgasError("INVALID", `${field} is for one task: ${instead}`);
     const array = options.array !== false;
     const written = new MessageWriter(array, tasksPerMessage(options.array));
     const many = options.track === false ? undefined : this.#waiting.expectMany(lane.pool);
@@ -147,6 +162,9 @@ export class Submitter {
       });
     } catch (error) {
       if (!sent) await removeAll(this.#objects, written.refs);
+      // Why the time was over does not say which were stored by then.
+      if (error instanceof VgasError && error.cause instanceof PartialSubmitError)
+        throw new PartialSubmitError(error, error.cause.handles);
       throw error;
     }
   }

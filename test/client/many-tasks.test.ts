@@ -1,9 +1,14 @@
 import { expect, test } from "vitest";
 import { decode } from "../../src/bus/codec/codec.ts";
-import { MessageWriter } from "../../src/client/many-tasks.ts";
+import type { Stored, StoreOptions } from "../../src/bus/publisher.ts";
+import { MessageWriter, PartialSubmitError } from "../../src/client/many-tasks.ts";
+import { Submitter, type SubmitterParts } from "../../src/client/submitter.ts";
 import { MAX_BODY_BYTES, writeTask } from "../../src/client/task-message.ts";
+import { VgasError } from "../../src/protocols/errors.ts";
 import { MAX_DEPTH } from "../../src/protocols/limits.ts";
+import { Names } from "../../src/protocols/subjects.ts";
 import { nested } from "../bus/codec/values.ts";
+import { rejection } from "../support/wait.ts";
 
 const LANE = { pool: "default", kind: "echo" };
 
@@ -55,4 +60,21 @@ test("the array around a task counts as nesting, as its reader counts it", () =>
   const { writer } = new MessageWriter(true, 100);
   expect(() => writeTask(writer, LANE, nested(MAX_DEPTH - 1), {}, undefined)).toThrow("nested deeper");
   expect(writer.length).toBe(0);
+});
+
+test("of many, those that were stored before the time was over are told with their handles", async () => {
+  let sequence = 0;
+  const send = (_: string, __: Uint8Array, ___: unknown, done: Stored, { signal }: StoreOptions): void => {
+    // Only the first two have an answer.
+    if (sequence < 2) done(undefined, { stream: "tasks", sequence: ++sequence, duplicate: false });
+    else signal?.addEventListener("abort", () => done(new VgasError("ABORTED", "given up"), undefined));
+  };
+  const parts = { names: new Names(), publisher: { send }, handles: { waiting: {} } } as unknown as SubmitterParts;
+  const options = { array: 1, track: false, submitTimeoutMs: 1 };
+  const error = await rejection(new Submitter(parts).many(LANE, ["a", "b", "c"], options));
+  expect(error).toBeInstanceOf(PartialSubmitError);
+  const { code, message, handles } = error as PartialSubmitError;
+  expect(code).toBe("TIMEOUT");
+  expect(message).toBe("2 of 3 tasks were stored, then: submitting to default/echo timed out after 1 ms");
+  expect(handles.map((handle) => handle?.id)).toEqual(["s1-0", "s2-0", undefined]);
 });

@@ -81,6 +81,12 @@ test("what cannot be asked for is INVALID before anything is sent, and names the
     expect(await rejection(user.submit("echo", 1, options as SubmitOptions)), field).toMatchObject(said);
     expect(await rejection(user.submitMany("echo", [1], options as SubmitManyOptions)), field).toMatchObject(said);
   }
+  // What names one task would name them all; of a message id the second message were a repetition of the first.
+  for (const options of [{ id: "mine" }, { msgId: "mine" }, { onEvent: () => undefined }])
+    expect(await rejection(user.submitMany("echo", [1, 2], options as SubmitManyOptions))).toMatchObject({
+      code: "INVALID",
+      message: expect.stringContaining(Object.keys(options)[0] as string),
+    });
   expect(await fake.queued()).toBe(0);
 });
 
