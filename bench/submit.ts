@@ -143,6 +143,7 @@ function reportOf(sides: readonly Side[], rates: PairedSamples, notCompared: rea
     targets: targets.filter(({ samples }) => samples.length > 0),
     notes: [
       "what is not judged is measured in every third pair",
+      "submitMany sends a hundred tasks in a message, its default, and addBulk 500 jobs in a call; raw JetStream sends each by itself, and so do submit and submitMany with a message each",
       "no answer wanted (track: false): as with a job of addBulk, whoever wants its result later looks for it; by default a submitter is told",
     ],
     notCompared,
