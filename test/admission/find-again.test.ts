@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createPlainServer } from "node:net";
 import { createServer } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
 import type { Candidate } from "../../src/admission/candidates.ts";
@@ -11,16 +11,23 @@ import type { Membership } from "../../src/bus/home/membership.ts";
 import { temporaryHome } from "../support/home.ts";
 import { freePort } from "../support/nats.ts";
 
-/** A port that proves to be of the swarm whose authority is in `layout`. */
-async function port(layout: HomeLayout, at = 0): Promise<number> {
+/** A port that proves to be of the swarm whose authority is in `layout`, as soon as it is up: until then it hangs up. */
+async function portOf(layout: HomeLayout, isUp: () => boolean): Promise<number> {
   await ensureAuthority(layout);
   const { certificatePem: cert, keyPem: key } = await ensureServerCertificate(layout, { names: [], addresses: [] });
-  const server = createServer({ cert, key }, (socket) => socket.resume()).listen(at, "127.0.0.1");
-  server.on("tlsClientError", () => undefined);
+  const secure = createServer({ cert, key }, (socket) => socket.resume());
+  secure.on("tlsClientError", () => undefined);
+  const server = createPlainServer((socket) => {
+    if (isUp()) secure.emit("connection", socket);
+    else socket.destroy();
+  });
+  server.listen(0, "127.0.0.1");
   onTestFinished(() => void server.close());
   await once(server, "listening");
   return (server.address() as AddressInfo).port;
 }
+
+const port = (layout: HomeLayout): Promise<number> => portOf(layout, () => true);
 
 async function memberOf(layout: HomeLayout, natsPort: number): Promise<Membership> {
   const { swarmId, pin, caPem: ca, serverName } = await ensureAuthority(layout);
@@ -58,9 +65,10 @@ test("a NATS port that is announced is believed when it proves to be the swarm's
 test("NATS that comes up after the door is waited for", async () => {
   const { layout } = await temporaryHome();
   const door = await port(layout);
-  const nats = await freePort();
+  let knocks = 0;
+  // The first finds nobody.
+  const nats = await portOf(layout, () => knocks++ > 0);
   const searching = search(await memberOf(layout, nats), { port: door }, 30_000);
-  await port(layout, nats);
   expect((await searching)?.urls[0]).toBe(`tls://127.0.0.1:${nats}`);
 });
 

@@ -5,7 +5,6 @@
 import { mkdtempSync } from "node:fs";
 import { basename, join } from "node:path";
 import { createUser } from "@nats-io/nkeys";
-import type { ActorSystemOptions } from "../../src/actors/runtime/system.ts";
 import type { Principals } from "../../src/actors/vault/door.ts";
 import type { Kdf } from "../../src/actors/vault/store/kdf.ts";
 import { Vault } from "../../src/actors/vault/vault.ts";
@@ -20,10 +19,12 @@ import { type Signer, signerOf } from "../../src/bus/sealed/signing.ts";
 import { VaultCaller } from "../../src/bus/sealed/vault-caller.ts";
 import { systemClock } from "../../src/protocols/clock.ts";
 import type { UserRole } from "../../src/protocols/roles.ts";
-import { GRANT_DOMAIN, type Grant, VAULT } from "../../src/protocols/vault/messages.ts";
+import { GRANT_DOMAIN, type Grant, type Hello, VAULT } from "../../src/protocols/vault/messages.ts";
 import { quickKdf } from "../actors/vault/store/support.ts";
 import { ActorHost } from "./actor-host.ts";
+import { ManualClock } from "./manual-clock.ts";
 import type { TestNats } from "./nats.ts";
+import { until } from "./wait.ts";
 
 export const PASSPHRASE = "correct horse battery staple";
 export const VAULT_HOST = "master";
@@ -56,18 +57,28 @@ export interface TestVault {
   lease(task: string): Promise<{ readonly version: number; readonly key: string }>;
   init(): Promise<void>;
   store(provider: string, key: string, settings?: object, name?: string): Promise<void>;
+  hello(): Promise<Hello>;
+  /** Lets the host lose the vault's name, as one whose event loop was blocked; resolves with what the next life says of itself. */
+  nextLife(): Promise<Hello>;
   /** Stops the actor and whatever it has open. */
   stop(): Promise<void>;
 }
 
-/** Starts a vault on `dir`, or on a new directory; each directory is of a swarm of its own. Unless told otherwise its kdf costs nothing. */
+/** A lease of a name is shorter, and so is the pause of who stands by between two looks. */
+const LEASE_IS_OVER_MS = 60_000;
+const LOOK_MS = 1_000;
+
+/**
+ * Starts a vault on `dir`, or on a new directory; each directory is of a swarm of its own. Unless told otherwise its kdf costs nothing.
+ * Its host's clock stands still, so that on a busy machine too it loses the name only where a test means it.
+ */
 export async function startVault(
   nats: TestNats,
   dir = mkdtempSync(join(nats.dir, "vault-")),
-  limits?: ActorSystemOptions["limits"],
   kdf: Kdf = quickKdf,
 ): Promise<TestVault> {
-  const host = await ActorHost.start(nats, VAULT_HOST, { prefix: basename(dir), ...(limits && { limits }) });
+  const clock = new ManualClock();
+  const host = await ActorHost.start(nats, VAULT_HOST, { prefix: basename(dir), clock });
   const { bus, logger } = host;
   const { names } = host;
   const publisher = new Publisher(bus);
@@ -98,6 +109,7 @@ export async function startVault(
   });
   const actor = await host.system.spawn(VAULT, vault.definition());
   const ask: TestVault["ask"] = (message) => host.system.ask(VAULT, message);
+  const hello = async (): Promise<Hello> => (await ask({ type: "hello" })) as Hello;
   const caller = (user: string): VaultCaller =>
     new VaultCaller({
       ask: (message, how) => host.system.ask(VAULT, message, how),
@@ -117,8 +129,19 @@ export async function startVault(
     return encode({ user: by, body, signature });
   };
   return {
-    ...{ dir, vault, host, publisher, attempts, results, signers, caller, ask },
+    ...{ dir, vault, host, publisher, attempts, results, signers, caller, ask, hello },
     grant,
+    nextLife: async () => {
+      const { boot } = await hello();
+      clock.jump(LEASE_IS_OVER_MS);
+      for (;;) {
+        const next = await hello().catch(() => undefined);
+        if (next !== undefined && next.boot !== boot) return next;
+        // Its next look is due when the one before is over.
+        await until(() => clock.armed > 0);
+        await clock.advance(LOOK_MS);
+      }
+    },
     lease: async (task) => {
       const keys = generateBoxKeys();
       const args = { provider: "openai", grant: grant({ task }), publicKey: keys.publicKey };

@@ -100,14 +100,17 @@ class Setup {
     return setup;
   }
 
-  /** Keeps every payload that crosses the bus from now on. */
-  async listen(): Promise<readonly Buffer[]> {
+  /** Keeps every payload that crosses the bus from now on. What it returns gives all that has crossed it by then. */
+  async listen(): Promise<() => Promise<readonly Buffer[]>> {
     const seen: Buffer[] = [];
     const wire = await nats.bus({ user: "wire" });
     await wire.subscribe(">", ({ data }) => void seen.push(Buffer.from(data)));
-    await wire.flush();
     onTestFinished(() => wire.close());
-    return seen;
+    return async () => {
+      // It comes over another connection than the result of the task.
+      await wire.flush();
+      return seen;
+    };
   }
 
   /** On a host of its own, so that everything that it is told and says crosses the bus. */
@@ -170,8 +173,9 @@ describe("ctx.vault.lease", () => {
         same: lease.text() === setup.vault.key,
       };
     });
-    const seen = await setup.listen();
+    const heard = await setup.listen();
     const result = await setup.run();
+    const seen = await heard();
     const length = setup.vault.key.length;
     expect(result.output).toEqual({
       provider: "openai",

@@ -1,5 +1,7 @@
 /** A link in memory: every datagram that is sent reaches every open socket, the sender's too, as multicast does. */
 import type { NetworkInterfaceInfo } from "node:os";
+// Loaded when the first interface is opened, which no test is to wait for.
+import "bonjour-service";
 import { onTestFinished } from "vitest";
 import { Discovery, type DiscoveryOptions } from "../../../src/actors/discovery/discovery.ts";
 import type { AllInterfaces } from "../../../src/actors/discovery/interfaces.ts";

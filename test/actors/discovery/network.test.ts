@@ -114,9 +114,10 @@ describeWith("network", TestNetwork.missing())("discovery between machines", { c
       ...{ addresses: [a.address()], port: 8080, natsPort: 4222, state: "seen" },
     });
     expect(await first.peer("slave")).toMatchObject({ addresses: [b.address()], port: 8081 });
-    const before = first.lines.length;
     second.child.kill("SIGKILL");
-    expect(await first.peer("slave", is("lost"), before)).toMatchObject({ why: "fell silent" });
+    // On a busy machine its time may have been over before, if it was not seen again since.
+    const seen = first.lines.findLastIndex(({ event, peer }) => event === "peer" && peer.state === "seen");
+    expect(await first.peer("slave", is("lost"), seen)).toMatchObject({ why: "fell silent" });
     const third = new Node(b, slave("other"), ends);
     await third.peer("master");
     first.stop();
@@ -204,12 +205,13 @@ describeWith("network", TestNetwork.missing())("discovery between machines", { c
     const before = (await node.report()).rss;
     const flood = await c.exec(programCommand("flood", c.address(), "10000"));
     expect(flood).toMatchObject({ code: 0, stdout: expect.stringContaining("sent 10000") });
-    const after = await node.report();
-    expect(after.report.peers.length).toBeLessThanOrEqual(256);
+    let after = await node.report();
     // Some of it came through: the flood was one.
-    expect(after.report.peers.some(({ id }) => id.startsWith("forged-"))).toBe(true);
+    while (!after.report.peers.some(({ id }) => id.startsWith("forged-"))) after = await node.report();
     // The last goodbye in its name may have been heard just now: it answers that it is there.
-    while (!(await node.report()).report.peers.some((peer) => peer.id === "master" && peer.state === "seen"));
+    while (!after.report.peers.some((peer) => peer.id === "master" && peer.state === "seen"))
+      after = await node.report();
+    expect(after.report.peers.length).toBeLessThanOrEqual(256);
     expect(after.rss - before).toBeLessThan(100 * 1024 * 1024);
     expect([...node.warnings, ...known.warnings]).toEqual([]);
   });

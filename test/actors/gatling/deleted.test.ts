@@ -19,10 +19,10 @@ const lane = { pool: "default", kind: "note" };
 
 const echo = defineAgent({ kind: "note", slots: 4, run: ({ input }) => Promise.resolve(input) });
 
-/** A lane that has run one task, and the server's API. */
 /** So often in a row nothing is pulled only by a dispatcher that does not want to. */
 const LOOKS = 20;
 
+/** A lane that has run one task, and the server's API. */
 async function swarmOf(kind = echo) {
   const swarm = await Dealing.start(nats);
   await swarm.dispatcher();

@@ -28,8 +28,7 @@ async function open(slots: number) {
       return "held";
     },
   });
-  await swarm.dispatcher("d1");
-  await swarm.dispatcher("d2");
+  const dispatchers = [await swarm.dispatcher("d1"), await swarm.dispatcher("d2")];
   const subject = swarm.names.now("default", "hold");
   const ask = (body: unknown): Promise<unknown> => swarm.ask(subject, body);
   /** Asks until whoever is asked knows the host. */
@@ -38,7 +37,7 @@ async function open(slots: number) {
       const answer = (await ask({ id })) as { id?: string; agent?: string };
       return answer.id === undefined ? undefined : answer;
     }, "an agent to take it");
-  return { swarm, began, release, ask, subject, take };
+  return { swarm, dispatchers, began, release, ask, subject, take };
 }
 
 test("a task is taken at once by a free agent, or refused and never stored", async () => {
@@ -71,22 +70,29 @@ test("a task is taken at once by a free agent, or refused and never stored", asy
 });
 
 test("of many that are asked for at once as many are taken as there are slots, and nothing is left in the queue", async () => {
-  const { swarm, began, release, subject, take } = await open(4);
+  const { swarm, dispatchers, began, release, subject, take } = await open(4);
   await take("first");
-  const asked = Array.from({ length: 20 }, (_, i) => `n${i}`);
-  const answers = await Promise.all(
-    asked.map(async (id) => (await swarm.ask(subject, { id })) as { id?: string; error?: { code: string } }),
-  );
-  const taken = answers.flatMap(({ id }) => (id === undefined ? [] : [id]));
-  expect(taken.length).toBeGreaterThan(0);
+  const taken: string[] = [];
+  // On a busy machine all of them may come too late.
+  for (let round = 0; taken.length === 0; round++) {
+    const asked = Array.from({ length: 20 }, (_, i) => `n${round}-${i}`);
+    const answers = await Promise.all(
+      asked.map(async (id) => (await swarm.ask(subject, { id })) as { id?: string; error?: { code: string } }),
+    );
+    for (const { id, error } of answers)
+      if (id === undefined) expect(error?.code).toBe("RESOURCE_LIMIT");
+      else taken.push(id);
+  }
   expect(taken.length).toBeLessThanOrEqual(3);
-  for (const { id, error } of answers) if (id === undefined) expect(error?.code).toBe("RESOURCE_LIMIT");
   release();
   for (const id of taken) expect(await swarm.result(id)).toMatchObject({ status: "ok" });
   await eventually(async () => ((await swarm.waiting()) === 0 ? true : undefined), "the queue to be empty");
   expect([...began].sort()).toEqual(["first", ...taken].sort());
   // An answer is given at inboxes only.
   swarm.bus.publish(subject, encode({}), { reply: swarm.names.result("default", "forged") });
+  await swarm.bus.flush();
+  // They have looked at all that came by then, and said what they had to say.
+  await Promise.all(dispatchers.map((dispatcher) => dispatcher.stop(0)));
   expect(await swarm.stored("forged")).toBeUndefined();
 });
 

@@ -6,7 +6,7 @@ import { HEADERS } from "../../../src/protocols/subjects.ts";
 import { traceparentOf } from "../../../src/protocols/traceparent.ts";
 import { Dealing } from "../../support/dealing.ts";
 import { useNats } from "../../support/nats.ts";
-import { eventually } from "../../support/wait.ts";
+import { eventually, until } from "../../support/wait.ts";
 
 const nats = useNats();
 const TRACE = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
@@ -64,6 +64,7 @@ test("the behaviour, events, the result and replyTo get it; also elements, later
   // Progress of each run, and `retrying` of two.
   expect(heard.filter((trace) => trace === TRACE)).toHaveLength(7);
   expect(heard.filter((trace) => trace === undefined)).toHaveLength(2);
+  await until(() => answered.length > 0);
   expect(answered).toEqual([TRACE]);
   // A result that is stored already is answered with the trace that it was stored with.
   await swarm.publisher.publish(names.task("default", "look"), encode({ id: "one", replyTo: inbox }));

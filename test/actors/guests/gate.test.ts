@@ -61,13 +61,13 @@ async function submit(
   subject = names.task("default", "echo"),
 ): Promise<{ stream?: string; seq?: number; duplicate?: boolean; error?: { code: number; description: string } }> {
   const data = body instanceof Uint8Array ? body : encode(body);
-  const answer = await guest.request("submitting", subject, data, { timeoutMs: 5_000, ...(headers && { headers }) });
+  const answer = await guest.request("submitting", subject, data, { timeoutMs: 60_000, ...(headers && { headers }) });
   return JSON.parse(text.decode(answer.data)) as object;
 }
 
 async function stored(sequence: number): Promise<BusMessage> {
   const request = new TextEncoder().encode(JSON.stringify({ seq: sequence }));
-  return await system.request("looking", jsApi.directGet(names.streams.tasks), request, { timeoutMs: 5_000 });
+  return await system.request("looking", jsApi.directGet(names.streams.tasks), request, { timeoutMs: 60_000 });
 }
 
 async function queued(): Promise<number> {

@@ -1,13 +1,18 @@
 import { expect, test } from "vitest";
+import { KvBucket } from "../../../src/bus/kv.ts";
+import { Publisher } from "../../../src/bus/publisher.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";
 import { ActorHost } from "../../support/actor-host.ts";
 import { counter, type counterProtocol } from "../../support/actors.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
 import { useNats } from "../../support/nats.ts";
 import { TcpProxy } from "../../support/proxy.ts";
 import { rejection } from "../../support/wait.ts";
 
 const nats = useNats();
 const limits = { leaseMs: 600 };
+/** What passes between two looks at what has come of it. */
+const STEP_MS = 25;
 
 function ask(host: ActorHost, name: string): Promise<unknown> {
   return host.system.ref<typeof counterProtocol>(name).ask({ type: "add", by: 1 });
@@ -27,7 +32,11 @@ test("of hosts that spawn one swarm-wide name at once, one owns it and the other
 });
 
 test("a name is taken over when its owner's connection is gone without a word, with a higher epoch", async () => {
-  const [a, b] = [await ActorHost.start(nats, "t1", { limits }), await ActorHost.start(nats, "t2", { limits })];
+  const clock = new ManualClock();
+  const [a, b] = [
+    await ActorHost.start(nats, "t1", { limits, clock }),
+    await ActorHost.start(nats, "t2", { limits, clock }),
+  ];
   const first = await a.system.spawn("taken", { ...counter, scope: "swarm" });
   const second = await b.system.spawn("taken", { ...counter, scope: "swarm" });
   const epoch = first.status().epoch ?? 0;
@@ -36,7 +45,7 @@ test("a name is taken over when its owner's connection is gone without a word, w
   a.system.inspect((event) => order.push(event.type === "stopped" ? `a stopped: ${event.reason}` : `a ${event.type}`));
   b.system.inspect((event) => order.push(`b ${event.type}`));
   await a.bus.close();
-  await b.event("started", "taken");
+  await passes(clock, b, b.event("started", "taken"));
   expect(order).toEqual(["a stopped: lease-lost", "a standby", "b started"]);
   expect(second.status().epoch).toBeGreaterThan(epoch);
   await b.when(() => second.status().phase === "active");
@@ -45,13 +54,14 @@ test("a name is taken over when its owner's connection is gone without a word, w
 
 test("a host that was cut off stops its actor, comes back as standby, and what it had is answered", async () => {
   const proxy = await TcpProxy.to(nats.port);
-  const a = await ActorHost.start(nats, "c1", { limits, connection: { url: proxy.url, pingIntervalMs: 200 } });
-  const b = await ActorHost.start(nats, "c2", { limits });
+  const clock = new ManualClock();
+  const a = await ActorHost.start(nats, "c1", { limits, clock, connection: { url: proxy.url, pingIntervalMs: 200 } });
+  const b = await ActorHost.start(nats, "c2", { limits, clock });
   const first = await a.system.spawn("cut", { ...counter, scope: "swarm" });
   await b.system.spawn("cut", { ...counter, scope: "swarm" });
   const held = rejection(first.ask({ type: "hold" }));
   proxy.deaf = true;
-  await b.event("started", "cut");
+  await passes(clock, b, b.event("started", "cut"));
   expect(proxy.dropped).toBeGreaterThan(0);
   expect(a.events).toContainEqual(expect.objectContaining({ type: "stopped", reason: "lease-lost" }));
   expect(await held).toMatchObject({ code: "UNDELIVERABLE" });
@@ -59,7 +69,7 @@ test("a host that was cut off stops its actor, comes back as standby, and what i
   proxy.deaf = false;
   proxy.cut();
   await a.bus.flush();
-  expect(await reachable(a, "cut")).toEqual({ n: 1 });
+  expect(await passes(clock, b, reachable(a, "cut"))).toEqual({ n: 1 });
   expect(first.status().phase).toBe("standby");
   await a.system.stop();
   await proxy.close();
@@ -91,7 +101,12 @@ test("a host that starts again on its home has its names back at once", async ()
 });
 
 test("owners survive a kill -9 of the nats-server: one owner before and after", async () => {
-  const [a, b] = [await ActorHost.start(nats, "k1"), await ActorHost.start(nats, "k2")];
+  // However long the server takes to come back.
+  const long = { leaseMs: 3_000_000 };
+  const [a, b] = [
+    await ActorHost.start(nats, "k1", { limits: long }),
+    await ActorHost.start(nats, "k2", { limits: long }),
+  ];
   await a.system.spawn("broker", { ...counter, scope: "swarm" });
   await b.system.spawn("broker", { ...counter, scope: "swarm" });
   expect(await ask(b, "broker")).toEqual({ n: 1 });
@@ -102,6 +117,20 @@ test("owners survive a kill -9 of the nats-server: one owner before and after", 
   expect(b.events.map(({ type }) => type)).toEqual(["standby"]);
   await Promise.all([a.system.stop(), b.system.stop()]);
 });
+
+/** Lets time pass until `work` has come to its end. What `host` writes in one step of it is answered before the next, however slow the disk is. */
+async function passes<T>(clock: ManualClock, host: ActorHost, work: Promise<T>): Promise<T> {
+  const owners = new KvBucket(host.bus, new Publisher(host.bus), host.names.buckets.owners);
+  let over = false;
+  const end = work.finally(() => {
+    over = true;
+  });
+  while (!over) {
+    await clock.advance(STEP_MS);
+    await owners.put("behind-it", new Uint8Array(0));
+  }
+  return await end;
+}
 
 /** The answer, once somebody has the name. A message may still be lost with a connection that the server believes in. */
 async function reachable(host: ActorHost, name: string): Promise<unknown> {

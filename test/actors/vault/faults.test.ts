@@ -35,11 +35,9 @@ async function fresh(): Promise<TestVault> {
   return vault;
 }
 
-const hello = async (vault: TestVault): Promise<Hello> => (await vault.ask({ type: "hello" })) as Hello;
-
 function becomes(vault: TestVault, state: Hello["state"]): Promise<true> {
   return eventually(async () => {
-    const now = await hello(vault).catch(() => undefined);
+    const now = await vault.hello().catch(() => undefined);
     return now?.state === state ? true : undefined;
   }, `the vault to be ${state}`);
 }
@@ -61,22 +59,6 @@ async function verdict(vault: TestVault) {
 
 async function show(vault: TestVault): Promise<KeyView> {
   return (await vault.caller("admin").call("show", { provider: "openai", name: "default" }, TIMEOUT)).reply;
-}
-
-/** Keeps the event loop from turning, so that the host loses its names. */
-function block(ms: number): void {
-  const until = performance.now() + ms;
-  while (performance.now() < until);
-}
-
-/** A name that is lost after 200 ms, and the next life of the vault on the same host. */
-async function nextLife(vault: TestVault): Promise<Hello> {
-  const { boot } = await eventually(() => hello(vault).catch(() => undefined), "the vault");
-  block(1_000);
-  return await eventually(async () => {
-    const next = await hello(vault).catch(() => undefined);
-    return next !== undefined && next.boot !== boot ? next : undefined;
-  }, "the next life of the vault");
 }
 
 describe("P11: a trail that cannot be written", () => {
@@ -179,7 +161,7 @@ describe("P11: a trail that cannot be written", () => {
       code: "AUDIT_FAILED",
       message: expect.stringContaining("was sealed"),
     });
-    expect((await hello(vault)).state).toBe("failed");
+    expect((await vault.hello()).state).toBe("failed");
     empty();
     await becomes(vault, "sealed");
     await unseal(vault);
@@ -232,7 +214,7 @@ describe("operators", () => {
   test("unsealing what is open takes the right passphrase all the same, and is written down", async () => {
     const vault = await fresh();
     expect(await rejection(unseal(vault, "quite the wrong one"))).toMatchObject({ code: "WRONG_PASSPHRASE" });
-    expect((await hello(vault)).state).toBe("unsealed");
+    expect((await vault.hello()).state).toBe("unsealed");
     await unseal(vault);
     expect((await records(vault)).filter(({ op }) => op === "unseal")).toMatchObject([
       { outcome: "refused" },
@@ -247,13 +229,13 @@ describe("operators", () => {
     await first.stop();
     for (const file of ["vault.bin", "vault.prev.bin"]) rmSync(join(first.dir, file));
     const second = await started(first.dir);
-    expect(await hello(second)).toMatchObject({ state: "failed", why: expect.stringContaining("trail") });
+    expect(await second.hello()).toMatchObject({ state: "failed", why: expect.stringContaining("trail") });
     expect(await rejection(second.init())).toMatchObject({ code: "VAULT_DAMAGED" });
     expect(await rejection(unseal(second))).toMatchObject({ code: "VAULT_DAMAGED" });
     // What was mended is seen by whoever asks next, without another start.
     renameSync(join(first.dir, "trail"), join(first.dir, "trail.old"));
     expect(await rejection(second.init())).toMatchObject({ code: "VAULT_ROLLED_BACK" });
-    expect((await hello(second)).state).toBe("uninitialised");
+    expect((await second.hello()).state).toBe("uninitialised");
     await second
       .caller("admin")
       .call("init", (seal) => ({ sealed: seal(Secret.fromUtf8(PASSPHRASE)), acceptRollback: true }), TIMEOUT);
@@ -304,7 +286,7 @@ describe("operators", () => {
     expect(await rejection(unseal(second))).toMatchObject({ code: "CONFIG" });
     chmodSync(file, 0o600);
     expect(await rejection(unseal(second))).toMatchObject({ code: "VAULT_DAMAGED" });
-    expect((await hello(second)).why).toContain("VAULT_DAMAGED");
+    expect((await second.hello()).why).toContain("VAULT_DAMAGED");
   });
 
   test("a damaged file that was put right is opened without another start", async () => {
@@ -360,7 +342,7 @@ describe("operators", () => {
 describe("a file that was put back", () => {
   test("gives no key at any moment of its unsealing", async () => {
     // The real one takes its time, which is the moment that is meant.
-    const first = await startVault(nats, undefined, undefined, scryptKdf);
+    const first = await startVault(nats, undefined, scryptKdf);
     await first.init();
     await first.store("openai", KEY);
     const file = join(first.dir, "vault.bin");
@@ -368,7 +350,7 @@ describe("a file that was put back", () => {
     await first.caller("admin").call("delete", { provider: "openai", name: "default" }, TIMEOUT);
     await first.stop();
     copyFileSync(`${file}.old`, file);
-    const second = await started(first.dir, undefined, scryptKdf);
+    const second = await started(first.dir, scryptKdf);
     let refused = false;
     const refusal = rejection(unseal(second)).then((error) => {
       refused = true;
@@ -382,25 +364,25 @@ describe("a file that was put back", () => {
     }
     expect(await refusal).toMatchObject({ code: "VAULT_ROLLED_BACK" });
     expect(tries).toBeGreaterThan(0);
-    expect((await hello(second)).state).toBe("sealed");
+    expect((await second.hello()).state).toBe("sealed");
   });
 });
 
 describe("a name that is lost for a moment", () => {
   test("what was sealed stays sealed, also if it was sealed while the next life could not be opened", async () => {
-    const vault = await started(undefined, { leaseMs: 200 });
+    const vault = await started();
     await vault.init();
     await vault.store("openai", KEY);
     const key = join(vault.dir, "trail", "trail.key");
     renameSync(key, `${key}.away`);
-    await nextLife(vault);
+    await vault.nextLife();
     await becomes(vault, "failed");
     await vault
       .caller("admin")
       .call("seal", {}, TIMEOUT)
       .catch(() => undefined);
     renameSync(`${key}.away`, key);
-    await nextLife(vault);
+    await vault.nextLife();
     await becomes(vault, "sealed");
   });
 });

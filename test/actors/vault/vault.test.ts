@@ -34,7 +34,7 @@ interface Fields {
 
 /** A signed request as bytes on the bus, with whatever is wrong with it. */
 async function message(vault: TestVault, user: string, op: string, args: object, fields: Fields = {}) {
-  const hello = (await vault.ask({ type: "hello" })) as Hello;
+  const hello = await vault.hello();
   const { boot = hello.boot, at = hello.now, nonce = randomBytes(16), signer = user } = fields;
   const body = encode({ v: 1, op, boot, at, nonce, args });
   const signature = vault.signers[signer]?.sign(Buffer.concat([Buffer.from(REQUEST_DOMAIN), body]));
@@ -87,7 +87,7 @@ async function sequence(
 async function tryAll(vault: TestVault, user: string, host: string): Promise<Record<string, string>> {
   const outcomes: Record<string, string> = {};
   for (const [op, argsOf] of await sequence(vault, host)) {
-    const hello = (await vault.ask({ type: "hello" })) as Hello;
+    const hello = await vault.hello();
     const nonce = randomBytes(16);
     const asked = await message(vault, user, op, argsOf(hello, nonce), { nonce });
     outcomes[op] = await vault.ask(asked).then(
@@ -122,13 +122,13 @@ describe("who may do what", () => {
   test.each(["client", "observer", "node-a", "dealer"])("P12: %s may not make a vault", async (user) => {
     const vault = await startVault(nats);
     onTestFinished(() => vault.stop());
-    const hello = (await vault.ask({ type: "hello" })) as Hello;
+    const hello = await vault.hello();
     expect(hello.state).toBe("uninitialised");
     const nonce = randomBytes(16);
     const sealed = sealBox(hello.publicKey, Buffer.from(PASSPHRASE), secretContext("init", hello.boot, nonce));
     const asked = await message(vault, user, "init", { sealed }, { nonce });
     expect(await rejection(vault.ask(asked))).toMatchObject({ code: "PERMISSION_DENIED" });
-    expect(((await vault.ask({ type: "hello" })) as Hello).state).toBe("uninitialised");
+    expect((await vault.hello()).state).toBe("uninitialised");
   });
 
   test("an operation that the vault does not know, and fields that it does not take, are refused by name", async () => {
@@ -165,7 +165,7 @@ describe("requests", () => {
     });
   });
 
-  test.each([-31_000, 31_000])("one that is %d ms off the vault's clock is refused", async (offMs) => {
+  test.each([-90_000, 90_000])("one that is %d ms off the vault's clock is refused", async (offMs) => {
     const asked = await message(vault, "admin", "list", {}, { at: Date.now() + offMs });
     expect(await rejection(vault.ask(asked))).toMatchObject({ code: "REPLAYED" });
   });
@@ -346,7 +346,7 @@ describe("sealed, unsealed, and again", () => {
     const outcomes: Record<string, string> = {};
     for (const [op, argsOf] of await sequence(vault, VAULT_HOST)) {
       if (op === "unseal") continue;
-      const hello = (await vault.ask({ type: "hello" })) as Hello;
+      const hello = await vault.hello();
       const nonce = randomBytes(16);
       const asked = await message(vault, "system", op, argsOf(hello, nonce), { nonce });
       outcomes[op] = await vault.ask(asked).then(
@@ -369,7 +369,7 @@ describe("sealed, unsealed, and again", () => {
     await first.stop();
     const second = await startVault(nats, first.dir);
     onTestFinished(() => second.stop());
-    expect(((await second.ask({ type: "hello" })) as Hello).state).toBe("sealed");
+    expect((await second.hello()).state).toBe("sealed");
     expect(await rejection(second.ask(old))).toMatchObject({ code: "VAULT_RESTARTED" });
     await second.vault.unlock(Secret.fromUtf8(PASSPHRASE));
     const { reply } = await second.caller("admin").call("show", { provider: "openai", name: "default" }, TIMEOUT);
@@ -379,25 +379,14 @@ describe("sealed, unsealed, and again", () => {
   });
 
   test("a host that was blocked and lost the name for a moment comes back unsealed", async () => {
-    const vault = await startVault(nats, undefined, { leaseMs: 200 });
-    onTestFinished(() => vault.stop());
-    await vault.init();
+    const vault = await fresh();
     await vault.store("openai", KEY);
-    const before = (await vault.ask({ type: "hello" })) as Hello;
-    const until = performance.now() + 1_000;
-    while (performance.now() < until);
-    // On a busy machine the name may be lost more than once.
-    await eventually(async () => {
-      const hello = (await vault.ask({ type: "hello" }).catch(() => undefined)) as Hello | undefined;
-      if (hello === undefined || hello.boot === before.boot || hello.state !== "unsealed") return undefined;
-      const grant = vault.grant({ task: "blocked" });
-      const asked = { provider: "openai", grant, publicKey: generateBoxKeys().publicKey };
-      const leased = vault.caller("node-a").call("lease", asked, TIMEOUT);
-      return await leased.then(
-        () => true,
-        () => undefined,
-      );
-    }, "a lease by the next life of the vault");
+    await vault.nextLife();
+    await eventually(
+      async () => ((await vault.hello()).state === "unsealed" ? true : undefined),
+      "the next life of the vault to be open",
+    );
+    expect((await vault.lease("blocked")).key).toBe(KEY);
   });
 
   test("an older vault file that was put back is noticed, and opened only when told so", async () => {
@@ -414,7 +403,7 @@ describe("sealed, unsealed, and again", () => {
     expect(await rejection(second.vault.unlock(Secret.fromUtf8(PASSPHRASE)))).toMatchObject({
       code: "VAULT_ROLLED_BACK",
     });
-    expect(((await second.ask({ type: "hello" })) as Hello).state).toBe("sealed");
+    expect((await second.hello()).state).toBe("sealed");
     const accept = second
       .caller("admin")
       .call("unseal", (seal) => ({ sealed: seal(Secret.fromUtf8(PASSPHRASE)), acceptRollback: true }), TIMEOUT);
@@ -431,12 +420,12 @@ describe("the trail", () => {
     const segment = join(vault.dir, "trail", "00000001.jsonl");
     renameSync(segment, `${segment}.away`);
     expect(await rejection(vault.lease("failed"))).toMatchObject({ code: "AUDIT_FAILED", retryable: true });
-    const hello = (await vault.ask({ type: "hello" })) as Hello;
+    const hello = await vault.hello();
     expect(hello).toMatchObject({ state: "failed", why: expect.stringContaining("AUDIT_FAILED") });
     expect(await rejection(vault.lease("still failed"))).toMatchObject({ code: "AUDIT_FAILED" });
     renameSync(`${segment}.away`, segment);
     await eventually(
-      async () => (((await vault.ask({ type: "hello" })) as Hello).state === "unsealed" ? true : undefined),
+      async () => ((await vault.hello()).state === "unsealed" ? true : undefined),
       "the trail to be written again",
     );
     await vault.lease("after");

@@ -450,7 +450,8 @@ describe("a provider that fails", () => {
   });
 
   it("is told by code if nobody listens there, or its name has no address", async () => {
-    const gone = await serve(() => undefined);
+    // Another program may get the port, but hardly with this address.
+    const gone = await serve(() => undefined, { host: "127.0.0.2" });
     await gone.close();
     const by = brokered(gone);
     expect(String(await rejection(by.readAll(by.open({ url: gone.origin }))))).toContain("ECONNREFUSED");
@@ -484,7 +485,7 @@ describe("a provider that fails", () => {
     expect(by.outcomes).toHaveLength(1);
     await clock.advance(1_000);
     expect(String(await idle)).toContain("took longer than 300 s for going on with its answer");
-    expect(response.destroyed).toBe(true);
+    await until(() => response.destroyed);
 
     const stuck = brokered({ origin: "https://api.test" }, {}, { clock, lookup: () => new Promise(() => undefined) });
     const connecting = keepReading(stuck, stuck.open({ url: "https://api.test" }));
@@ -578,6 +579,8 @@ describe("large bodies", () => {
     });
     const by = brokered(upstream);
     const call = by.open({ url: upstream.origin });
+    const taken = () => (by.metered[0] ?? []).reduce((sum, { length }) => sum + length, 0);
+    await until(() => taken() >= 512 * 1024);
     // It is stalled when what was sent and what was taken are the same for as long as the buffers of two sockets take to fill.
     let turns = 0;
     for (let before = -1; turns < 2_000; turns++) {
@@ -586,9 +589,7 @@ describe("large bodies", () => {
       before = moved;
       await new Promise((resolve) => setImmediate(resolve));
     }
-    const taken = Buffer.concat(by.metered[0] ?? []).length;
-    expect(taken).toBeGreaterThanOrEqual(512 * 1024);
-    expect(taken).toBeLessThan(512 * 1024 + 256 * 1024);
+    expect(taken()).toBeLessThan(512 * 1024 + 256 * 1024);
     expect(sent).toBeLessThan(total);
     const { body } = await by.readAll(call);
     expect(body).toHaveLength(total);
