@@ -59,6 +59,8 @@ const TICK_MS = 1_000;
 const STALL_MS = 2_500;
 /** For the way of a heartbeat or status. */
 const GRACE_MS = 1_000;
+/** Of a stop: what a broker that stands still for a while brings to an inbox that has closed meanwhile is lost as an execution (invariant 5). */
+const STOP_MS = 5_000;
 /** Largest batch of one pull. */
 const MAX_BATCH = 10_000;
 const MAX_CACHED_REQUESTS = 64;
@@ -166,7 +168,7 @@ export class PullSubscription {
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#onNothing = resolve;
-      timer = setTimeout(resolve, BUSY_EXPIRES_MS + GRACE_MS);
+      timer = setTimeout(resolve, STOP_MS);
     });
     clearTimeout(timer);
     this.#onNothing = undefined;

@@ -8,6 +8,7 @@ import { VgasError } from "../../src/protocols/errors.ts";
 import { TOPOLOGY_DEFAULTS } from "../../src/protocols/streams.ts";
 import { Names } from "../../src/protocols/subjects.ts";
 import { useNats } from "../support/nats.ts";
+import { PATIENT } from "../support/publishers.ts";
 import { rejection } from "../support/wait.ts";
 
 const nats = useNats();
@@ -20,7 +21,7 @@ let tasks = 0;
 beforeEach(async () => {
   const bus = await nats.bus();
   await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
-  bucket = new KvBucket(bus, new Publisher(bus), names.buckets.attempts);
+  bucket = new KvBucket(bus, new Publisher(bus, PATIENT), names.buckets.attempts);
   log = new AttemptsLog(bucket, names);
   id = `t${tasks++}`;
 });

@@ -6,6 +6,7 @@ import { KvBucket } from "../../src/bus/kv.ts";
 import { Publisher } from "../../src/bus/publisher.ts";
 import { Names } from "../../src/protocols/subjects.ts";
 import { useNats } from "../support/nats.ts";
+import { PATIENT } from "../support/publishers.ts";
 
 const nats = useNats();
 const names = new Names();
@@ -15,7 +16,7 @@ let bucket: KvBucket;
 beforeAll(async () => {
   const bus = await nats.bus();
   await new Kvm(bus.native).create(names.buckets.attempts, { history: 1, allow_direct: false });
-  bucket = new KvBucket(bus, new Publisher(bus), names.buckets.attempts);
+  bucket = new KvBucket(bus, new Publisher(bus, PATIENT), names.buckets.attempts);
   owners = new ElementOwners(bucket, names);
 });
 

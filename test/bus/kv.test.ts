@@ -3,9 +3,10 @@ import { Kvm } from "@nats-io/kv";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Bus } from "../../src/bus/bus.ts";
 import { KvBucket, type KvEntry } from "../../src/bus/kv.ts";
-import { Publisher } from "../../src/bus/publisher.ts";
+import { Publisher, type PublisherOptions } from "../../src/bus/publisher.ts";
 import { useNats } from "../support/nats.ts";
 import { TcpProxy } from "../support/proxy.ts";
+import { PATIENT } from "../support/publishers.ts";
 import { eventually, rejection } from "../support/wait.ts";
 
 const nats = useNats();
@@ -21,9 +22,9 @@ interface Opened {
   readonly bucket: KvBucket;
 }
 
-async function bind(name: string, url = nats.url, ackTimeoutMs = 5_000): Promise<Opened> {
+async function bind(name: string, url = nats.url, options: PublisherOptions = PATIENT): Promise<Opened> {
   const bus = await nats.bus({ url });
-  return { bus, bucket: new KvBucket(bus, new Publisher(bus, { ackTimeoutMs }), name) };
+  return { bus, bucket: new KvBucket(bus, new Publisher(bus, options), name) };
 }
 
 /** A bucket that the library made, and the library's own view of it. */
@@ -120,13 +121,14 @@ describe("cas", () => {
     const { bucket: direct } = await open("lost");
     const proxy = await TcpProxy.to(nats.port);
     cleanup.push(() => proxy.close());
-    const { bucket } = await bind("lost", proxy.url, 300);
+    const { bucket } = await bind("lost", proxy.url, { ackTimeoutMs: 300 });
+    const lost = proxy.nextDrop('"stream":"KV_lost"');
     proxy.deaf = true;
     expect(await rejection(bucket.cas("key", bytes("nonce"), 0))).toMatchObject({ code: "TIMEOUT" });
-    expect(proxy.dropped).toBeGreaterThan(0);
+    await lost;
     proxy.deaf = false;
     expect((await direct.history("key")).map(text)).toEqual(["nonce"]);
-    expect(await rejection(bucket.cas("key", bytes("again"), 0))).toMatchObject({ code: "CONFLICT" });
+    expect(await rejection(direct.cas("key", bytes("again"), 0))).toMatchObject({ code: "CONFLICT" });
   });
 
   test("delete with a revision that is not the newest is CONFLICT", async () => {
@@ -180,7 +182,7 @@ describe("history and keys", () => {
 
 describe("watch", () => {
   test("hands over the newest of each key, tells that it caught up, then every change until it is stopped", async () => {
-    const { bucket } = await open("watch");
+    const { bus, bucket } = await open("watch");
     for (const value of ["1", "2"]) await bucket.put("a.x", bytes(value));
     await bucket.put("b.x", bytes("not mine"));
     const seen = collector();
@@ -196,8 +198,12 @@ describe("watch", () => {
       ["a.y", false],
       ["a.x", true],
     ]);
+    const other = collector();
+    cleanup.push(await bucket.watch("a.z", other.add));
     stop();
     await bucket.put("a.z", bytes("unseen"));
+    await other.reach(1);
+    await bus.flush();
     expect(seen.entries).toHaveLength(3);
   });
 

@@ -21,6 +21,10 @@ const bytes = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stri
 describe("a question to a leader", () => {
   const timeout = (): VgasError => new VgasError("TIMEOUT", "it was asked of one that is gone");
 
+  // Time stands still, or a slow machine would use up some of what a question has.
+  beforeEach(() => void vi.spyOn(performance, "now").mockReturnValue(0));
+  afterEach(() => vi.restoreAllMocks());
+
   test("is asked again after a second in a cluster, of whoever leads then", async () => {
     const tries: number[] = [];
     const answer = await askLeader(new FakeBus({ cluster: true }).bus, 10_000, async (tryMs) => {
@@ -39,7 +43,7 @@ describe("a question to a leader", () => {
       throw timeout();
     });
     expect(await rejection(asked)).toMatchObject({ code: "TIMEOUT" });
-    expect(tries).toEqual([expect.closeTo(10_000, -2)]);
+    expect(tries).toEqual([10_000]);
   });
 
   test("is over when its time is, in a cluster too", async () => {

@@ -12,6 +12,7 @@ import type { UserRole } from "../../src/protocols/roles.ts";
 import { TOPOLOGY_DEFAULTS } from "../../src/protocols/streams.ts";
 import { Names, objectChunks, objectInfo } from "../../src/protocols/subjects.ts";
 import { useNats } from "../support/nats.ts";
+import { PATIENT } from "../support/publishers.ts";
 import { rejection } from "../support/wait.ts";
 
 const ROLES: readonly UserRole[] = ["system", "client", "observer", "worker", "dispatcher", "guest"];
@@ -28,7 +29,7 @@ beforeAll(async () => {
 
 async function as(role: UserRole) {
   const bus = await nats.bus({ user: role, seed: pairs.get(role)?.getSeed() ?? new Uint8Array() });
-  const publisher = new Publisher(bus);
+  const publisher = new Publisher(bus, PATIENT);
   return { bus, publisher, objects: new Objects(bus, publisher, names) };
 }
 
@@ -121,7 +122,8 @@ describe("Objects", () => {
     const before = (await streamInfo(system.bus, "OBJ_vgas_inputs"))?.bytes ?? 0;
     const over = new AbortController();
     const putting = objects.put("inputs", randomBytes(20 * 1_048_576), { signal: over.signal });
-    await publisher.publish(names.task("default", "echo"), Buffer.from("behind the first chunks"));
+    // In the same stream: the rest cannot be stored yet.
+    await publisher.publish(objectChunks("vgas_inputs", "behind-the-first-chunks"), Buffer.alloc(1));
     over.abort();
     expect(await rejection(putting)).toMatchObject({ code: "ABORTED" });
     await publisher.idle();

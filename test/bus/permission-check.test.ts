@@ -7,11 +7,14 @@ import { renderPermissions } from "../../src/bus/credentials/permissions-text.ts
 import { lackingSubjects, missingPermissions } from "../../src/bus/permission-check.ts";
 import { type Permissions, permissionsOf } from "../../src/protocols/roles.ts";
 import { Names } from "../../src/protocols/subjects.ts";
+import { holdTimers } from "../support/held-timers.ts";
 import { startBroker, temporaryHome } from "../support/home.ts";
 import { TestNats } from "../support/nats.ts";
 
 const names = new Names();
 const HOST = "nhostaaaaa";
+/** What the server has for its answer. */
+const ANSWER_MS = 2_000;
 
 describe("subjects that are lacking", () => {
   it.each([
@@ -45,6 +48,7 @@ describe("a credential's permissions", () => {
   it("are complete for each role as its home's broker has them, and name what another role has more", async () => {
     const home = await temporaryHome();
     const { url } = await startBroker(home);
+    holdTimers(ANSWER_MS);
     for (const role of ["system", "admin", "client", "observer"] as const) {
       const bus = await busAs(url, await home.credentials.read(role));
       expect(await missingPermissions(bus, role, role, names), role).toEqual([]);
@@ -64,6 +68,7 @@ describe("a credential's permissions", () => {
   });
 
   it("are compared with what an external server really lets its user do", async () => {
+    const endOfTime = holdTimers(ANSWER_MS);
     const pair = createUser();
     const seed = Uint8Array.from(pair.getSeed());
     const whole = permissionsOf("worker", HOST, names);
@@ -96,9 +101,9 @@ describe("a credential's permissions", () => {
     expect(await missingPermissions(silent, "worker", HOST, names)).toBe("unknown");
     await server.reload(users(pair.getPublicKey(), { ...mute, subscribe: ["_INBOX.other.>"] }));
     const deaf = await server.bus({ seed, user: HOST });
-    expect(await missingPermissions(deaf, "worker", HOST, names)).toEqual([
-      { operation: "subscribe", subject: `_INBOX.${HOST}.>` },
-    ]);
+    const ofDeaf = missingPermissions(deaf, "worker", HOST, names);
+    endOfTime();
+    expect(await ofDeaf).toEqual([{ operation: "subscribe", subject: `_INBOX.${HOST}.>` }]);
   });
 
   it("are complete on a server that asks for no credential", async () => {

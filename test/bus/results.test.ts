@@ -9,6 +9,7 @@ import { silentLogger } from "../../src/protocols/logger.ts";
 import { TOPOLOGY_DEFAULTS } from "../../src/protocols/streams.ts";
 import { Names } from "../../src/protocols/subjects.ts";
 import { useNats } from "../support/nats.ts";
+import { PATIENT } from "../support/publishers.ts";
 import { eventually, until } from "../support/wait.ts";
 
 const nats = useNats();
@@ -27,7 +28,7 @@ describe("ResultStore", () => {
     names = new Names(`r${swarms++}`);
     bus = await nats.bus();
     await ensureTopology(bus, names, { ...TOPOLOGY_DEFAULTS, maxResultBytes });
-    publisher = new Publisher(bus);
+    publisher = new Publisher(bus, PATIENT);
     results = new ResultStore({ bus, publisher, names, clock: systemClock, logger: silentLogger });
   }
 
@@ -49,7 +50,7 @@ describe("ResultStore", () => {
       answers.push(text(data));
     });
     expect(await store("a", "second", inbox)).toBe("already");
-    await until(() => answers.length > 0);
+    await bus.flush();
     expect(answers).toEqual(["first"]);
     expect(text((await results.find("p", "a"))?.data)).toBe("first");
     expect((await streamInfo(bus, names.streams.results))?.messages).toBe(1);

@@ -12,6 +12,7 @@ import { readFairness } from "../../src/fairness.ts";
 import { TOPOLOGY_DEFAULTS } from "../../src/protocols/streams.ts";
 import { kvSubject, Names } from "../../src/protocols/subjects.ts";
 import { useNats } from "../support/nats.ts";
+import { PATIENT } from "../support/publishers.ts";
 import { eventually } from "../support/wait.ts";
 
 const nats = useNats();
@@ -25,7 +26,7 @@ let publisher: Publisher;
 beforeAll(async () => {
   bus = await nats.bus();
   await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
-  publisher = new Publisher(bus);
+  publisher = new Publisher(bus, PATIENT);
   rotation = new KvBucket(bus, publisher, names.buckets.rotation);
   const revision = await rotation.put(names.rosterKey(echo), encode({ v: 1, ranges }));
   await rotation.put(names.rotationKey(echo), record(5, revision));

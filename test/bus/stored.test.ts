@@ -4,6 +4,7 @@ import { getBySequence, lastAtLeader, lastBySubject, lastBySubjects } from "../.
 import { streamInfo } from "../../src/bus/topology.ts";
 import { useNats } from "../support/nats.ts";
 import { TcpProxy } from "../support/proxy.ts";
+import { PATIENT } from "../support/publishers.ts";
 import { makeStream } from "../support/streams.ts";
 import { rejection } from "../support/wait.ts";
 
@@ -15,7 +16,7 @@ const text = (message: { readonly data: Uint8Array } | undefined): string | unde
 async function open(stream: string) {
   const bus = await nats.bus();
   await makeStream(bus, stream);
-  return { bus, publisher: new Publisher(bus) };
+  return { bus, publisher: new Publisher(bus, PATIENT) };
 }
 
 describe("lastBySubject", () => {

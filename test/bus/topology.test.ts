@@ -13,7 +13,8 @@ import { MAX_TASK_BYTES } from "../../src/protocols/limits.ts";
 import { TOPOLOGY_DEFAULTS } from "../../src/protocols/streams.ts";
 import { kvStream, kvSubject, Names, type Priority } from "../../src/protocols/subjects.ts";
 import { useNats } from "../support/nats.ts";
-import { rejection } from "../support/wait.ts";
+import { PATIENT } from "../support/publishers.ts";
+import { eventually, rejection } from "../support/wait.ts";
 
 const nats = useNats();
 const EMPTY = new Uint8Array(0);
@@ -63,7 +64,7 @@ describe("ensureTopology", () => {
     await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
     const { config } = await manager.streams.info(names.streams.audit);
     expect(config).toMatchObject({ deny_delete: true, deny_purge: true, max_msgs_per_subject: -1 });
-    const { sequence } = await new Publisher(bus).publish(names.audit("v"), EMPTY);
+    const { sequence } = await new Publisher(bus, PATIENT).publish(names.audit("v"), EMPTY);
     for (const attack of [
       () => manager.streams.deleteMessage(names.streams.audit, sequence),
       () => manager.streams.purge(names.streams.audit),
@@ -125,7 +126,7 @@ describe("ensureTopology", () => {
     const { bus, names } = await open("again");
     const other = await nats.bus();
     await Promise.all([bus, other, bus, other].map((each) => ensureTopology(each, names, TOPOLOGY_DEFAULTS)));
-    const publisher = new Publisher(bus);
+    const publisher = new Publisher(bus, PATIENT);
     const { sequence } = await publisher.publish(names.task("default", "echo"), EMPTY);
     await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
     expect(await streamInfo(bus, names.streams.tasks)).toMatchObject({ messages: 1, lastSequence: sequence });
@@ -164,7 +165,7 @@ describe("ensureTopology", () => {
 
   test("caps what waits of a lane and priority as the last node asked for", async () => {
     const { bus, names } = await open("capped");
-    const publisher = new Publisher(bus);
+    const publisher = new Publisher(bus, PATIENT);
     const submit = (priority?: Priority): Promise<unknown> =>
       publisher.publish(names.task("default", "echo", priority), new Uint8Array([0x80]));
     const cap = (maxWaiting: number): Promise<void> => ensureTopology(bus, names, { ...TOPOLOGY_DEFAULTS, maxWaiting });
@@ -284,13 +285,15 @@ describe("states", () => {
     await ensureTopology(bus, names, TOPOLOGY_DEFAULTS);
     const lane = { pool: "default", kind: "echo" };
     await ensureLaneConsumers(bus, names, lane);
-    const publisher = new Publisher(bus);
+    const publisher = new Publisher(bus, PATIENT);
     for (let i = 0; i < 3; i++) await publisher.publish(names.task("default", "echo"), EMPTY);
     await publisher.publish(names.task("default", "other"), EMPTY);
-    expect(await consumerInfo(bus, names.streams.tasks, names.consumer(lane))).toMatchObject({
-      waiting: 3,
-      ackPending: 0,
-    });
+    // The server tells a consumer of what was stored after it has acknowledged it.
+    const counted = async () => {
+      const info = await consumerInfo(bus, names.streams.tasks, names.consumer(lane));
+      return info?.waiting === 3 ? info : undefined;
+    };
+    expect(await eventually(counted, "three to be counted")).toMatchObject({ ackPending: 0 });
     expect(await streamInfo(bus, names.streams.tasks)).toMatchObject({ messages: 4, consumers: 3, replicas: 1 });
   });
 

@@ -3,6 +3,7 @@ import { Publisher } from "../../src/bus/publisher.ts";
 import type { StoredMessage } from "../../src/bus/stored.ts";
 import { oldestWaiting, waitingMessages } from "../../src/bus/waiting.ts";
 import { useNats } from "../support/nats.ts";
+import { PATIENT } from "../support/publishers.ts";
 import { makeStream } from "../support/streams.ts";
 import { rejection } from "../support/wait.ts";
 
@@ -11,7 +12,7 @@ const nats = useNats();
 async function open(stream: string) {
   const bus = await nats.bus();
   await makeStream(bus, stream, { retention: "workqueue" });
-  const publisher = new Publisher(bus);
+  const publisher = new Publisher(bus, PATIENT);
   const put = async (subject: string, bytes = new Uint8Array(8), headers = {}): Promise<number> =>
     (await publisher.publish(`${stream}.${subject}`, bytes, { headers })).sequence;
   return { bus, publisher, put };

@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from "vitest";
 import { GuestGate } from "../../src/actors/guests/gate.ts";
+import { subjectCounts } from "../../src/bus/subject-counts.ts";
 import { PartialSubmitError } from "../../src/client/many-tasks.ts";
 import { Client, connect } from "../../src/client.ts";
 import { silentLogger } from "../../src/protocols/logger.ts";
@@ -147,8 +148,9 @@ test("a connection that is lost loses no submission and no result", async () => 
 test("more than the gate takes at once is sent as it takes it", async () => {
   const { fake, gate } = await start();
   const ann = await guest();
-  const before = await fake.queued();
   await Promise.all(Array.from({ length: 3_000 }, (_, i) => ann.submit("later", i, { track: false })));
-  expect(await fake.queued()).toBe(before + 3_000);
+  // Of a kind of its own: tasks of the tests before may still leave the stream.
+  const later = names.task("default", "later");
+  expect(await subjectCounts(fake.bus, names.streams.tasks, later)).toEqual(new Map([[later, 3_000]]));
   expect(gate.counters).toEqual({ stored: 3_000, refused: 0, shown: 0 });
 });

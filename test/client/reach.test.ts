@@ -10,7 +10,6 @@ import type { Cli } from "../../src/cli/cli.ts";
 import { withSwarm } from "../../src/cli/swarm.ts";
 import { connectToSwarm } from "../../src/client/connect-to-swarm.ts";
 import { reachSwarm } from "../../src/client/reach.ts";
-import { systemClock } from "../../src/protocols/clock.ts";
 import { brokerTls } from "../support/broker-tls.ts";
 import { startBroker, temporaryHome } from "../support/home.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -194,7 +193,7 @@ describe("a member's home whose swarm is not there", () => {
     const home = await temporaryHome("own");
     const admitted = await memberOf(home, { urls: [`tls://127.0.0.1:${await freePort()}`] }, "client", USER);
     const controller = new AbortController();
-    const options = { member: memberIn(admitted), config, signal: controller.signal, clock: systemClock };
+    const options = { member: memberIn(admitted), config, signal: controller.signal, clock: new ManualClock() };
     const reaching = rejection(reachSwarm(targetOf(admitted.made), options));
     await until(() => mdns.listeners > 0);
     controller.abort();
@@ -213,7 +212,7 @@ test("a member whose credential is refused is told so, wherever else it may look
   const refused = rejection(reachSwarm(target, { member: memberIn(admitted), config, signal, clock }));
   // A refusal is tried again for a while. The search that begins meanwhile does not end, for its clock stands still.
   await clock.advance(1_500);
-  await until(() => mdns.listeners > 0);
+  await until(() => mdns.started > 0);
   expect(await refused).toMatchObject({ code: "PERMISSION_DENIED" });
   await until(() => mdns.listeners === 0);
 });

@@ -22,20 +22,20 @@ describeWith("network", TestNetwork.missing())("machines on a network of their o
     const ended = once(server, "exit");
     if (server.stdout) await once(createInterface(server.stdout), "line");
     /** What the server says to a machine: `hello`, or the error's code. */
-    const ask = async (from: typeof b): Promise<string> => {
-      const dial = `require('net').connect({ host: '${a.address()}', port: 80, timeout: 200 })
+    const ask = async (from: typeof b, timeout = 60_000): Promise<string> => {
+      const dial = `require('net').connect({ host: '${a.address()}', port: 80, timeout: ${timeout} })
         .on('data', (d) => console.log(String(d))).on('error', (e) => console.log(e.code))
         .on('timeout', function () { console.log('silence'); this.destroy(); })`;
       return (await from.run("node", "-e", dial)).trim();
     };
     expect(await ask(b)).toBe("hello");
     // There is a default route, and nobody on that cable who answers.
-    expect(await ask(far)).not.toBe("hello");
+    expect(await ask(far, 200)).not.toBe("hello");
     const port = await a.forward(80);
     const socket = connect(port, "127.0.0.1");
     expect(String((await once(socket, "data"))[0])).toBe("hello");
     await b.cut();
-    expect(await ask(b)).not.toBe("hello");
+    expect(await ask(b, 200)).not.toBe("hello");
     await b.heal();
     expect(await ask(b)).toBe("hello");
     await a.changeAddress("10.77.9.9");

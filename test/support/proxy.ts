@@ -25,7 +25,7 @@ export class TcpProxy {
   readonly #target: number;
   readonly #server: Server;
   readonly #joints = new Set<Joint>();
-  #onDrop: (() => void) | undefined;
+  #onDrop: ((bytes: Buffer) => void) | undefined;
 
   constructor(targetPort: number) {
     this.#target = targetPort;
@@ -64,10 +64,14 @@ export class TcpProxy {
     return this.#joints.size;
   }
 
-  /** Resolves when something is thrown away. */
-  nextDrop(): Promise<void> {
+  /** Resolves when something is thrown away that holds `text`; a server sends more than what it is asked for, a PING for one. */
+  nextDrop(text = ""): Promise<void> {
     return new Promise((resolve) => {
-      this.#onDrop = resolve;
+      let lost = "";
+      this.#onDrop = (bytes) => {
+        lost += bytes.toString("latin1");
+        if (lost.includes(text)) resolve();
+      };
     });
   }
 
@@ -125,6 +129,6 @@ export class TcpProxy {
   }
 
   #hand(bytes: Buffer, flow: Flow): void {
-    if (flow.take(bytes)) this.#onDrop?.();
+    if (flow.take(bytes)) this.#onDrop?.(bytes);
   }
 }

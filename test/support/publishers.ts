@@ -5,6 +5,9 @@ import { Publisher, type PublisherOptions } from "../../src/bus/publisher.ts";
 import type { TestNats } from "./nats.ts";
 import { TcpProxy } from "./proxy.ts";
 
+/** No answer is ever late, however slow the machine is: what is sent again, a reconnect sends. */
+export const PATIENT = { ackTimeoutMs: 600_000 } as const satisfies PublisherOptions;
+
 export function usePublishers(nats: TestNats) {
   /** Undone after each test, the last one first. */
   const cleanup: (() => unknown)[] = [];
@@ -13,7 +16,7 @@ export function usePublishers(nats: TestNats) {
   });
   const open = async (options: PublisherOptions = {}, url = nats.url): Promise<{ bus: Bus; publisher: Publisher }> => {
     const bus = await nats.bus({ url });
-    const publisher = new Publisher(bus, options);
+    const publisher = new Publisher(bus, { ...PATIENT, ...options });
     cleanup.push(() => publisher.close());
     return { bus, publisher };
   };

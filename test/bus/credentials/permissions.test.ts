@@ -12,6 +12,7 @@ import { consumerInfo, ensureLaneConsumers, ensureTopology, streamInfo } from ".
 import { TOPOLOGY_DEFAULTS } from "../../../src/protocols/streams.ts";
 import { Names } from "../../../src/protocols/subjects.ts";
 import { connectAs, startBroker, temporaryHome } from "../../support/home.ts";
+import { eventually } from "../../support/wait.ts";
 
 const names = new Names();
 const BYTES = new Uint8Array([0x80]);
@@ -222,7 +223,8 @@ describe("P12: a credential opens only the subjects of its role", () => {
       0,
     );
     // The ack of the worker removed the task: its credential opens the ack subject that this server really sends.
-    await expect.poll(async () => (await streamInfo(observer, tasks))?.messages).toBe(0);
+    const removed = async () => (await streamInfo(observer, tasks))?.messages === 0 || undefined;
+    await eventually(removed, "the task to be removed");
     const seen: string[] = [];
     const watched = new KvBucket(observer, new Publisher(observer), names.buckets.rotation);
     await new Promise<void>((resolve, reject) => {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import { identify, liveness, processesWithArguments } from "../../../src/bus/home/process-identity.ts";
 import { kill } from "../../support/home.ts";
+import { eventually } from "../../support/wait.ts";
 
 const ARGUMENTS = ["-e", "setInterval(() => {}, 1e9)", `mark ${process.pid}`];
 
@@ -22,7 +23,11 @@ describe("the identity of a process", () => {
     await once(child, "spawn");
     const identity = await identify(child.pid ?? 0);
     if (identity === undefined) throw new Error("the child was not found");
-    await expect.poll(() => processesWithArguments(ARGUMENTS)).toEqual([child.pid]);
+    const found = async () => {
+      const pids = await processesWithArguments(ARGUMENTS);
+      return pids.length > 0 ? pids : undefined;
+    };
+    expect(await eventually(found, "the child to be found")).toEqual([child.pid]);
     expect(await processesWithArguments(ARGUMENTS.slice(0, 2))).toEqual([]);
     expect(await processesWithArguments([...ARGUMENTS].reverse())).toEqual([]);
     await kill(child);

@@ -19,7 +19,7 @@ import { eventually, until } from "../../support/wait.ts";
 
 /** Looks as the real one does, but more often. */
 const watching = { ...WATCH_TIMING, periodMs: 100 };
-/** Fast enough for a test. On a machine that is very busy it takes one that works for hung too, which harms nothing. */
+/** Fast enough for a test. On a machine that is very busy it takes one that works for hung too, so only while one hangs. */
 const hasty = { periodMs: 100, timeoutMs: 500, hangMs: 800 };
 
 function restarted(server: NatsServer): Promise<void> {
@@ -41,11 +41,14 @@ async function connected(home: Home, server: NatsServer) {
 
 test("a broker that hangs is ended, and the next one has its port and its store", async () => {
   const home = await temporaryHome();
-  const server = await startBroker(home, { watching: hasty });
+  const timing = { ...watching };
+  const server = await startBroker(home, { watching: timing });
   const manager = await jetstreamManager(await connected(home, server));
   await manager.streams.add({ name: "KEPT", subjects: ["kept"] });
   const { pid, url } = server;
   const again = restarted(server);
+  Object.assign(timing, hasty);
+  server.onRestart(() => Object.assign(timing, watching));
   process.kill(pid ?? 0, "SIGSTOP");
   await again;
   expect(server.url).toBe(url);
@@ -113,7 +116,7 @@ describeWith("mount", smallDiskMissing())("a broker on a small disk", () => {
       disk,
       home,
       server,
-      publish: () => jetstream(connection).publish("one", "x".repeat(10_000), { timeout: 500 }),
+      publish: (timeout = 60_000) => jetstream(connection).publish("one", "x".repeat(10_000), { timeout }),
     };
   }
 
@@ -127,8 +130,8 @@ describeWith("mount", smallDiskMissing())("a broker on a small disk", () => {
     for (let i = 0; i < 20; i++) await publish();
     disk.fill();
     let refused = 0;
-    while (refused < 3) await publish().catch(() => refused++);
-    await until(() => server.trouble !== undefined);
+    while (refused < 3) await publish(500).catch(() => refused++);
+    await until(() => server.trouble?.includes("does not store what it is sent") === true);
     expect(server.trouble).toMatch(/does not store what it is sent.*no space is left on that disk: free some/);
     expect(server.restarts).toBe(0);
     const again = restarted(server);
@@ -149,12 +152,12 @@ describeWith("mount", smallDiskMissing())("a broker on a small disk", () => {
     process.kill(server.pid ?? 0, "SIGKILL");
     await until(() => server.trouble?.includes("cannot be started again") === true);
     expect(server.trouble).toContain("no space is left on that disk");
-    await disk.empty();
     disk.readOnly = true;
     await until(() => server.trouble?.includes("read-only") === true);
     expect(await pids(home)).toEqual([]);
     const again = restarted(server);
     disk.readOnly = false;
+    await disk.empty();
     await again;
     expect(server.trouble).toBeUndefined();
     expect(await count(home, server)).toBe(20);

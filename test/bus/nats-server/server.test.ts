@@ -14,6 +14,8 @@ import { RestartBudget } from "../../../src/bus/nats-server/restart-budget.ts";
 import type { NatsServer } from "../../../src/bus/nats-server/server.ts";
 import type { VgasError } from "../../../src/protocols/errors.ts";
 import { connectAs, kill, nextLine, runFixture, startBroker, temporaryHome } from "../../support/home.ts";
+import { freePort } from "../../support/nats.ts";
+import { eventually } from "../../support/wait.ts";
 
 async function systemConnection(home: Home, url: string): Promise<NatsConnection> {
   return await connectAs(url, await home.credentials.read("system"));
@@ -197,8 +199,11 @@ describe("a broker whose node was killed with -9", () => {
     expect(server.adopted).toBe(false);
     expect(await pids(home)).toEqual([server.pid]);
     expect(server.pid).not.toBe(left.pid);
-    const log = await readFile(home.layout.nats.log, "utf8");
-    const order = log.match(/Server Exiting|Server is ready/g);
+    // It takes connections before it writes that it is ready.
+    const order = await eventually(async () => {
+      const said = (await readFile(home.layout.nats.log, "utf8")).match(/Server Exiting|Server is ready/g);
+      return said !== null && said.length >= 3 ? said : undefined;
+    }, "the next one to say that it is ready");
     expect(order).toEqual(["Server is ready", "Server Exiting", "Server is ready"]);
   });
 
@@ -214,8 +219,8 @@ describe("a broker whose node was killed with -9", () => {
 
   it("is stopped if it does not listen on the port that is asked for", async () => {
     const home = await temporaryHome();
-    const left = await orphan(home);
-    const port = left.port === 20_000 ? 20_001 : left.port - 1;
+    await orphan(home);
+    const port = await freePort();
     const server = await startBroker(home, { port });
     expect(server).toMatchObject({ adopted: false, port });
     expect(await pids(home)).toEqual([server.pid]);
@@ -268,7 +273,7 @@ describe("a broker whose node was killed with -9", () => {
     const exited = once(fixture.child, "exit");
     fixture.child.stdin?.write("exit\n");
     expect(await exited).toEqual([70, null]);
-    await expect.poll(() => pids(home), { timeout: 20_000 }).toEqual([]);
+    await eventually(async () => (await pids(home)).length === 0 || undefined, "the broker to end");
   });
 
   it("is only ever one that is new enough", async () => {
