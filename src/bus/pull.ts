@@ -59,7 +59,7 @@ const TICK_MS = 1_000;
 const STALL_MS = 2_500;
 /** For the way of a heartbeat or status. */
 const GRACE_MS = 1_000;
-/** Of a stop: what a broker that stands still for a while brings to an inbox that has closed meanwhile is lost as an execution (invariant 5). */
+/** Of a stop. A broker that stands still for a while would send what it is still to send to an inbox that has closed (invariant 5). */
 const STOP_MS = 5_000;
 /** Largest batch of one pull. */
 const MAX_BATCH = 10_000;

@@ -6,7 +6,7 @@ import { jsApiCall } from "../../src/bus/js-api.ts";
 import { KvBucket } from "../../src/bus/kv.ts";
 import { askLeader, ELECTION_MS } from "../../src/bus/leader.ts";
 import { Publisher } from "../../src/bus/publisher.ts";
-import { PullSubscription, type PullTrouble } from "../../src/bus/pull.ts";
+import { type PulledMessage, PullSubscription, type PullTrouble } from "../../src/bus/pull.ts";
 import { lastAtLeader } from "../../src/bus/stored.ts";
 import { VgasError } from "../../src/protocols/errors.ts";
 import { FakeBus } from "../support/fake-bus.ts";
@@ -121,12 +121,13 @@ describe("with hours that pass at once", () => {
   function pulling(cluster: boolean) {
     const fake = new FakeBus({ cluster });
     const troubles: PullTrouble[] = [];
+    const messages: PulledMessage[] = [];
     const pull = new PullSubscription(fake.bus, "S", "c", {
-      onMessage: () => undefined,
+      onMessage: (message) => messages.push(message),
       onTrouble: (reason) => troubles.push(reason),
     });
     pull.want(1);
-    return { fake, pull, troubles };
+    return { fake, pull, troubles, messages };
   }
 
   test("a consumer that nobody answers for is asked for anew for the time of an election, and then it is gone", () => {
@@ -162,6 +163,19 @@ describe("with hours that pass at once", () => {
     vi.advanceTimersByTime(1_200);
     expect(troubles).toEqual(["lost"]);
     expect(pull.outstanding).toBe(1);
+  });
+
+  test("what a server that stands still for a while had on its way comes before a stop is over, and is lost to nobody", async () => {
+    const { fake, pull, messages } = pulling(false);
+    let over = false;
+    const stopping = pull.stop().then(() => {
+      over = true;
+    });
+    await vi.advanceTimersByTimeAsync(4_000);
+    expect(over).toBe(false);
+    fake.answerAll({ ack: "$JS.ACK.S.c.1.1.1.1.0" });
+    await stopping;
+    expect(messages).toHaveLength(1);
   });
 
   function submitting(cluster: boolean) {

@@ -5,6 +5,13 @@ import type { Handler } from "../../src/bus/subscription.ts";
 
 const EMPTY = new Uint8Array(0);
 
+interface Answer {
+  readonly status?: number;
+  readonly data?: Uint8Array;
+  /** Makes it a delivery, to be acknowledged there. */
+  readonly ack?: string;
+}
+
 interface Published {
   readonly subject: string;
   readonly data: Uint8Array;
@@ -57,9 +64,9 @@ export class FakeBus {
   }
 
   /** Comes to the inbox that `reply` is of. */
-  answer(reply: string, { status = 0, data = EMPTY }: { readonly status?: number; readonly data?: Uint8Array }): void {
+  answer(reply: string, { status = 0, data = EMPTY, ack }: Answer): void {
     const message: BusMessage = {
-      ...{ subject: reply, data, reply: undefined, status, statusText: "" },
+      ...{ subject: reply, data, reply: ack, status, statusText: "" },
       header: () => undefined,
     };
     for (const [subject, handler] of this.#handlers)
@@ -67,7 +74,7 @@ export class FakeBus {
   }
 
   /** Answers each publish that has come since the last call, and says how many there were. */
-  answerAll(answer: { readonly status?: number; readonly data?: Uint8Array }): number {
+  answerAll(answer: Answer): number {
     const all = this.published.splice(0);
     for (const { reply } of all) this.answer(reply, answer);
     return all.length;
