@@ -14,7 +14,7 @@
  * 5. What a batch holds has the answer of the batch only if that says that it is stored. Else each goes again by itself, as
  *    invariant 3 says, and has an answer of its own: so one that is refused refuses no other.
  */
-import { failpoint } from "../failpoints/failpoints.ts";
+import { failpoint, failpointOnceSent } from "../failpoints/failpoints.ts";
 import { VgasError } from "../protocols/errors.ts";
 import { type Batch, Batches } from "./batches.ts";
 import type { Bus, BusMessage, Subscription } from "./bus.ts";
@@ -204,6 +204,7 @@ export class Publisher {
         this.#bus.publish(pending.subject, pending.data, this.#batches.options(batch, sent + 1, this.#replyPrefix));
         sent++;
       }
+      failpointOnceSent("batch.sent");
     } catch {
       // Each by itself is told what is wrong with it. Without its last message nothing of an atomic batch is stored.
       this.#batches.dissolve(batch);
@@ -219,11 +220,8 @@ export class Publisher {
     pending.again = false;
     const reply = this.#replyPrefix + pending.token.toString(36);
     try {
-      this.#bus.publish(
-        pending.subject,
-        pending.data,
-        pending.headers === undefined ? { reply } : { reply, headers: pending.headers },
-      );
+      const { subject, data, headers } = pending;
+      this.#bus.publish(subject, data, headers === undefined ? { reply } : { reply, headers });
     } catch (error) {
       this.#settle(pending, error as VgasError, undefined);
     }
@@ -252,7 +250,7 @@ export class Publisher {
 
   #batchAnswered(batch: Batch, { status, data }: BusMessage): void {
     // Neither that it has begun nor how far it is ends it.
-    if (isProgress(data) || failpoint("publish.answer")) return;
+    if (isProgress(data) || failpoint("batch.answer")) return;
     const { messages, gathering } = batch;
     const last = messages.at(-1) as PendingPublish;
     const answer = data.length === 0 && status === NO_RESPONDERS ? undefined : this.#acks.readBatch(last.subject, data);

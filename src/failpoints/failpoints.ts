@@ -37,10 +37,12 @@ const STEPS = [
   "result.after",
   "ack.before",
   "ack.after",
+  /** A batch of publishes has left the process. */
+  "batch.sent",
 ] as const;
 
 /** Where an answer has come that can be taken for lost: what was asked for is done, and whoever asked does not know. */
-const ANSWERS = ["swap.answer", "publish.answer", "receipt.answer"] as const;
+const ANSWERS = ["swap.answer", "publish.answer", "receipt.answer", "batch.answer"] as const;
 
 /** Where the code meets a fault: a test of that fault shows that its path was reached. */
 const MET = [
@@ -94,7 +96,7 @@ const MET = [
   "task.outrun",
   /** An attempt ended when a later one was recorded already: neither its record was written nor its task given back. */
   "attempt.superseded",
-  /** A batch was stored as a whole. */
+  /** A batch was stored, a fast one up to the first message that was not; nobody is told yet. */
   "batch.stored",
   /** A batch was refused, and each of its messages sent again by itself. */
   "batch.refused",

@@ -120,15 +120,19 @@ function planned(choice: number): Plan {
   return { order: { ms }, options: { ...common, maxAttempts: 100 }, ends: ["ok"] };
 }
 
-/** An array. Elements that fail for now, and all of one that is delayed, leave it for messages of their own. */
+/**
+ * An array. Elements that fail for now, and all of one that is delayed, leave it for messages of their own. Those of every second one end in
+ * the turn in which they begin, so that their results are stored in batches.
+ */
 function many(kind: string): number {
   const count = between(random, 10, 50);
   const maxAttempts = oneOf(random, [1, 3, 100]);
   const ids = random() < 0.5 ? Array.from({ length: count }, () => newId({ maxAttempts })) : null;
+  const atOnce = random() < 0.5;
   const orders = Array.from(
     { length: count },
     (): Order => ({
-      ms: between(random, 0, 200),
+      ...(!atOnce && { ms: between(random, 0, 200) }),
       ...(random() < 0.1 && { failUntil: 2 }),
     }),
   );

@@ -14,11 +14,14 @@ import type { NodeMember, World } from "../world.ts";
 import { downTime, evicted, struck } from "./strikes.ts";
 
 const WORLDS = ["server", "node", "cluster"] as const;
+/** Where results go in batches without forced writes. */
+const SINGLE = ["server", "node"] as const;
 
 /** Passages before it strikes, at most: the load brings so many of each step within a second. */
 const MOST_PASSAGES = 20;
-/** Elements that leave their array are rarer. */
-const MOST_MOVES = 3;
+/** Elements that leave their array are rarer, and so are batches. */
+const MOST_RARE = 3;
+const RARE: readonly Failpoint[] = ["move.recorded", "task.moved", "batch.sent", "batch.stored"];
 /** Longer than `ack_wait`, so that what a dispatcher had in hand is with another when it goes on. */
 const LOST_MS = 11_000;
 
@@ -60,7 +63,7 @@ function isStopped(pid: number): boolean {
 /** Kills one of `who` at `place`; the world, or we, start it again. */
 async function killAt(world: World, who: Who, place: Failpoint, fault: string, random: () => number): Promise<void> {
   await world.take(world[who], random, async (member) => {
-    const passage = between(random, 1, isMove(place) ? MOST_MOVES : MOST_PASSAGES);
+    const passage = between(random, 1, RARE.includes(place) ? MOST_RARE : MOST_PASSAGES);
     await struck(world, fault, member, async () => {
       let pid: number;
       let passed: number;
@@ -89,11 +92,12 @@ function killFault(
   who: Who,
   places: readonly [Failpoint, Failpoint],
   reaches: readonly Failpoint[],
+  worlds: Fault["worlds"] = WORLDS,
 ): Fault {
   const fault = `kill-at-${name}`;
   return {
     name: fault,
-    worlds: WORLDS,
+    worlds,
     reaches: [...places, ...reaches],
     strike: async (world, random) => {
       // One random row each, so that neither hangs on how fast the other is.
@@ -154,10 +158,16 @@ async function standStill(
 }
 
 /** An answer is lost now and then, all the time; `shows` is passed when one was, and was dealt with. */
-function lossFault(name: string, order: string, shows: Failpoint, reaches: readonly Failpoint[]): Fault {
+function lossFault(
+  name: string,
+  order: string,
+  shows: Failpoint,
+  reaches: readonly Failpoint[],
+  worlds: Fault["worlds"] = WORLDS,
+): Fault {
   return {
     name,
-    worlds: WORLDS,
+    worlds,
     reaches: [...reaches, shows],
     environment: { VGAS_FAILPOINTS: order },
     strike: async (world) => {
@@ -169,10 +179,6 @@ function lossFault(name: string, order: string, shows: Failpoint, reaches: reado
   };
 }
 
-function isMove(place: Failpoint): boolean {
-  return place === "move.recorded" || place === "task.moved";
-}
-
 export const FAILPOINT_FAULTS: readonly Fault[] = [
   killFault("pull", "dispatchers", ["pull.before", "pull.after"], ["task.redelivered"]),
   killFault("swap", "dispatchers", ["swap.before", "swap.after"], ["task.redelivered"]),
@@ -182,9 +188,11 @@ export const FAILPOINT_FAULTS: readonly Fault[] = [
   killFault("run", "hosts", ["run.before", "run.after"], ["host.evicted", "task.reassigned", "task.exhausted"]),
   killFault("result", "hosts", ["result.before", "result.after"], ["host.evicted", "task.reassigned"]),
   killFault("ack", "hosts", ["ack.before", "ack.after"], ["host.evicted", "task.reassigned"]),
+  killFault("batch", "hosts", ["batch.sent", "batch.stored"], ["host.evicted", "task.reassigned"], SINGLE),
   stopAt,
   lossFault("lose-swap", "swap.answer=lose@3+7", "swap.recovered", ["swap.answer"]),
   // Each costs its sender the time that an answer may take.
   lossFault("lose-publish", "publish.answer=lose@50+149", "result.second", ["publish.answer"]),
+  lossFault("lose-batch", "batch.answer=lose@1+3", "result.second", ["batch.answer"], SINGLE),
   lossFault("lose-receipt", "receipt.answer=lose@2+5", "burst.recalled", ["receipt.answer"]),
 ];
