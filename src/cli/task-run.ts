@@ -64,18 +64,18 @@ export class TaskRun {
   }
 
   /**
-   * Resolves when every result is printed, or `signal` fires.
+   * Resolves with true when every result is printed, with false when `signal` fires before.
    *
    * @throws VgasError what ends a submission other than a task that is wrong
    */
-  async work(source: Source, signal: AbortSignal): Promise<void> {
-    const ended = new Promise<void>((resolve, reject) => {
+  async work(source: Source, signal: AbortSignal): Promise<boolean> {
+    const ended = new Promise<false>((resolve, reject) => {
       this.#fail = reject;
-      if (signal.aborted) resolve();
-      else signal.addEventListener("abort", () => resolve(), { once: true });
+      if (signal.aborted) resolve(false);
+      else signal.addEventListener("abort", () => resolve(false), { once: true });
     });
     try {
-      await Promise.race([this.#workOff(source), ended]);
+      return await Promise.race([this.#workOff(source).then(() => true), ended]);
     } finally {
       this.#stopped = true;
       this.#wake();

@@ -13,7 +13,8 @@ import { Terminal } from "../../src/cli/terminal.ts";
 import { commandEnvironment, type Finished } from "./support.ts";
 
 interface RunOptions {
-  readonly stdin?: string;
+  /** `open`: nothing comes, and no end. */
+  readonly stdin?: string | "open";
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -33,7 +34,8 @@ const interrupt = withoutListeners(() => new Interrupt());
 
 /** Runs a command to its end. */
 export async function vgas(args: readonly string[], { stdin = "", env = {} }: RunOptions = {}): Promise<Finished> {
-  const input = Readable.from(stdin === "" ? [] : [Buffer.from(stdin)], { objectMode: false });
+  const pieces = stdin === "" ? [] : [Buffer.from(stdin)];
+  const input = stdin === "open" ? new PassThrough() : Readable.from(pieces, { objectMode: false });
   return await stdinOfCommand.run(input, () => run(args, { ...commandEnvironment(), ...env }));
 }
 

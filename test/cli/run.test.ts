@@ -99,6 +99,12 @@ test("--timeout ends a run that waits, with 5", async () => {
   expect(code).toBe(5);
 });
 
+test("so it does before all lines have come, or what was submitted is known to be stored", async () => {
+  const { code, out, err } = await inProcess(["run", "-", "--timeout", "50", ...home], { stdin: "open" });
+  expect(err).toContain("the run timed out after 50 ms");
+  expect({ code, out }).toEqual({ code: 5, out: "" });
+});
+
 test("a reader that goes away ends the run with 1: not all results were delivered", async () => {
   const running = start(["run", "-", ...home], { stdin: "open" });
   running.child.stdin?.write(`${lines({ kind: "echo" })}\n`);

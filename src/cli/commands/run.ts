@@ -44,8 +44,9 @@ export function addRun(program: Command, cli: Cli): void {
       const run = new TaskRun({ client, terminal: cli.terminal, closedSwarm: own !== undefined, kind: flags.kind });
       const stopProgress = showProgress(cli.terminal, run.counts);
       const deadline = new Deadline(flags.timeout, cli.interrupt.signal, cli.terminal.readerGone);
+      let finished = false;
       try {
-        await Promise.race([run.work(source, deadline.signal), own?.failed ?? NEVER]);
+        finished = await Promise.race([run.work(source, deadline.signal), own?.failed ?? NEVER]);
       } finally {
         deadline.clear();
         stopProgress();
@@ -54,7 +55,9 @@ export function addRun(program: Command, cli: Cli): void {
         await own?.stop();
       }
       cli.terminal.note(summary(run.counts, performance.now() - startedAt));
-      cli.exitCode = exitCode(cli, run.counts, deadline.expired, flags.timeout);
+      if (deadline.expired && !finished && cli.interrupt.received === undefined)
+        throw new VgasError("TIMEOUT", `the run timed out after ${flags.timeout} ms`);
+      cli.exitCode = exitCode(cli, run.counts);
     },
   );
 }
@@ -100,15 +103,8 @@ function summary({ ok, failed, refused }: RunCounts, elapsedMs: number): string 
   return `${parts.join(", ")} in ${(elapsedMs / 1_000).toFixed(1)} s`;
 }
 
-function exitCode(
-  { interrupt, terminal }: Cli,
-  counts: RunCounts,
-  late: boolean,
-  timeoutMs: number | undefined,
-): number {
+function exitCode({ interrupt, terminal }: Cli, { failed, refused }: RunCounts): number {
   if (interrupt.received !== undefined) return interrupt.exitCode;
   if (terminal.readerGone.aborted) return EXIT.failure;
-  const unfinished = counts.open > 0;
-  if (late && unfinished) throw new VgasError("TIMEOUT", `the run timed out after ${timeoutMs} ms`);
-  return counts.failed + counts.refused === 0 ? EXIT.ok : EXIT.someFailed;
+  return failed + refused === 0 ? EXIT.ok : EXIT.someFailed;
 }
