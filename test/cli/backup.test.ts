@@ -54,7 +54,7 @@ test("tasks, results, the vault and the id survive in a backup, and an older one
   // What comes later is not in it: the vault's next generation neither.
   const second = await swarm.up("--agents", "1", "--vault-unlock", `file:${passphrase}`);
   expect((await on(home, "vault", "store", "anthropic")).code).toBe(0);
-  const broker = swarm.brokerPid() ?? 0;
+  const broker = swarm.brokerPid() as number;
   await second.kill("SIGKILL");
   const orphaned = await on(home, "backup", join(dir, "other"));
   expect(orphaned).toMatchObject({ code: 78, out: "" });

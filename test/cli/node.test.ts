@@ -124,8 +124,11 @@ test("join attaches by what connection printed, its agents are seen, and what is
   expect(ready.url).toBe(url);
   const { inboxPrefix } = JSON.parse(described.out) as { inboxPrefix: string };
   expect(inboxPrefix).toBe(`_INBOX.${ready.hostId}`);
-  const nodes = await vgas(["nodes", "--json", "--home", home]);
-  expect(JSON.parse(nodes.out)).toMatchObject({ host: ready.hostId, state: "up", agents: 3, roles: ["agents"] });
+  const nodes = await eventually(async () => {
+    const { out } = await vgas(["nodes", "--json", "--home", home]);
+    return out.includes('"up"') ? out : undefined;
+  }, "the node to be heard");
+  expect(JSON.parse(nodes)).toMatchObject({ host: ready.hostId, state: "up", agents: 3, roles: ["agents"] });
   const result = await vgas(["submit", "echo", "7", "--wait", "--home", home]);
   expect(JSON.parse(result.out)).toMatchObject({ status: "ok", output: 7, host: ready.hostId });
   second.child.kill("SIGTERM");

@@ -3,17 +3,19 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { connect } from "../../src/client.ts";
-import { TestSwarm } from "../support/swarm.ts";
+import { type Node, TestSwarm } from "../support/swarm.ts";
 import { eventually } from "../support/wait.ts";
 import { vgas } from "./in-process.ts";
 import { FIXTURES, temporary } from "./support.ts";
 
 const swarm = new TestSwarm();
 const home = ["--home", swarm.home];
+let node: Node;
 let hostId = "";
 
 beforeAll(async () => {
-  ({ hostId } = await swarm.up("--agents", "1", "--slots", "4", "--module", join(FIXTURES, "agents.ts")));
+  node = await swarm.up("--agents", "1", "--slots", "4", "--module", join(FIXTURES, "agents.ts"));
+  ({ hostId } = node);
 });
 
 async function idOf(...args: readonly string[]): Promise<string> {
@@ -26,6 +28,8 @@ test("pause keeps the tasks of a kind waiting until resume; task and tasks list 
     out: "",
     err: "Kind echo in pool default is paused; `vgas resume echo` ends that.\n",
   });
+  // Dispatchers hear of it a moment later.
+  await node.said(/the lane is paused/);
   const id = await idOf("echo", "1", "--priority", "high");
   const task = JSON.parse((await vgas(["task", id, "--json", ...home])).out) as object;
   expect(task).toMatchObject({ state: "waiting", id, kind: "echo", priority: "high", attempts: 0 });
@@ -67,11 +71,11 @@ test("drain refuses the node that runs the nats-server", async () => {
 });
 
 test("drain waits until the node has left", async () => {
-  const node = await swarm.join("worker", "--agents", "1");
-  const { code, out } = await vgas(["drain", node.hostId, "--json", ...home]);
-  expect(JSON.parse(out)).toEqual({ node: node.hostId, drained: true });
+  const worker = await swarm.join("worker", "--agents", "1");
+  const { code, out } = await vgas(["drain", worker.hostId, "--json", ...home]);
+  expect(JSON.parse(out)).toEqual({ node: worker.hostId, drained: true });
   expect(code).toBe(0);
-  expect(await node.ended).toBe(0);
+  expect(await worker.ended).toBe(0);
 });
 
 test("cancel ends a task that waits and one that runs, and says when there is none", async () => {

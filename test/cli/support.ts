@@ -66,7 +66,10 @@ export function start(args: readonly string[], { stdin = "", env = {} }: RunOpti
     tell();
   });
   const closed = once(child, "close");
+  // Not its exit: what it wrote last can still be on its way then.
+  let over = false;
   const end = closed.then(() => {
+    over = true;
     tell();
     return { code: child.exitCode ?? child.signalCode, out: lines.map((line) => `${line}\n`).join(""), err };
   });
@@ -74,8 +77,7 @@ export function start(args: readonly string[], { stdin = "", env = {} }: RunOpti
     await new Promise<void>((resolve, reject) => {
       const look = (): void => {
         if (ready()) resolve();
-        else if (child.exitCode !== null || child.signalCode !== null)
-          reject(new Error(`ended without ${what}:\n${err}`));
+        else if (over) reject(new Error(`ended without ${what}:\n${err}`));
         else return;
         listeners.delete(look);
       };

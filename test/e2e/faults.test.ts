@@ -2,7 +2,7 @@
  * P1, P2, P6 and P8 when processes really die; test/faults kills hosts and dispatchers. Each swarm has a `describe` of its own, and they
  * run at the same time: most of this is waiting for leases to end. The tests of one swarm go one after the other.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { consumerInfo } from "../../src/bus/topology.ts";
@@ -44,7 +44,7 @@ describe.concurrent("kill -9 of the nats-server under load", () => {
     // Results published while we were away are in the stream only. A task whose acknowledgement was lost with the broker
     // was submitted once more, since the restarted broker forgets the message ids of tasks that are done: what counts
     // is that each acknowledged one has its result.
-    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "every task to be acknowledged");
+    await admin.acknowledged();
     expect(await admin.storedOf(sequences.map((sequence) => `s${sequence}`))).toBe(sequences.length);
   });
 });
@@ -81,22 +81,20 @@ describe.concurrent("a task that blocks its host past its deadline", () => {
 
   it.sequential("P6: the host leaves the rotation, the task goes on elsewhere, and the late end changes nothing", async () => {
     await swarm.up("--roles", "dispatcher");
-    const worker = await swarm.join("worker", "--roles", "agents", ...MODULE);
+    const workers = await swarm.joinAll(2, "worker", "--roles", "agents", ...MODULE);
+    const hosts = workers.map(({ hostId }) => hostId);
     const admin = await swarm.admin();
-    await admin.rosterOf(COUNT, [worker.hostId]);
+    await admin.rosterOf(COUNT, hosts);
     const results = await admin.collect();
     await admin.submit("count", [{ id: "blocker", timeoutMs: 1_000, input: { block: 10_000, blockUntilAttempt: 2 } }]);
-    // Its start takes its time, and is to be over while the task still blocks.
-    const joining = swarm.join("worker", "--roles", "agents", ...MODULE);
-    await eventually(
-      async () => ((await admin.roster(COUNT)).every(({ host }) => host !== worker.hostId) ? true : undefined),
-      "it to leave the rotation",
-    );
-    const other = await joining;
+    const other = await eventually(async () => {
+      const left = new Set((await admin.roster(COUNT)).map(({ host }) => host));
+      return left.size === 1 ? hosts.find((host) => left.has(host)) : undefined;
+    }, "the host that it blocks to leave the rotation");
     await results.until(() => results.byId.has("blocker"));
-    expect(results.byId.get("blocker")).toMatchObject({ status: "ok", host: other.hostId, attempt: 2 });
+    expect(results.byId.get("blocker")).toMatchObject({ status: "ok", host: other, attempt: 2 });
     // When its loop turns again it is taken back.
-    await admin.rosterOf(COUNT, [worker.hostId, other.hostId]);
+    await admin.rosterOf(COUNT, hosts);
     expect(results.all.filter(({ id }) => id === "blocker")).toHaveLength(1);
     expect(await admin.stored()).toBe(1);
   });
@@ -108,7 +106,7 @@ describe.concurrent("a task that blocks its host past its deadline", () => {
     const [sequence] = await admin.submit("count", [[{ timeoutMs: 1_000, input }]]);
     await results.until(() => results.byId.has(`s${sequence}-0`));
     expect(results.byId.get(`s${sequence}-0`)).toMatchObject({ status: "ok", attempt: 2 });
-    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "the array to be acknowledged");
+    await admin.acknowledged();
   });
 });
 
@@ -116,19 +114,28 @@ describe.concurrent("kill -9 of a whole node", () => {
   const swarm = new TestSwarm();
 
   it.sequential("P1 P2: started again on the same home it finishes what was acknowledged, with one broker", async () => {
-    const first = await swarm.up("--slots", "8");
+    const flags = ["--agents", "4", "--slots", "8", "--module", `${FIXTURES}agents.ts`];
+    const first = await swarm.up(...flags);
     const admin = await swarm.admin();
     const results = await admin.collect();
-    const sequences = await admin.submit(
+    // However long the kill takes to come, it finds this one running.
+    const go = join(swarm.dir, "go");
+    const held = await admin.submit("count", [{ input: { until: go } }]);
+    await eventually(
+      async () => ((await admin.stats(first.hostId)).running.some((n) => n > 0) ? true : undefined),
+      "it to begin",
+    );
+    const echoes = await admin.submit(
       "echo",
       Array.from({ length: rounds(2_000, 5_000) }, (_, i) => ({ input: i })),
     );
+    const sequences = [...held, ...echoes];
     await results.until(() => results.all.length > 200);
     await first.kill("SIGKILL");
-    const stored = await admin.stored();
-    expect(stored).toBeLessThan(sequences.length);
+    expect(await admin.stored()).toBeLessThan(sequences.length);
+    writeFileSync(go, "");
 
-    const second = await swarm.up("--slots", "8");
+    const second = await swarm.up(...flags);
     expect(second.hostId).toBe(first.hostId);
     const after = await swarm.admin();
     await eventually(
@@ -136,7 +143,7 @@ describe.concurrent("kill -9 of a whole node", () => {
       "every result to be stored",
     );
     expect(await after.stored()).toBe(sequences.length);
-    await eventually(async () => ((await after.waiting()) === 0 ? true : undefined), "every task to be acknowledged");
+    await after.acknowledged();
   });
 });
 
@@ -153,11 +160,18 @@ describe.concurrent("arrays whose host or dispatcher is killed", () => {
       workers.map(({ hostId }) => hostId),
     );
     const results = await admin.collect();
-    const elements = 40;
-    const arrays = await admin.submit("count", new Array(10).fill(new Array(elements).fill({ input: { ms: 150 } })));
+    const [elements, agents] = [40, 10];
+    const array = new Array(elements).fill({ input: { ms: 150 } });
+    // Drawn while all agents are free, the first ten fall to one each: so either host runs some, however late it is killed.
+    const go = join(swarm.dir, "go");
+    const held = array.map((element, i) => (i < agents ? { input: { until: go } } : element));
+    const first = await admin.submit("count", [held]);
+    await results.reach(elements - agents);
+    const arrays = [...first, ...(await admin.submit("count", new Array(9).fill(array)))];
     const wanted = arrays.flatMap((sequence) => Array.from({ length: elements }, (_, i) => `s${sequence}-${i}`));
     await results.until(() => results.all.length >= 40);
     await workers[0]?.kill("SIGKILL");
+    writeFileSync(go, "");
     await results.until(() => results.all.length >= 100);
     await dispatchers[0]?.kill("SIGKILL");
     await results.until(() => wanted.every((id) => results.byId.has(id)));
@@ -165,7 +179,7 @@ describe.concurrent("arrays whose host or dispatcher is killed", () => {
     expect(results.all).toHaveLength(wanted.length);
     // The killed worker had begun up to fifteen; the rest was begun once, or never known to be begun.
     expect(results.all.some(({ attempt }) => attempt === 2)).toBe(true);
-    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "the arrays to be acknowledged");
+    await admin.acknowledged();
     expect(await admin.stored()).toBe(wanted.length);
   });
 });
@@ -242,12 +256,14 @@ describe.concurrent("SIGTERM under load", () => {
       "it to join",
     );
     const results = await admin.collect();
-    const sequences = await admin.submit("count", new Array(20).fill({ input: { ms: 2_000 } }));
+    const go = join(swarm.dir, "go");
+    const sequences = await admin.submit("count", new Array(20).fill({ input: { until: go } }));
     await eventually(
       async () => ((await admin.stats(worker.hostId)).running.some((n) => n > 0) ? true : undefined),
       "it to run some",
     );
     expect(await worker.kill("SIGTERM")).toBe(0);
+    writeFileSync(go, "");
     await results.reach(sequences.length);
     expect(results.all.every(({ status, host }) => status === "ok" && host !== worker.hostId)).toBe(true);
     expect(results.all.some(({ attempt }) => attempt === 2)).toBe(true);

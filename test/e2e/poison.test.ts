@@ -47,14 +47,14 @@ describe("tasks that kill their host", () => {
       (await eventually(() => lastBySubject(admin.bus, dead, subject), `a letter of ${id}`)).data,
     ) as DeadLetter;
   };
-  /** Tasks of which both hosts have some, until they end. */
-  const neighbours = async (ms: number): Promise<readonly string[]> => {
-    const ids = (await admin.submit("count", new Array(10).fill({ input: { ms } }))).map((sequence) => `s${sequence}`);
+  /** Tasks of which both hosts have some, until the file is there. */
+  const neighbours = async (until: string): Promise<readonly string[]> => {
+    const sequences = await admin.submit("count", new Array(10).fill({ input: { until: file(until) } }));
     await eventually(
       async () => ((await admin.stats(worker.hostId)).running.some((n) => n > 0) ? true : undefined),
       "the worker to run some",
     );
-    return ids;
+    return sequences.map((sequence) => `s${sequence}`);
   };
 
   beforeAll(async () => {
@@ -76,9 +76,10 @@ describe("tasks that kill their host", () => {
 
   it("P1 P6: what ran on the killed host counts one execution, and what ran elsewhere none", async () => {
     await admin.rosterOf(COUNT, [up.hostId, worker.hostId]);
-    const ids = await neighbours(2_000);
+    const ids = await neighbours("neighbours.go");
     await admin.submit("fragile", [{ id: "fragile", input: { file: file("fragile") } }]);
     expect(await worker.ended).toBe("SIGKILL");
+    writeFileSync(file("neighbours.go"), "");
     const killed = worker.hostId;
     const ended = await Promise.all(ids.map(result));
     expect(ended.every(({ status, host }) => status === "ok" && host !== killed)).toBe(true);
@@ -120,7 +121,7 @@ describe("tasks that kill their host", () => {
     );
     writeFileSync(file("scribe.go"), "");
     expect(await result(fails)).toMatchObject({ attempt: 2, host: up.hostId, output: { restored: { by: 1 } } });
-    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "every task to be acknowledged");
+    await admin.acknowledged();
 
     const executions = lines("scribe").filter((line) => /\d$/.test(line));
     expect(executions.sort()).toEqual([`${fails} 1`, `${fails} 2`, `${late} 1`, `${late} 2`]);
@@ -132,7 +133,7 @@ describe("tasks that kill their host", () => {
   });
 
   it("in a process of their own they take nobody with them, and what they started is gone", async () => {
-    const ids = await neighbours(1_500);
+    const ids = await neighbours("contained.go");
     const input = (how: string) => ({ file: file("contained"), how });
     // Its process is there before the timeout counts.
     await admin.submit("contained", [{ id: "warms", input: input("return") }]);
@@ -151,6 +152,7 @@ describe("tasks that kill their host", () => {
       expect(await result(id)).toMatchObject({ status: "failed", error: { code }, attempt, host: worker.hostId });
       expect(await letter(id)).toMatchObject({ reason: "attempts-exhausted", attempts: attempt });
     }
+    writeFileSync(file("contained.go"), "");
     const beside = await Promise.all(ids.map(result));
     expect(beside.every(({ status, attempt }) => status === "ok" && attempt === 1)).toBe(true);
     expect(beside.some(({ host }) => host === worker.hostId)).toBe(true);

@@ -68,11 +68,11 @@ describe.concurrent("tasks", () => {
   });
 
   it.sequential("expires a task that was not started in time", async () => {
-    // Two hundred tasks of 100 ms on fifteen slots keep it waiting for longer than it may.
-    const blockers = await admin.submit("count", new Array(200).fill({ input: { ms: 100 } }));
-    const result = await resultOf("count", { expiresMs: 1, input: null });
-    expect(result).toMatchObject({ status: "expired", error: { code: "EXPIRED" } });
-    await results.until(() => blockers.every((sequence) => results.byId.has(`s${sequence}`)));
+    // Behind two hundred tasks of 100 ms on fifteen slots it waits for longer than it may.
+    const blockers = new Array(200).fill({ input: { ms: 100 } });
+    const sequences = await admin.submit("count", [...blockers, { expiresMs: 1, input: null }]);
+    await results.until(() => sequences.every((sequence) => results.byId.has(`s${sequence}`)));
+    expect(results.byId.get(`s${sequences.at(-1)}`)).toMatchObject({ status: "expired", error: { code: "EXPIRED" } });
   });
 
   it.sequential("P2: keeps the first result of an id, does not run it again, and sends it to a new replyTo", async () => {
@@ -85,7 +85,7 @@ describe.concurrent("tasks", () => {
     await admin.bus.flush();
     await admin.submit("echo", [{ id: "once", input: "second", replyTo: inbox }]);
     expect(await answer).toMatchObject({ id: "once", output: "first" });
-    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "the second to be acknowledged");
+    await admin.acknowledged();
     expect(results.all.filter(({ id }) => id === "once")).toHaveLength(1);
   });
 
@@ -116,7 +116,7 @@ describe.concurrent("tasks", () => {
     expect(elements.map((_, i) => results.byId.get(`s${sequence}-${i}`)?.output)).toEqual(
       elements.map(({ input }) => input),
     );
-    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "the array to be acknowledged");
+    await admin.acknowledged();
   });
 
   it.sequential("P1: an element that fails is tried again on its own, the others are not", async () => {
@@ -128,7 +128,7 @@ describe.concurrent("tasks", () => {
     const { sequence } = await admin.publisher.publish(admin.names.task("default", "count"), encode(elements));
     await results.until(() => elements.every((_, i) => results.byId.has(`s${sequence}-${i}`)));
     expect(elements.map((_, i) => results.byId.get(`s${sequence}-${i}`)?.attempt)).toEqual([1, 2, 1]);
-    await eventually(async () => ((await admin.waiting()) === 0 ? true : undefined), "everything to be acknowledged");
+    await admin.acknowledged();
   });
 
   it.sequential("tasks of a kind that nobody offers do not hold up the others, however many", async () => {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { TaskResult } from "../../src/protocols/result.ts";
 import type { Usage } from "../../src/protocols/vault/keys.ts";
+import type { SwarmState } from "../../src/swarm-view/health.ts";
 import { vgas as inProcess } from "../cli/in-process.ts";
 import { type Finished, vgas } from "../cli/support.ts";
 import { FAKE_TEXT, FAKE_USAGE, FakeProviders } from "../support/fake-providers.ts";
@@ -203,8 +204,10 @@ describe("from the command line on a fresh home", () => {
     await succeed(["seal"]);
     expect(await run("lease-key", { waitMs: 1 })).toMatchObject({ status: "failed", error: { code: "VAULT_SEALED" } });
     const waiting = run("lease-key", { waitMs: 30_000 });
-    const { out } = await inProcess(["status", "--json", "--home", master.home]);
-    expect(JSON.parse(out)).toMatchObject({ vault: { state: "sealed" } });
+    await eventually(async () => {
+      const { out } = await inProcess(["status", "--json", "--home", master.home]);
+      return (JSON.parse(out) as SwarmState).vault?.state === "sealed" || undefined;
+    }, "status to say that the vault is sealed");
     await succeed(["unseal", "--passphrase-file", passphraseFile]);
     expect(await waiting).toMatchObject({ status: "ok", output: { sha256: sha256(ROTATED_KEY) } });
   });

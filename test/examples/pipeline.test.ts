@@ -29,9 +29,12 @@ test("files go through three kinds of agents; what fails for good is replayed on
   // Some first attempts of `classify` fail, and all of its tasks are done.
   expect(node.log()).toContain("the classifier is overloaded");
 
-  const letters = await vgas(["dead", "list", "--kind", "shelve", "--json", ...home]);
-  expect(letters.out.trimEnd().split("\n")).toHaveLength(COUNT / 4);
-  expect(letters.out).toContain("NO_SHELF");
+  // A letter is stored after its result.
+  const letters = await eventually(async () => {
+    const { out } = await vgas(["dead", "list", "--kind", "shelve", "--json", ...home]);
+    return out.trimEnd().split("\n").length === COUNT / 4 ? out : undefined;
+  }, "a letter of each that failed");
+  expect(letters).toContain("NO_SHELF");
 
   mkdirSync(join(work, "shelves", "letter"));
   const replayed = await vgas(["dead", "replay", "--all", "--kind", "shelve", ...home]);
@@ -39,13 +42,14 @@ test("files go through three kinds of agents; what fails for good is replayed on
   const cards = join(work, "shelves", "letter");
   await eventually(async () => (readdirSync(cards).length === COUNT / 4 ? true : undefined), "the letters' cards");
 
-  const metrics = await (await fetch(`${node.http}/metrics`)).text();
-  for (const [kind, status, count] of [
-    ["read", "ok", COUNT],
-    ["shelve", "failed", COUNT / 4],
-    ["shelve", "ok", COUNT],
-  ] as const) {
-    expect(metrics).toContain(`vgas_tasks_total{pool="default",kind="${kind}",status="${status}"} ${count}`);
-  }
+  const counted = (kind: string, status: string, count: number): string =>
+    `vgas_tasks_total{pool="default",kind="${kind}",status="${status}"} ${count}`;
+  // An agent writes its card before its task is done.
+  const metrics = await eventually(async () => {
+    const text = await (await fetch(`${node.http}/metrics`)).text();
+    return text.includes(counted("shelve", "ok", COUNT)) ? text : undefined;
+  }, "all to be counted");
+  expect(metrics).toContain(counted("read", "ok", COUNT));
+  expect(metrics).toContain(counted("shelve", "failed", COUNT / 4));
   expect(metrics).toMatch(/vgas_retries_total\{pool="default",kind="classify"\} [1-9]/);
 });

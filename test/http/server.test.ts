@@ -8,7 +8,7 @@ import { type HttpOptions, type HttpServer, startHttp } from "../../src/http/ser
 import { VgasError } from "../../src/protocols/errors.ts";
 import { type Certificates, makeCertificates } from "../support/certificates.ts";
 import { RecordingLogger } from "../support/recording-logger.ts";
-import { rejection } from "../support/wait.ts";
+import { eventually, rejection } from "../support/wait.ts";
 
 const LOCAL = "127.0.0.1";
 /** An address of this machine that is not loopback: what comes from it is as if from another machine. */
@@ -270,6 +270,14 @@ test("a new certificate is shown to new connections, and those that are open go 
   });
 });
 
+/** Resolves when it answers who is not slow. */
+async function goesOn(server: HttpServer): Promise<void> {
+  await eventually(async () => {
+    const answered = await ask(server.port, "/healthz").catch(() => undefined);
+    return answered?.status === 200 || undefined;
+  }, "an answer");
+}
+
 test("whoever is slow is cut off: before the first byte, in the handshake, in the head, in the body, and when idle", async () => {
   const { server, joins } = await startLan({ requestTimeoutMs: 300 });
   const slow = [
@@ -278,11 +286,15 @@ test("whoever is slow is cut off: before the first byte, in the handshake, in th
     "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ",
     "POST /join/hello HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{",
   ];
-  const idle = raw(server.port, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+  // One that asks in time is slow too where this process stands still for so long.
+  const idle = eventually(async () => {
+    const said = await raw(server.port, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+    return said.includes('{"status":"ok"}') || undefined;
+  }, "the end of an idle connection that had its answer");
   expect(await Promise.all(slow.map((bytes) => raw(server.port, bytes)))).toEqual(["", "", "", ""]);
-  expect(await idle).toContain('{"status":"ok"}');
+  await idle;
   expect(joins).toEqual([]);
-  expect(await ask(server.port, "/healthz"), "and it goes on").toMatchObject({ status: 200 });
+  await goesOn(server);
 });
 
 test("a trickle of bytes buys no time", async () => {
@@ -294,7 +306,7 @@ test("a trickle of bytes buys no time", async () => {
   const trickle = setInterval(() => socket.write("y"), 5);
   onTestFinished(() => clearInterval(trickle));
   await closed;
-  expect(await ask(server.port, "/healthz")).toMatchObject({ status: 200 });
+  await goesOn(server);
 });
 
 test("what is no request is answered precisely where it can be, and ends only its own connection", async () => {

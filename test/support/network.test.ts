@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import { expect, it } from "vitest";
 import { describeWith } from "./require.ts";
 import { TestNetwork } from "./test-network.ts";
+import { eventually } from "./wait.ts";
 
 describeWith("network", TestNetwork.missing())("machines on a network of their own", () => {
   const network = new TestNetwork();
@@ -41,7 +42,8 @@ describeWith("network", TestNetwork.missing())("machines on a network of their o
     await a.changeAddress("10.77.9.9");
     expect(await ask(b)).toBe("hello");
     await b.pullCable();
-    expect(await b.run("node", "-p", "Object.keys(os.networkInterfaces()).join()")).toBe("lo\n");
+    const interfaces = (): Promise<string> => b.run("node", "-p", "Object.keys(os.networkInterfaces()).join()");
+    await eventually(async () => (await interfaces()) === "lo\n" || undefined, "the machine to see it");
     await b.plugCable();
     expect(await b.plugIn()).toBe("10.77.0.4");
     await network.close();

@@ -4,6 +4,7 @@
  */
 
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { realpath } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,7 +16,9 @@ import { decodeMirrored } from "../../src/bus/codec/task.ts";
 import { connectBus } from "../../src/bus/connection.ts";
 import { describeConnection } from "../../src/bus/credentials/connection-file.ts";
 import { openHome } from "../../src/bus/home/home.ts";
+import { layoutOf } from "../../src/bus/home/layout.ts";
 import { KvBucket } from "../../src/bus/kv.ts";
+import { brokersOf } from "../../src/bus/nats-server/orphans.ts";
 import { Publisher } from "../../src/bus/publisher.ts";
 import { lastBySubjects } from "../../src/bus/stored.ts";
 import { streamInfo } from "../../src/bus/topology.ts";
@@ -50,8 +53,9 @@ export class TestSwarm {
     afterAll(async () => {
       for (const close of this.#closers) await close().catch(() => undefined);
       for (const node of this.#launched) await node.kill("SIGKILL");
-      const broker = this.brokerPid();
-      if (broker !== undefined) killQuietly(broker);
+      // By the process table: the pid that the home has on record may be somebody else's by now.
+      const home = await realpath(this.home).catch(() => this.home);
+      for (const { pid } of await brokersOf(layoutOf(home))) killQuietly(pid);
       if (failed) console.error(`kept for inspection: ${this.dir}`);
       else rmSync(this.dir, { recursive: true, force: true });
     });
@@ -199,6 +203,14 @@ export class Admin {
   /** Messages in the task stream: those not acknowledged yet. */
   async waiting(): Promise<number> {
     return (await streamInfo(this.bus, this.names.streams.tasks))?.messages ?? 0;
+  }
+
+  /**
+   * Resolves when no task waits for its acknowledgement any more: each has its result in the stream by then. Who subscribes to results
+   * hears of them before they are stored.
+   */
+  async acknowledged(): Promise<void> {
+    await eventually(async () => ((await this.waiting()) === 0 ? true : undefined), "every task to be acknowledged");
   }
 
   /** How many of these tasks have a stored result. */

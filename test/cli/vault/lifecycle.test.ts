@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { signerOf } from "../../../src/bus/sealed/signing.ts";
 import { VgasError } from "../../../src/protocols/errors.ts";
+import { eventually } from "../../support/wait.ts";
 import { vgas } from "../in-process.ts";
 import { temporary } from "../support.ts";
 import { useFakeVault } from "./fake-vault.ts";
@@ -239,14 +240,21 @@ describe("status", () => {
   });
 
   test("of the swarm shows the vault, and why it gives no key out", async () => {
-    const observed = async (): Promise<string> => (await vgas(["status", ...home])).out;
+    // Each time all that does not answer within seconds is told as such.
+    const observed = (what: string, ...flags: readonly string[]): Promise<string> =>
+      eventually(async () => {
+        const { out } = await vgas(["status", ...flags, ...home]);
+        return out.includes(what) ? out : undefined;
+      }, `status to say ${what}`);
     vault.state = "sealed";
-    expect(await observed()).toContain("vault    sealed: `vgas vault unseal` opens it, on node master\n");
+    await observed("vault    sealed: `vgas vault unseal` opens it, on node master\n");
     vault.state = "failed";
     vault.why = "the disk is full";
-    const [text, { out }] = await Promise.all([observed(), vgas(["status", "--json", ...home])]);
-    expect(text).toContain("the vault gives no key out: the disk is full");
-    expect(JSON.parse(out)).toMatchObject({ vault: { state: "failed", why: "the disk is full", host: "master" } });
+    const [json] = await Promise.all([
+      observed('"failed"', "--json"),
+      observed("the vault gives no key out: the disk is full"),
+    ]);
+    expect(JSON.parse(json)).toMatchObject({ vault: { state: "failed", why: "the disk is full", host: "master" } });
   });
 
   test("without a vault says which node would run it, and the swarm's status has no such line", async () => {

@@ -34,6 +34,7 @@ export function onTerminal(args: readonly string[], env: Readonly<Record<string,
     child.once("error", (cause) => reject(new Error("these tests need the command script (bsdutils)", { cause })));
   });
   const closed = once(child, "close");
+  let over = false;
   let shown = "";
   let waitedFor = 0;
   const listeners = new Set<() => void>();
@@ -44,7 +45,11 @@ export function onTerminal(args: readonly string[], env: Readonly<Record<string,
     shown += text;
     tell();
   });
-  void closed.then(tell, tell);
+  const close = (): void => {
+    over = true;
+    tell();
+  };
+  void closed.then(close, close);
   onTestFinished(async () => {
     child.kill("SIGKILL");
     await closed.catch(() => undefined);
@@ -54,7 +59,7 @@ export function onTerminal(args: readonly string[], env: Readonly<Record<string,
       const listener = (): void => {
         const value = look();
         if (value !== undefined) resolve(value);
-        else if (child.exitCode !== null) reject(new Error(`the terminal ended without ${what}:\n${shown}`));
+        else if (over) reject(new Error(`the terminal ended without ${what}:\n${shown}`));
         else return;
         listeners.delete(listener);
       };
