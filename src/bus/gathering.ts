@@ -4,7 +4,7 @@
  * 1. What comes alone goes at once.
  * 2. For atomic batches, what comes while others of the gathering are in flight waits for them, as a database gathers
  *    commits: the server writes them one after the other anyway, and forces each to the disk by itself. Nothing waits for a fast one:
- *    it is what comes in one turn of the event loop.
+ *    it is what comes within one callback of the event loop.
  * 3. Never two messages of one subject in a batch, but where all are of one: the server checks an atomic batch as a whole against its
  *    limits per subject, and what it missed there would be refused in the middle of the commit.
  * 4. Once the stream has refused batches, nothing is gathered here until the next connection.
