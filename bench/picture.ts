@@ -47,7 +47,7 @@ export function picture({ at, machine, versions, pairs, benchmarks }: Results): 
 <rect class="back" width="${WIDTH}" height="${height}" rx="8"/>
 <text id="title" class="title" x="${MARGIN}" y="36">vgas: what the benchmarks measured</text>
 <text class="faint" x="${MARGIN}" y="57">${escaped(`${at.slice(0, 10)}, ${where}, ${what.join(", ")}`)}</text>
-<text class="faint" x="${MARGIN}" y="75">Medians of ${pairs} pairs; the line across a bar is the spread, lowest to highest.</text>
+<text class="faint" x="${MARGIN}" y="75">Medians of ${pairs} pairs, of fewer where nothing is judged; the line across a bar is the spread, lowest to highest.</text>
 ${panels.join("\n")}
 </svg>
 `;
