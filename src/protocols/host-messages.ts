@@ -10,6 +10,7 @@
  * | Running | hosts.<h>.running | dispatcher | the ids among those asked that the host runs or has not settled |
  * | Where | hosts.<h>.where | dispatcher | how the ids among those asked that the host runs are doing |
  * | Cancel | hosts.<h>.cancel | dispatcher | the ids among those asked that the host runs: they were told to end |
+ * | Beat | hosts.<h>.beat | dispatcher | `{v: 1}`: its heartbeat is on its way |
  * | Drain | hosts.<h>.drain | operator | `{v: 1}`: the node drains and ends, as at SIGTERM |
  * | Stats | hosts.<h>.stats | observer | HostStats |
  * | Settled | settled.<d> | host | none |

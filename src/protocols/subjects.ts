@@ -239,7 +239,17 @@ export function isTaskSubject(subject: string): boolean {
   return TASK_SUBJECT.test(subject);
 }
 
-export const HOST_OPERATIONS = ["burst", "recall", "owned", "running", "where", "cancel", "drain", "stats"] as const;
+export const HOST_OPERATIONS = [
+  "burst",
+  "recall",
+  "owned",
+  "running",
+  "where",
+  "cancel",
+  "beat",
+  "drain",
+  "stats",
+] as const;
 export type HostOperation = (typeof HOST_OPERATIONS)[number];
 
 /** `tasks`: `name` is a kind; `read` and `results`: a task id. */

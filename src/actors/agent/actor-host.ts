@@ -149,6 +149,10 @@ export class ActorHost {
     await serveTasks("running", ({ pool, ids }): RunningReply => ({ v: 1, ids: this.#runs.running(pool, ids) }));
     await serveTasks("cancel", ({ pool, ids }): RunningReply => ({ v: 1, ids: this.#runs.cancel(pool, ids) }));
     await serveTasks("where", ({ pool, ids }): WhereReply => ({ v: 1, tasks: this.#runs.where(pool, ids) }));
+    await serve("beat", () => {
+      heartbeat.beatNow();
+      return { v: 1 };
+    });
     await serve("stats", () => this.stats());
     await heartbeat.start();
   }

@@ -53,6 +53,9 @@ const KEEP_ALIVE_MS = LANE_CONSUMER.ackWaitMs / 3;
 /** How long an assignment may be silent before its host is asked whether it still has it, ms. */
 const SILENT_MS = 5_000;
 
+/** Longest wait at the end for the rosters to be without the host of this process, ms: while nobody leads them that takes long. */
+const LEAVE_MS = 2_000;
+
 export interface DispatcherOptions {
   /** Differs after each start of the process: hosts tell the dispatcher's lives apart by it, and nonces are unique by it. */
   readonly dispatcherId: string;
@@ -205,6 +208,7 @@ export class Dispatcher {
     });
     await this.#cancels.start();
     await this.#monitor.start();
+    void this.#lanes.callRoll();
     await this.#desk.start();
     this.#timers.push(
       clock.setInterval(() => this.#lanes.keepAlive(), KEEP_ALIVE_MS),
@@ -272,6 +276,7 @@ export class Dispatcher {
     while (this.#lanes.openArrays > 0 && clock.monotonic() < deadline) {
       await new Promise<void>((resolve) => clock.setTimeout(resolve, 20));
     }
+    await this.#leave();
     for (const timer of this.#timers) clock.clear(timer);
     this.#room.stop();
     this.#leftovers.stop();
@@ -280,6 +285,18 @@ export class Dispatcher {
     this.#monitor.stop();
     this.#subscription?.unsubscribe();
     this.#actor?.send({ type: "STOPPED" });
+  }
+
+  /** The host of this process has ended: nobody else may be there to take it out of the rosters. */
+  async #leave(): Promise<void> {
+    const { bus, clock, local } = this.#options;
+    if (local === undefined || bus.state !== "connected") return;
+    let timer: Timer | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = clock.setTimeout(resolve, LEAVE_MS);
+    });
+    await Promise.race([this.#lanes.leave(local.hostId), late]);
+    clock.clear(timer);
   }
 
   #nonce(): string {

@@ -15,7 +15,6 @@ import type { PulledMessage, PullTrouble } from "../../bus/pull.ts";
 import { failpoint } from "../../failpoints/failpoints.ts";
 import type { LaneMeter } from "../../metrics/lane-meters.ts";
 import type { Clock, Random } from "../../protocols/clock.ts";
-import { VgasError } from "../../protocols/errors.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { RateLimit } from "../../protocols/rate.ts";
 import type { RosterRange } from "../../protocols/rotation.ts";
@@ -34,7 +33,7 @@ import type { Now } from "./now.ts";
 import { Pace } from "./pace.ts";
 import { Past, type PastOptions } from "./past.ts";
 import { Pump } from "./pump.ts";
-import { sameRoster } from "./rosters.ts";
+import { RosterUpkeep, type RosterUpkeepOptions } from "./roster-upkeep.ts";
 import { Rotation } from "./rotation.ts";
 import { pauseAfterLostSwap } from "./swap-pause.ts";
 import type { TaskInHand } from "./task-in-hand.ts";
@@ -44,7 +43,8 @@ const MAX_BATCH = 4_096;
 
 export interface LaneOptions
   extends Pick<PastOptions, "verdicts" | "results" | "attempts" | "stillRunning">,
-    Pick<HandOptions, "giveBack" | "disown"> {
+    Pick<HandOptions, "giveBack" | "disown">,
+    Pick<RosterUpkeepOptions, "wantedRoster"> {
   readonly lane: LaneName;
   readonly meter: LaneMeter;
   readonly cancels: Cancels;
@@ -60,10 +60,8 @@ export interface LaneOptions
   readonly bursts: Bursts;
   readonly ledger: Ledger;
   readonly findHost: (host: string, run: string) => HostView | undefined;
-  /** Every host of the roster was heard, or had time enough to be: until then its turns would be skipped for nothing. */
+  /** Every host of the roster was heard, is known not to be there, or had time enough: until then its turns would be skipped for nothing. */
   readonly knowsHosts: (ranges: readonly RosterRange[]) => boolean;
-  /** The roster that should be in force, given the one that is. */
-  readonly wantedRoster: (current: readonly RosterRange[]) => readonly RosterRange[];
   /** Most tasks that may begin in some time, over the whole swarm. */
   readonly rateLimit: () => RateLimit | undefined;
   /** Makes the lane's durable consumers. */
@@ -83,11 +81,11 @@ export class Lane {
   readonly #pace: Pace;
   readonly #hand: Hand;
   readonly #pump: Pump;
+  readonly #upkeep: RosterUpkeep;
   #seats: RosterSeats;
   #open = false;
   #stopped = false;
   #paused = false;
-  #rosterStale = true;
   #loaded = false;
   #inTrouble = false;
   #consumersMade = false;
@@ -108,6 +106,7 @@ export class Lane {
     });
     const pause = (): Promise<void> => this.#pauseAfterLostSwap();
     this.rotation = new Rotation({ bucket, names, lane, by: dispatcherId, nonce, logger, pause });
+    this.#upkeep = new RosterUpkeep({ ...options, rotation: this.rotation });
     this.#hand = new Hand({ ...options, keeps: () => !this.#stopped && !this.#paused });
     this.#pace = new Pace(options.clock, () => this.#pump.wake());
     this.#seats = new RosterSeats([], options.findHost, () => this.#pump.wake());
@@ -208,7 +207,7 @@ export class Lane {
   /** A host came, went or changed. */
   refreshRoster(): void {
     this.#pace.limit = this.#options.rateLimit();
-    this.#rosterStale = true;
+    this.#upkeep.look();
     this.#seats.dispose();
     this.#seats = this.#seat();
     this.#pump.wake();
@@ -216,7 +215,7 @@ export class Lane {
 
   /** Compares the roster in force with the wanted one: hosts may have gone that nobody alive has seen. */
   checkRoster(): void {
-    this.#rosterStale = true;
+    this.#upkeep.look();
     this.#pump.wake();
   }
 
@@ -240,6 +239,11 @@ export class Lane {
     await this.#pulls.stop();
   }
 
+  /** Takes `host` out of the roster. Once it is stopped and settled: then no round writes. */
+  async leave(host: string): Promise<void> {
+    if (this.#loaded && this.#stopped && this.settled) await this.#upkeep.takeOut(host);
+  }
+
   /** Tells the broker that what is in hand is still wanted. Called more often than `ack_wait`. */
   keepAlive(): void {
     this.#intake.keepAlive();
@@ -257,7 +261,7 @@ export class Lane {
   async #step(): Promise<void> {
     if (!this.#loaded) await this.#load();
     this.#reseat();
-    if (this.#rosterStale) await this.#maintainRoster();
+    if (this.#upkeep.due) await this.#maintainRoster();
     if (!this.#options.knowsHosts(this.rotation.ranges)) return;
     const at = this.#options.clock.now();
     this.#siftNow(at);
@@ -279,18 +283,8 @@ export class Lane {
   }
 
   async #maintainRoster(): Promise<void> {
-    this.#rosterStale = false;
-    const wanted = this.#options.wantedRoster(this.rotation.ranges);
-    if (sameRoster(wanted, this.rotation.ranges)) return;
-    try {
-      await this.rotation.replaceRoster(wanted);
-    } catch (error) {
-      this.#rosterStale = true;
-      if (!(error instanceof VgasError && error.code === "CONFLICT")) throw error;
-      // Another dispatcher wrote a roster first; ours is compared with it in the next round.
-      await this.rotation.load();
-      this.#pump.wake();
-    }
+    await this.#upkeep.maintain();
+    if (this.#upkeep.due) this.#pump.wake();
     this.#reseat();
   }
 

@@ -19,6 +19,9 @@ import { runningOfLeaving, sharedRanges } from "./shares.ts";
 import type { Known, Strays } from "./strays.ts";
 import type { TaskInHand } from "./task-in-hand.ts";
 
+/** Pause between two looks whether everybody was heard, ms. */
+const HEARD_LOOK_MS = 50;
+
 export interface LanesOptions
   extends Omit<DispatcherOptions, "spawn" | "local" | "signer" | "publisher" | "meters">,
     Pick<LaneOptions, "verdicts" | "bursts" | "ledger" | "nonce" | "onActivity" | "cancels" | "now"> {
@@ -111,6 +114,11 @@ export class Lanes {
     await Promise.all([...this.#lanes.values()].map((lane) => lane.stop()));
   }
 
+  /** Takes `host` out of the rosters, once everything is stopped and settled. */
+  async leave(host: string): Promise<void> {
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.leave(host)));
+  }
+
   pause(name: LaneName, paused: boolean): void {
     const key = this.#options.names.consumer(name);
     if (paused) this.#paused.add(key);
@@ -132,6 +140,18 @@ export class Lanes {
     const ids = new Set<string>();
     for (const { task } of this.#known()) ids.add(task.id);
     return ids;
+  }
+
+  /** Asks whoever a roster names to be heard at once: lanes are opened when somebody who offers them is. */
+  async callRoll(): Promise<void> {
+    const { bus, names, monitor, logger } = this.#options;
+    try {
+      const { lanes } = await readRotations(bus, names);
+      for (const { ranges } of lanes) monitor.knows(ranges);
+    } catch (error) {
+      // They are heard within a second all the same, and a lane asks for those of its roster.
+      logger.debug({ error: String(error) }, "the rosters could not be read at the start");
+    }
   }
 
   /** Something was cancelled. */
@@ -169,7 +189,7 @@ export class Lanes {
         const known = hosts.get(host);
         return known?.run === run ? known : undefined;
       },
-      knowsHosts: (ranges) => monitor.settled || ranges.every(({ host }) => hosts.has(host)),
+      knowsHosts: (ranges) => monitor.knows(ranges),
       wantedRoster: (current) => {
         const gone = (host: string, run: string): boolean => monitor.settled || isEvicted(host, run);
         const wanted = wantedRanges(name, current, hosts, gone);
@@ -186,11 +206,25 @@ export class Lanes {
         strays.remember(tasks.map((task) => unstarted(of, task)));
       },
       onLeaderLost: () => strays.remember(this.#known()),
-      stillRunning: (of, ids) => inquiries.stillRunning(hosts.values(), of, ids),
+      stillRunning: async (of, ids) =>
+        (await this.#heard(lane)) ? await inquiries.stillRunning(hosts.values(), of, ids) : undefined,
     });
     this.#lanes.set(key, lane);
     lane.pause(this.#paused.has(key));
     if (this.#pulling) lane.open();
+  }
+
+  /**
+   * Waits until everybody in the lane's roster was heard or had time enough to be: where nobody listens somebody may be cut off, and run
+   * what comes a second time. False if nothing is pulled any more.
+   */
+  async #heard({ rotation }: Lane): Promise<boolean> {
+    const { monitor, clock } = this.#options;
+    while (!monitor.heard(rotation.ranges)) {
+      if (!this.#pulling) return false;
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, HEARD_LOOK_MS));
+    }
+    return true;
   }
 
   /** What is in the hands, and with hosts. */

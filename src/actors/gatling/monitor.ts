@@ -19,6 +19,7 @@ import { type Heartbeat, heartbeat } from "../../protocols/host-messages.ts";
 import type { Logger } from "../../protocols/logger.ts";
 import type { Names } from "../../protocols/subjects.ts";
 import { type HostState, HostView } from "./fleet.ts";
+import { RollCall } from "./roll-call.ts";
 
 /** Heartbeats come once a second. */
 const HEARTBEAT_MS = 1_000;
@@ -50,6 +51,7 @@ export class Monitor {
   readonly #options: MonitorOptions;
   readonly #hosts = new Map<string, HostView>();
   readonly #probing = new Set<HostView>();
+  readonly #rollCall: RollCall;
   #subscription: { unsubscribe(): void } | undefined;
   #timer: Timer | undefined;
   #tickedAt = 0;
@@ -67,6 +69,7 @@ export class Monitor {
 
   constructor(options: MonitorOptions) {
     this.#options = options;
+    this.#rollCall = new RollCall({ ...options, onAbsent: options.onChange });
   }
 
   get hosts(): ReadonlyMap<string, HostView> {
@@ -83,6 +86,22 @@ export class Monitor {
   /** True once every living host must have been heard: whoever is in a roster and not known by now is gone. */
   get settled(): boolean {
     return this.#wasConnected && this.#options.clock.monotonic() - this.#connectedAt > DEAD_AFTER_MS;
+  }
+
+  /** Whether everybody who lives of the hosts that a roster names was heard, or had time enough to be. */
+  heard(roster: Iterable<{ readonly host: string }>): boolean {
+    if (this.settled) return true;
+    for (const { host } of roster) if (!this.#hosts.has(host)) return false;
+    return true;
+  }
+
+  /** As `heard`, but where nobody listens nobody is waited for. Who was not heard is asked, and `onChange` tells what came of it. */
+  knows(roster: Iterable<{ readonly host: string }>): boolean {
+    if (this.settled) return true;
+    let all = true;
+    // To the end: they are asked at the same time.
+    for (const { host } of roster) if (!this.#hosts.has(host) && !this.#rollCall.isAbsent(host)) all = false;
+    return all;
   }
 
   async start(): Promise<void> {
@@ -198,6 +217,7 @@ export class Monitor {
     const now = this.#options.clock.monotonic();
     this.#connectedAt = now;
     this.#forgivenAt = now;
+    this.#rollCall.forget();
     for (const host of this.#hosts.values()) {
       host.heardAt = now;
       host.nobodySince = undefined;

@@ -1,7 +1,7 @@
-/** What a host takes of a burst and what it refuses: it is the authority on its slots, and takes no burst that was given up. */
+/** What a host answers: it is the authority on its slots, takes no burst that was given up, and is heard when it is asked to be. */
 import { expect, onTestFinished, test } from "vitest";
 import type { ActorHost } from "../../../src/actors/agent/actor-host.ts";
-import { encode } from "../../../src/bus/codec/codec.ts";
+import { decode, encode } from "../../../src/bus/codec/codec.ts";
 import type { VgasError } from "../../../src/protocols/errors.ts";
 import type { Assignment, Burst } from "../../../src/protocols/host-messages.ts";
 import { Dealing } from "../../support/dealing.ts";
@@ -137,4 +137,15 @@ test("P9: tasks of a burst that came over the bus are checked before they are de
   expect(await swarm.ask(swarm.names.host("h", "burst"), burstOf(1, [item]))).toMatchObject({ refused: [] });
   expect(await swarm.result("t1")).toMatchObject({ status: "failed", error: { code: "INVALID" } });
   expect(began).toEqual([]);
+});
+
+test("a host that is asked to be heard sends its heartbeat before it answers", async () => {
+  const { swarm } = await holding();
+  const { bus, names } = swarm;
+  const heard: string[] = [];
+  await bus.subscribe(names.heartbeat("h"), () => void heard.push("heartbeat"));
+  const answered = bus.request("host.beat", names.host("h", "beat"), new Uint8Array(0), { timeoutMs: 10_000 });
+  const { data } = await answered.finally(() => heard.push("answer"));
+  expect(decode(data)).toEqual({ v: 1 });
+  expect(heard[0]).toBe("heartbeat");
 });

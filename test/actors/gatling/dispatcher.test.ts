@@ -8,14 +8,16 @@ import { decode, encode } from "../../../src/bus/codec/codec.ts";
 import { KvBucket } from "../../../src/bus/kv.ts";
 import { Publisher } from "../../../src/bus/publisher.ts";
 import { ResultStore } from "../../../src/bus/results.ts";
+import { readRotations } from "../../../src/bus/rotations.ts";
 import { TaskObjects } from "../../../src/bus/task-objects.ts";
-import { systemClock } from "../../../src/protocols/clock.ts";
-import type { Burst } from "../../../src/protocols/host-messages.ts";
+import { type Clock, systemClock } from "../../../src/protocols/clock.ts";
+import type { Burst, Heartbeat } from "../../../src/protocols/host-messages.ts";
+import { HEADERS } from "../../../src/protocols/subjects.ts";
 import { ActorHost } from "../../support/actor-host.ts";
 import { Dealing } from "../../support/dealing.ts";
 import { heartbeatOf } from "../../support/heartbeat.ts";
 import { useNats } from "../../support/nats.ts";
-import { eventually } from "../../support/wait.ts";
+import { eventually, until } from "../../support/wait.ts";
 
 const nats = useNats();
 const HOST = "played";
@@ -98,4 +100,99 @@ test("a receipt and the notice after it in one packet leave the slots as the not
   onTestFinished(() => clearInterval(beating));
   for (let i = 0; i < 20; i++) await swarm.submit("slow", { input: i });
   await eventually(async () => (ids.length >= 20 ? true : undefined), "all tasks to be handed over");
+});
+
+const FULL: Heartbeat = { ...heartbeat, running: [SLOTS] };
+
+/** For a dispatcher that has just started for ever: what it does not do yet, it never does because time has passed. */
+function startingClock(): Clock {
+  const startedAt = systemClock.monotonic();
+  return { ...systemClock, monotonic: () => startedAt };
+}
+
+/** Ids of the hosts in the roster of the only lane. */
+async function rosterOf({ bus, names }: Dealing): Promise<readonly string[]> {
+  const { lanes } = await readRotations(bus, names);
+  return lanes.flatMap(({ ranges }) => ranges.map(({ host }) => host));
+}
+
+/** Lets the host that the test plays be heard until the returned function is called; late with that, it says that it is there. */
+async function play({ bus, names }: Dealing, beat: Heartbeat): Promise<() => void> {
+  await bus.subscribe(names.host(HOST, "stats"), (message) => void bus.respond(message, encode({})));
+  const say = (): void => bus.publish(names.heartbeat(HOST), encode(beat));
+  say();
+  const beating = setInterval(say, 200);
+  const stop = (): void => clearInterval(beating);
+  onTestFinished(stop);
+  return stop;
+}
+
+/** A roster of two hosts whose dispatcher has gone. One is the one that the test plays: it takes nothing, and is not heard any more. */
+async function abandoned(): Promise<Dealing> {
+  const swarm = await Dealing.start(nats);
+  const before = await swarm.dispatcher("before");
+  const silence = await play(swarm, FULL);
+  await swarm.host("real", { kind: "slow", slots: SLOTS, run: () => "done" });
+  await eventually(async () => ((await rosterOf(swarm)).length === 2 ? true : undefined), "both to be in the roster");
+  silence();
+  await before.stop(0);
+  return swarm;
+}
+
+test("a dispatcher that starts deals at once where nobody listens at a host of the roster, but for what may still run there", async () => {
+  const swarm = await abandoned();
+  const { bus, names } = swarm;
+  // It ran once, nobody knows where.
+  const headers = { [HEADERS.taskId]: "seen", [HEADERS.submittedAt]: String(Date.now()), [HEADERS.attempts]: "1" };
+  await swarm.submit("slow", {}, { headers });
+  await swarm.dispatcher("after", startingClock());
+  for (let i = 0; i < 5; i++) {
+    const sequence = await swarm.submit("slow", {});
+    expect(await swarm.result(`s${sequence}`)).toMatchObject({ status: "ok", attempt: 1, agent: "real-0" });
+  }
+  expect(await swarm.stored("seen")).toBeUndefined();
+  // It was cut off, and does not run it.
+  await bus.subscribe(names.host(HOST, "running"), (message) => void bus.respond(message, encode({ v: 1, ids: [] })));
+  await play(swarm, FULL);
+  expect(await swarm.result("seen")).toMatchObject({ status: "ok", attempt: 2 });
+});
+
+test("a dispatcher that starts asks the hosts of the rosters to be heard at once", async () => {
+  const swarm = await Dealing.start(nats);
+  const { bus, names } = swarm;
+  const before = await swarm.dispatcher("before");
+  const silence = await play(swarm, heartbeat);
+  await eventually(async () => ((await rosterOf(swarm)).length === 1 ? true : undefined), "it to be in the roster");
+  silence();
+  await before.stop(0);
+  const bursts: string[] = [];
+  await bus.subscribe(names.host(HOST, "burst"), (message) => {
+    const { burst, from } = decode(message.data) as Burst;
+    bursts.push(from);
+    bus.respond(message, encode({ v: 1, burst, refused: [], free: [0, 1] }));
+  });
+  // Heard by no other cause.
+  await bus.subscribe(names.host(HOST, "beat"), (message) => {
+    bus.publish(names.heartbeat(HOST), encode(heartbeat));
+    bus.respond(message, encode({ v: 1 }));
+  });
+  await swarm.dispatcher("after", startingClock());
+  await swarm.submit("slow", {});
+  await until(() => bursts.length > 0);
+  expect(bursts).toEqual(["after"]);
+});
+
+test("P8: a node that stops is in no roster any more when it has ended, and leaves the others in it", async () => {
+  const swarm = await Dealing.start(nats);
+  const own = await swarm.host("own", { kind: "slow", run: () => "done" });
+  const dispatcher = await swarm.dispatcher("d1", systemClock, (options) => Object.assign(options, { local: own }));
+  await play(swarm, heartbeat);
+  await eventually(async () => ((await rosterOf(swarm)).length === 2 ? true : undefined), "both to be in the roster");
+  // As src/host.ts stops them.
+  const drained = dispatcher.drain();
+  await own.drain(0);
+  await drained;
+  await own.stop();
+  await dispatcher.stop(0);
+  expect(await rosterOf(swarm)).toEqual([HOST]);
 });

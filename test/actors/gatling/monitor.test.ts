@@ -21,6 +21,8 @@ class Setup {
   /** Hosts that answer probes; the others are too busy. */
   readonly answering = new Set<string>();
   probes = 0;
+  /** Hosts that were asked to be heard. */
+  readonly called: string[] = [];
   /** Called before a probe is answered. */
   beforeAnswer: () => void = () => undefined;
   readonly monitor: Monitor;
@@ -43,6 +45,12 @@ class Setup {
         return Promise.resolve({ unsubscribe: () => undefined });
       },
       request: (operation: string, subject: string) => {
+        if (operation === "host.beat") {
+          const [, , host = ""] = subject.split(".");
+          this.called.push(host);
+          if (this.gone.has(host)) return Promise.reject(new VgasError("UNDELIVERABLE", operation));
+          return Promise.resolve({});
+        }
         this.probes++;
         this.beforeAnswer();
         const isOneOf = (hosts: ReadonlySet<string>) =>
@@ -257,6 +265,43 @@ describe("Monitor", () => {
     setup.connection("connected");
     await setup.pass(250, ["a"]);
     expect(await settledAfter()).toBe(3_250);
+  });
+
+  it("of a roster waits for who was not heard and answers, and not where nobody listens", async () => {
+    const setup = await hearing("a");
+    const roster = ["a", "there", "gone"].map((host) => ({ host }));
+    setup.gone.add("gone");
+    expect([setup.monitor.knows(roster), setup.monitor.knows(roster)]).toEqual([false, false]);
+    await setup.clock.advance(0);
+    // Told that nobody listens there.
+    expect(setup.changes).toBe(2);
+    expect(setup.monitor.knows(roster)).toBe(false);
+    setup.beat("there");
+    expect([setup.monitor.knows(roster), setup.monitor.heard(roster)]).toEqual([true, false]);
+    setup.beat("gone");
+    expect(setup.monitor.heard(roster)).toBe(true);
+    expect(setup.called).toEqual(["there", "gone"]);
+  });
+
+  it("asks anew after it was cut off, and waits for nobody for longer than three seconds", async () => {
+    const setup = await hearing("a");
+    const roster = [{ host: "gone" }];
+    setup.gone.add("gone");
+    setup.monitor.knows(roster);
+    await setup.clock.advance(0);
+    expect(setup.monitor.knows(roster)).toBe(true);
+    setup.connection("disconnected");
+    await setup.pass(250);
+    setup.connection("connected");
+    await setup.pass(250, ["a"]);
+    // Another one listens there now, and is never heard.
+    setup.gone.delete("gone");
+    expect(setup.monitor.knows(roster)).toBe(false);
+    await setup.pass(3_000, ["a"]);
+    expect([setup.monitor.knows(roster), setup.monitor.heard(roster)]).toEqual([false, false]);
+    await setup.pass(250, ["a"]);
+    expect([setup.monitor.knows(roster), setup.monitor.heard(roster)]).toEqual([true, true]);
+    expect(setup.called).toEqual(["gone", "gone"]);
   });
 
   it("tells once of each that comes and goes, and counts a return as a new host", async () => {

@@ -54,6 +54,7 @@ const PUBLISH: Readonly<Record<string, string>> = {
   "vgas.hosts.nworkeraaa.running": "sad",
   "vgas.hosts.nworkeraaa.where": "sad",
   "vgas.hosts.nworkeraaa.cancel": "sad",
+  "vgas.hosts.nworkeraaa.beat": "sad",
   "vgas.hosts.nworkeraaa.drain": "sad",
   "vgas.hosts.nworkeraaa.stats": "saoOwd",
   "vgas.hosts.nother.stats": "saoOd",
