@@ -11,6 +11,7 @@ import { withSwarm } from "../../src/cli/swarm.ts";
 import { connectToSwarm } from "../../src/client/connect-to-swarm.ts";
 import { reachSwarm } from "../../src/client/reach.ts";
 import { brokerTls } from "../support/broker-tls.ts";
+import { holdTimers } from "../support/held-timers.ts";
 import { startBroker, temporaryHome } from "../support/home.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { type Admitted, memberOf } from "../support/member.ts";
@@ -47,6 +48,8 @@ beforeEach(() => {
 
 const USER = "cabcdefghi";
 const NOWHERE = "127.0.0.9";
+/** After this a connection is slow, and a search over: on a busy machine this may be one that would be good. */
+const [SLOW_MS, SEARCH_MS] = [1_500, 4_000];
 const config = { mdns: true, interfaces: [], peers: [], httpPort: 8080 };
 const { signal } = new AbortController();
 
@@ -100,6 +103,7 @@ const memberIn = ({ member: { layout }, made: membership }: Admitted) => ({ layo
 describe("a member's home whose master has moved", () => {
   test("is connected to where its door answers now, and keeps that; nothing is looked for without need", async () => {
     const { home, url, natsPort, door, knocks } = await leading();
+    holdTimers(SLOW_MS, SEARCH_MS);
     const { member } = await memberOf(home, { urls: [url] }, "client", "cbcdefghij");
     const ordinary = await connectToSwarm({ home: member.dir });
     await ordinary.bus.close();
@@ -123,6 +127,7 @@ describe("a member's home whose master has moved", () => {
 
   test("is connected to the port that mDNS tells; commands too, which say where", async () => {
     const { home, url, natsPort, door } = await leading();
+    holdTimers(SLOW_MS, SEARCH_MS);
     const gone = `tls://127.0.0.1:${await freePort()}`;
     const admitted = await memberOf(home, { urls: [gone] }, "observer", "cbcdefghij");
     const heard: Candidate = { id: "m", addresses: ["127.0.0.1"], port: door, natsPort, source: "mdns" };

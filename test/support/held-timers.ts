@@ -1,14 +1,15 @@
 import { onTestFinished, vi } from "vitest";
 
 /**
- * Holds timers of this length that are set from now on, until the end of the test: they fire when the returned function is called, and not when
- * their time is over. So what is to come in time does, however slow the machine is.
+ * Holds timers of these lengths that are set from now on, until the end of the test: they fire when the returned function is called, and not when
+ * their time is over. So what is to come in time does, however slow the machine is. Once in a test.
  */
-export function holdTimers(ms: number): () => void {
+export function holdTimers(...lengths: readonly number[]): () => void {
   const { setTimeout } = globalThis;
+  if (vi.isMockFunction(setTimeout)) throw new Error("timers are held already");
   const held: (() => void)[] = [];
-  const hold = (callback: (...args: unknown[]) => void, delay?: number, ...args: unknown[]): NodeJS.Timeout => {
-    if (delay !== ms) return setTimeout(callback, delay, ...args);
+  const hold = (callback: (...args: unknown[]) => void, delay = 1, ...args: unknown[]): NodeJS.Timeout => {
+    if (!lengths.includes(delay)) return setTimeout(callback, delay, ...args);
     held.push(() => callback(...args));
     return setTimeout(() => undefined);
   };
