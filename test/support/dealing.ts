@@ -167,6 +167,14 @@ export class Dealing {
     return decodeMirrored(answer.data).value;
   }
 
+  /** As `ask`, for what a dispatcher answers only once it must know all hosts: it says so when that takes too long, as after a stall. */
+  async askPatiently(subject: string, body: unknown = undefined): Promise<unknown> {
+    for (;;) {
+      const answer = await this.ask(subject, body);
+      if ((answer as { error?: { code?: string } }).error?.code !== "TIMEOUT") return answer;
+    }
+  }
+
   async stored(id: string): Promise<StoredMessage | undefined> {
     return await lastBySubject(this.bus, this.names.streams.results, this.names.result("default", id));
   }

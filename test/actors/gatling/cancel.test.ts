@@ -50,11 +50,11 @@ function asking(swarm: Dealing) {
   const { names } = swarm;
   return {
     cancel: async (id: string, body?: unknown) => {
-      const reply = (await swarm.ask(names.cancel("default", id), body)) as { id: string; state: string };
+      const reply = (await swarm.askPatiently(names.cancel("default", id), body)) as { id: string; state: string };
       expect(reply.id).toBe(id);
       return reply.state;
     },
-    status: (id: string) => swarm.ask(names.status("default", id)),
+    status: (id: string) => swarm.askPatiently(names.status("default", id)),
   };
 }
 
@@ -135,8 +135,13 @@ test("P1, P2: a task that waits is cancelled wherever it waits, and its behaviou
   await swarm.submit("gate", { id: "early" });
 
   // Asked in JSON, answered in JSON.
-  const json = await bus.request("cancel", names.cancel("default", queued), Buffer.from("{}"), { timeoutMs: 10_000 });
-  expect(JSON.parse(Buffer.from(json.data).toString())).toEqual({ id: queued, state: "finished" });
+  const json = await eventually(async () => {
+    const subject = names.cancel("default", queued);
+    const { data } = await bus.request("cancel", subject, Buffer.from("{}"), { timeoutMs: 10_000 });
+    const answer = JSON.parse(Buffer.from(data).toString()) as { error?: { code: string } };
+    return answer.error?.code === "TIMEOUT" ? undefined : answer;
+  }, "an answer in JSON");
+  expect(json).toEqual({ id: queued, state: "finished" });
   // P9: any bytes.
   for (const bytes of [encode({ kind: "a.b" }), encode(7), Buffer.from([0xc1, 0]), Buffer.from("{")])
     expect(await swarm.ask(names.cancel("default", first), bytes)).toMatchObject({ error: { code: "INVALID" } });
@@ -201,27 +206,30 @@ test("P1, P2: of tasks that are cancelled while they are dealt each ends once, a
   await swarm.dispatcher("d2");
   // Known to both dispatchers by the time that the first question is answered.
   expect(await cancel("s1")).toBe("unknown");
-  const ids: string[] = [];
-  const states = await Promise.all(
-    Array.from({ length: 200 }, async (_, i) => {
-      const sequence = await swarm.submit("quick", i % 10 === 0 ? [{}, {}] : {});
-      const id = i % 10 === 0 ? `s${sequence}-1` : `s${sequence}`;
-      ids.push(id, ...(i % 10 === 0 ? [`s${sequence}-0`] : []));
-      const state = await cancel(id);
-      if (state === "cancelled") replied.add(id);
-      return { id, state };
-    }),
-  );
-  for (const { id, state } of states) {
-    expect(["cancelled", "cancelling", "finished"]).toContain(state);
-    const { status } = await swarm.result(id);
-    expect(status).toBe(state === "finished" ? "ok" : "cancelled");
-    if (state === "cancelled") expect(began.has(id)).toBe(false);
-  }
-  for (const id of ids) await swarm.result(id);
+  const round = async (): Promise<void> => {
+    const ids: string[] = [];
+    const states = await Promise.all(
+      Array.from({ length: 200 }, async (_, i) => {
+        const sequence = await swarm.submit("quick", i % 10 === 0 ? [{}, {}] : {});
+        const id = i % 10 === 0 ? `s${sequence}-1` : `s${sequence}`;
+        ids.push(id, ...(i % 10 === 0 ? [`s${sequence}-0`] : []));
+        const state = await cancel(id);
+        if (state === "cancelled") replied.add(id);
+        return { id, state };
+      }),
+    );
+    for (const { id, state } of states) {
+      expect(["cancelled", "cancelling", "finished"]).toContain(state);
+      const { status } = await swarm.result(id);
+      expect(status).toBe(state === "finished" ? "ok" : "cancelled");
+      if (state === "cancelled") expect(began.has(id)).toBe(false);
+    }
+    for (const id of ids) await swarm.result(id);
+  };
+  // On a busy machine all of them may have run before the first is asked about.
+  while (replied.size === 0) await round();
   await eventually(async () => ((await swarm.waiting()) === 0 ? true : undefined), "the queue to be empty");
   expect(late).toEqual([]);
-  expect(replied.size).toBeGreaterThan(0);
 });
 
 test("P1: a task whose host dies after it was told does not run again", async () => {

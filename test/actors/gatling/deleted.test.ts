@@ -81,7 +81,7 @@ test("every stream and bucket that is deleted is made again, and tasks, pauses a
     return looks >= LOOKS || undefined;
   }, "the dispatcher to hear of the pause");
   await swarm.submit("note", { id: "held" });
-  expect(await swarm.ask(names.cancel("default", "held"))).toMatchObject({ state: "cancelled" });
+  expect(await swarm.askPatiently(names.cancel("default", "held"))).toMatchObject({ state: "cancelled" });
   await swarm.submit("note", { id: "later", input: "later" });
   await resumeLane(control, names, lane);
   expect(await swarm.result("later")).toMatchObject({ status: "ok" });

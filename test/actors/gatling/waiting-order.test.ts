@@ -33,7 +33,7 @@ test("tasks of high priority overtake a backlog, and those of low are not starve
   for (const task of tasks("l", 60)) await swarm.submit("note", task, { priority: "low" });
   for (const task of tasks("h", 60)) await swarm.submit("note", task, { priority: "high" });
   // What it asks for comes late on a busy machine, and is not to count as gone: that would give turns of the others to `normal`.
-  await swarm.dispatcher("d1", { ...systemClock, monotonic: () => systemClock.monotonic() / 100 });
+  await swarm.dispatcher("d1", { ...systemClock, monotonic: () => systemClock.monotonic() / 10 });
   await swarm.host("a", agent);
   await eventually(async () => (order.length >= 180 ? true : undefined), "all tasks to run");
   expect(new Set(order).size).toBe(180);

@@ -30,7 +30,8 @@ async function killEverywhere(
         expect({ code, calls: Number(said) < killAt }).toEqual({ code: 0, calls: true });
         completedAt = Math.min(completedAt, killAt);
       } else expect(signal).toBe("SIGKILL");
-      torn += (await temporaries(dir)).length;
+      const left = await temporaries(dir);
+      torn += left.length;
       states.add(await check(dir));
       expect(await temporaries(dir)).toEqual([]);
     }
