@@ -16,12 +16,15 @@ import { downTime, evicted, struck } from "./strikes.ts";
 const WORLDS = ["server", "node", "cluster"] as const;
 /** Where results go in batches without forced writes. */
 const SINGLE = ["server", "node"] as const;
+const BATCHES = ["batch.sent", "batch.stored"] as const;
+/** Batches are of sixteen and more then: this load seldom brings so many results at once. */
+const FORCED = process.env["VGAS_DURABILITY"] === "power";
 
 /** Passages before it strikes, at most: the load brings so many of each step within a second. */
 const MOST_PASSAGES = 20;
 /** Elements that leave their array are rarer, and so are batches. */
 const MOST_RARE = 3;
-const RARE: readonly Failpoint[] = ["move.recorded", "task.moved", "batch.sent", "batch.stored"];
+const RARE: readonly Failpoint[] = ["move.recorded", "task.moved", ...BATCHES];
 /** Longer than `ack_wait`, so that what a dispatcher had in hand is with another when it goes on. */
 const LOST_MS = 11_000;
 
@@ -188,7 +191,7 @@ export const FAILPOINT_FAULTS: readonly Fault[] = [
   killFault("run", "hosts", ["run.before", "run.after"], ["host.evicted", "task.reassigned", "task.exhausted"]),
   killFault("result", "hosts", ["result.before", "result.after"], ["host.evicted", "task.reassigned"]),
   killFault("ack", "hosts", ["ack.before", "ack.after"], ["host.evicted", "task.reassigned"]),
-  killFault("batch", "hosts", ["batch.sent", "batch.stored"], ["host.evicted", "task.reassigned"], SINGLE),
+  ...(FORCED ? [] : [killFault("batch", "hosts", BATCHES, ["host.evicted", "task.reassigned"], SINGLE)]),
   stopAt,
   lossFault("lose-swap", "swap.answer=lose@3+7", "swap.recovered", ["swap.answer"]),
   // Each costs its sender the time that an answer may take.
