@@ -58,6 +58,7 @@ export class Backlog {
   /** Drains `warm` tasks and then measures until `tasks` more are done. */
   async drain(warm: number, tasks: number): Promise<Drained> {
     const before = await this.#results();
+    const all = before + (await this.waiting());
     const node = await BenchNode.start(this.#broker, {
       roles: ["dispatcher", "agents"],
       agents: SMALLEST.agents,
@@ -66,7 +67,10 @@ export class Backlog {
       shared: false,
     });
     try {
-      const from = await this.#until(before + warm);
+      const ready = { results: before, at: performance.now() };
+      const warmed = await this.#until(before + warm);
+      // Where this process has stood still there may be too few left to measure.
+      const from = warmed.results + tasks > all ? ready : warmed;
       const to = await this.#until(from.results + tasks);
       return { rate: ((to.results - from.results) / (to.at - from.at)) * 1_000, memory: await node.memory() };
     } finally {
