@@ -43,8 +43,8 @@ export interface ChildOptions {
   ready(line: string): boolean;
 }
 
-/** Exit code of a node that reaches no broker. */
-const NO_SWARM = 69;
+/** Exit codes of a node that, as it starts, reaches no broker (NO_SWARM), or one that stands still (TIMEOUT). */
+const NO_BROKER: readonly (number | string | null)[] = [69, 5];
 /** How long one that finds no broker is started again. */
 const SERVICE_MS = 60_000;
 const living = new Set<ChildProcess>();
@@ -92,7 +92,7 @@ export class ChildMember implements Member {
     return this.#log;
   }
 
-  foundNoSwarm(pid: number): boolean {
+  foundNoBroker(pid: number): boolean {
     return this.#away.has(pid);
   }
 
@@ -133,7 +133,7 @@ export class ChildMember implements Member {
         await this.#spawn(environment);
         return;
       } catch (error) {
-        if (this.#asked || moment() > end || (await this.#ended) !== NO_SWARM) throw error;
+        if (this.#asked || moment() > end || !NO_BROKER.includes(await this.#ended)) throw error;
       }
     }
   }
@@ -156,7 +156,7 @@ export class ChildMember implements Member {
     const gone = once(child, "exit").then(() => {
       living.delete(child);
       const stopped = this.#stoppedAt === undefined ? {} : { stoppedAt: this.#stoppedAt };
-      const away = !this.#ready && child.exitCode === NO_SWARM;
+      const away = !this.#ready && NO_BROKER.includes(child.exitCode);
       if (away) this.#away.add(child.pid ?? 0);
       watcher.ended(this, child.exitCode ?? child.signalCode ?? "unknown", {
         asked: this.#asked,

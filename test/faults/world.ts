@@ -35,7 +35,7 @@ export interface NodeMember extends Member {
   /** Gives the life that runs an order for its failpoints (src/failpoints). Resolves with that life's pid. */
   order(text: string): Promise<number>;
   /** The life of that pid ended by itself before it was ready, since no swarm was there. */
-  foundNoSwarm(pid: number): boolean;
+  foundNoBroker(pid: number): boolean;
 }
 
 export interface BrokerMember extends Member {

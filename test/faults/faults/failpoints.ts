@@ -76,7 +76,7 @@ async function killAt(world: World, who: Who, place: Failpoint, fault: string, r
         await world.until(`${member.name} to die at ${place}`, () => member.pid !== pid || !member.alive);
         passed = world.passed(place, member) - before;
         // In a mixture the swarm may just be away when a life begins: the next one is given the order.
-      } while (passed < passage && member.foundNoSwarm(pid) && (await started(member)));
+      } while (passed < passage && member.foundNoBroker(pid) && (await started(member)));
       if (passed < passage)
         throw new Error(`${member.name} ended after ${passed} passages of ${place}, not ${passage}`);
       await started(member);
