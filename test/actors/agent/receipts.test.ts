@@ -139,13 +139,15 @@ test("P9: tasks of a burst that came over the bus are checked before they are de
   expect(began).toEqual([]);
 });
 
-test("a host that is asked to be heard sends its heartbeat before it answers", async () => {
+test("a host is heard whenever it is asked to be", async () => {
   const { swarm } = await holding();
   const { bus, names } = swarm;
-  const heard: string[] = [];
-  await bus.subscribe(names.heartbeat("h"), () => void heard.push("heartbeat"));
-  const answered = bus.request("host.beat", names.host("h", "beat"), new Uint8Array(0), { timeoutMs: 10_000 });
-  const { data } = await answered.finally(() => heard.push("answer"));
-  expect(decode(data)).toEqual({ v: 1 });
-  expect(heard[0]).toBe("heartbeat");
+  let beats = 0;
+  await bus.subscribe(names.heartbeat("h"), () => void beats++);
+  // Far more often than it beats by itself.
+  for (let asked = 1; asked <= 200; asked++) {
+    const answer = await bus.request("host.beat", names.host("h", "beat"), new Uint8Array(0), { timeoutMs: 60_000 });
+    expect(decode(answer.data)).toEqual({ v: 1 });
+    expect(beats).toBeGreaterThanOrEqual(asked);
+  }
 });
